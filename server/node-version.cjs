@@ -8,9 +8,17 @@ var NODE_MAJOR_MIN = 24
 var major = Number(process.versions.node.split('.')[0])
 if (major < NODE_MAJOR_MIN) {
   console.error(
-    'vivarium needs Node >= ' + NODE_MAJOR_MIN + ', this is ' + process.version + ' at ' + process.execPath + '.\n' +
+    'vivarium needs Node >= ' +
+      NODE_MAJOR_MIN +
+      ', this is ' +
+      process.version +
+      ' at ' +
+      process.execPath +
+      '.\n' +
       'Run `npm ci` and then the npm script (`npm start`, `npm test`): npm puts node_modules/.bin/node, Node 26, first.\n' +
-      'If that file is missing, install scripts were off: run `npm rebuild node`, or install Node ' + NODE_MAJOR_MIN + ' or later.'
+      'If that file is missing, install scripts were off: run `npm rebuild node`, or install Node ' +
+      NODE_MAJOR_MIN +
+      ' or later.',
   )
   process.exit(1)
 }
