@@ -1,0 +1,75 @@
+/**
+ * Four projects, one after the other, because the later ones measure time on a machine with two cores:
+ * `unit` (never starts Postgres, 10 s in all), `pg`, `browser`, `crash` (short form; CRASH_LONG=1 for the long one).
+ */
+import { fileURLToPath } from 'node:url'
+import { defaultServerConditions } from 'vite'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { TotalsReporter } from './support/totals.ts'
+
+// `import ... from 'vivarium'` means the sources here, in the test files and in the threads and children they start.
+const SOURCE_CONDITION = 'vivarium-source'
+const conditions = [SOURCE_CONDITION, ...defaultServerConditions]
+
+type Options = { include: string[]; exclude?: string[]; globalSetup?: string[]; timeoutMs: number; parallel: boolean }
+
+const projects: Record<string, Options> = {
+  unit: {
+    include: [
+      'test/unit/**/*.test.ts',
+      'test/contract/**/*.memory.test.ts',
+      'test/sim/**/*.test.ts',
+      'test/tidy.test.ts',
+    ],
+    timeoutMs: 5_000,
+    parallel: true,
+  },
+  pg: {
+    include: ['test/pg/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/scenario/**/*.test.ts'],
+    exclude: ['test/contract/**/*.memory.test.ts'],
+    globalSetup: ['test/support/postgres.ts'],
+    timeoutMs: 30_000,
+    parallel: true,
+  },
+  browser: {
+    include: ['test/browser/**/*.test.ts'],
+    globalSetup: ['test/support/web-build.ts', 'test/support/postgres.ts'],
+    timeoutMs: 60_000,
+    parallel: false,
+  },
+  crash: {
+    include: ['test/crash/**/*.test.ts'],
+    // The long form kills at least a hundred times in one test.
+    timeoutMs: process.env.CRASH_LONG === '1' ? 3_600_000 : 180_000,
+    parallel: false,
+  },
+}
+
+function project(name: string, options: Options, order: number): TestProjectInlineConfiguration {
+  return {
+    extends: true,
+    resolve: { conditions },
+    ssr: { resolve: { conditions } },
+    test: {
+      name,
+      environment: 'node',
+      include: options.include,
+      exclude: options.exclude ?? [],
+      globalSetup: options.globalSetup ?? [],
+      testTimeout: options.timeoutMs,
+      hookTimeout: options.timeoutMs,
+      fileParallelism: options.parallel,
+      execArgv: [`--conditions=${SOURCE_CONDITION}`],
+      sequence: { groupOrder: order },
+    },
+  }
+}
+
+export default defineConfig({
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  test: {
+    reporters: ['default', new TotalsReporter()],
+    allowOnly: false,
+    projects: Object.entries(projects).map(([name, options], order) => project(name, options, order)),
+  },
+})
