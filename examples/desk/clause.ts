@@ -4,8 +4,9 @@
  * A conjunction starts a new clause only when what follows has both a cue and a product of its own, so that
  * "two mugs and a whisk" stays one order and "have you a whisk, and what is the price?" one question about it.
  */
-import { sentencesOf } from './cue.ts'
+
 import type { Cue, CueKind } from './cue.ts'
+import { sentencesOf } from './cue.ts'
 
 export type ProductKind = 'order' | 'price_question' | 'stock_question'
 export type Mentioned = { number: number; at: number; end: number }

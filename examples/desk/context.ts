@@ -3,18 +3,9 @@
  *
  * Plain data, so that it can live in an agent's state. `advance` never changes its argument.
  */
-import { NEW_ORDER } from './intent.ts'
-import type { Intent, IntentKind, Outcome } from './intent.ts'
 
-export type ConversationContext = {
-  /** The order last placed or talked about, if it belongs to this customer. */
-  lastOrderId: string | null
-  /** The products of that order; empty when it was placed before this conversation. */
-  lastOrderSkus: string[]
-  /** The products last talked about, in the order of the text. */
-  lastSkus: string[]
-  lastIntent: IntentKind | null
-}
+import type { ConversationContext, Intent, Outcome } from './intent.ts'
+import { NEW_ORDER } from './intent.ts'
 
 /** What became of one intent; `orderId` is the order it placed or touched. */
 export type Handled = { intent: Intent; outcome: Outcome; orderId: string | null }

@@ -11,7 +11,10 @@ export type Cue = { kind: CueKind; start: number; end: number }
 type Rule = { kind: CueKind; pattern: RegExp; unless?: RegExp }
 
 const RULES: Rule[] = [
-  { kind: 'human_handover', pattern: /\b(humans?|operator|supervisor|your manager|the manager|living 1|staff|by voice)\b/g },
+  {
+    kind: 'human_handover',
+    pattern: /\b(humans?|operator|supervisor|your manager|the manager|living 1|staff|by voice)\b/g,
+  },
   {
     kind: 'human_handover',
     pattern:
@@ -19,7 +22,8 @@ const RULES: Rule[] = [
   },
   {
     kind: 'human_handover',
-    pattern: /\b(person|someone|somebody|colleague)\b[^.?!]*\b(please|not a robot|call|ring|talk|phone|speak)\b|\b(real|to a|is a) person\b/g,
+    pattern:
+      /\b(person|someone|somebody|colleague)\b[^.?!]*\b(please|not a robot|call|ring|talk|phone|speak)\b|\b(real|to a|is a) person\b/g,
   },
   {
     kind: 'unsubscribe',
@@ -68,7 +72,10 @@ const RULES: Rule[] = [
     pattern:
       /\b(cancel(l?ed|ling)?|cncel|cansel|call off|(scratch|bin|kill|drop|undo|annul|void|scrap) (that|the|my|this)\b|do away with|get rid of|stopped before)/g,
   },
-  { kind: 'change_address', pattern: /\baddr_\d+|\baddress\b[^.?!]*\bwrong\b|\bwrong address\b|\b(change|update|new) (my |the )?address\b/g },
+  {
+    kind: 'change_address',
+    pattern: /\baddr_\d+|\baddress\b[^.?!]*\bwrong\b|\bwrong address\b|\b(change|update|new) (my |the )?address\b/g,
+  },
   {
     kind: 'recommendation',
     pattern:
@@ -77,7 +84,8 @@ const RULES: Rule[] = [
   },
   {
     kind: 'price_question',
-    pattern: /\b(prices?|costs?|how much|charge for|damage for|expensive|costly|a quote|go for\b|cheaper|dear\b(?= |$))/g,
+    pattern:
+      /\b(prices?|costs?|how much|charge for|damage for|expensive|costly|a quote|go for\b|cheaper|dear\b(?= |$))/g,
     unless:
       /^(?!.*prod_).*\b(shipping|postage|ship|deliver\w*|post)\b|\b(delivery|shipping|postage)( \w+)? (costs?|charges?|prices?)|^dear\b|\bset price/,
   },

@@ -4,8 +4,6 @@
  * This file is the seam: whatever turns text into intents (rules today, a model later) is a `Recognizer`,
  * and the agents know only these types. A recogniser decides what was asked, never whether it is allowed.
  */
-import type { ConversationContext } from './context.ts'
-
 /** An order placed by the message that also holds this reference: it has no id yet when the text is read. */
 export const NEW_ORDER = 'new'
 
@@ -40,6 +38,17 @@ export type Intent =
   | { kind: 'unclear' }
 
 export type IntentKind = Intent['kind']
+
+/** What one conversation remembers between two messages (kept up by context.ts). */
+export type ConversationContext = {
+  /** The order last placed or talked about, if it belongs to this customer. */
+  lastOrderId: string | null
+  /** The products of that order; empty when it was placed before this conversation. */
+  lastOrderSkus: string[]
+  /** The products last talked about, in the order of the text. */
+  lastSkus: string[]
+  lastIntent: IntentKind | null
+}
 
 export const OUTCOMES = [
   'answered',

@@ -47,7 +47,9 @@ export class ProductIndex {
     const words = wordsOf(text).filter((word) => word.stem.length >= 3)
     const hits = skus.filter((sku) => {
       const product = this.#products.get(sku)
-      return product !== undefined && phrasesOf(product).some((p) => p.words.some((w) => words.some((t) => t.stem === w)))
+      return (
+        product !== undefined && phrasesOf(product).some((p) => p.words.some((w) => words.some((t) => t.stem === w)))
+      )
     })
     return hits.length === 1 ? (hits[0] ?? null) : null
   }
@@ -73,7 +75,10 @@ export class ProductIndex {
 
 /** Singular, without accents or apostrophes; crude on purpose, both sides go through it. */
 export function stem(word: string): string {
-  const bare = word.toLowerCase().normalize('NFD').replace(/[\p{M}'’]/gu, '')
+  const bare = word
+    .toLowerCase()
+    .normalize('NFD')
+    .replace(/[\p{M}'’]/gu, '')
   if (bare.length <= 3 || bare.endsWith('ss')) return bare
   if (bare.endsWith('ies')) return `${bare.slice(0, -3)}y`
   return bare.replace(/(?<=sh|ch|x|ss)es$|s$/, '')

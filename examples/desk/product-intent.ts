@@ -5,9 +5,8 @@
  * something the catalogue does not know.
  */
 import type { Clause, Mentioned, ProductKind } from './clause.ts'
-import type { ConversationContext } from './context.ts'
 import type { CueKind } from './cue.ts'
-import type { Intent, OrderLine } from './intent.ts'
+import type { ConversationContext, Intent, OrderLine } from './intent.ts'
 import type { ProductIndex } from './product-index.ts'
 import { looseQuantity, pairQuantity, statedQuantity } from './quantity.ts'
 import type { Reading } from './reading.ts'
@@ -16,12 +15,19 @@ export type Scene = { reading: Reading; context: ConversationContext; index: Pro
 
 /** A product beside one of these is what the talk is about, not something to buy. */
 const TALK: readonly CueKind[] = [
-  'complaint', 'return_item', 'cancel_order', 'order_status', 'refund_status', 'recommendation', 'thanks',
+  'complaint',
+  'return_item',
+  'cancel_order',
+  'order_status',
+  'refund_status',
+  'recommendation',
+  'thanks',
 ]
 const POINTING =
   /\b(it|them|those|these|that 1|that thing|1 anyway|ones?|both|each|this|go ahead|then|yes|yeah|yh|ok|some|more|thing|another)\b/
 /** Takes something that was talked about, without a verb: "two of them", "one each then". */
-const PICK = /\b(\d+|pair) (?:(?:boxes|packs?|bags?|bars|bottles|sets?) )?(of (them|those|these|the)|then|each|anyway)\b|\bboth\b.*\b(please|each)\b/
+const PICK =
+  /\b(\d+|pair) (?:(?:boxes|packs?|bags?|bars|bottles|sets?) )?(of (them|those|these|the)|then|each|anyway)\b|\bboth\b.*\b(please|each)\b/
 const PACKED = /\b(\d+)(?: more)? (?:boxes|packs?|packets?|bags?|bars|bottles)\b/
 const PRAISE = /\b(loved|adores?|bought)\b/
 const FILLER = new Set(
@@ -63,7 +69,8 @@ export function productIntents(clauses: readonly Clause[], scene: Scene): Intent
   }
   const pointed = emptyHanded.filter((line) => line.sku !== null)
   // "Do I have to buy?" beside a real wish or question is a figure of speech.
-  const alone = lines.length + questions.length + pointed.length === 0 && clauses.every((clause) => clause.others.length === 0)
+  const alone =
+    lines.length + questions.length + pointed.length === 0 && clauses.every((clause) => clause.others.length === 0)
   const order = orderOf([...pointed, ...lines, ...(alone ? emptyHanded : [])])
   return [...questions, ...(order ? [order] : [])]
 }
@@ -77,7 +84,9 @@ function isTopic(clause: Clause, clauses: readonly Clause[], place: number, mask
   if (talks(clause) || PRAISE.test(clause.text)) return true
   const counted = clause.products.some((product) => statedQuantity(masked, product) !== null)
   if (counted) return false
-  const asked = clauses.slice(place + 1).some((later) => later.products.length === 0 && later.kinds.some((k) => k !== 'order'))
+  const asked = clauses
+    .slice(place + 1)
+    .some((later) => later.products.length === 0 && later.kinds.some((k) => k !== 'order'))
   return asked || clauses.some(talks)
 }
 
@@ -98,7 +107,9 @@ function namedLines(clause: Clause, products: readonly Mentioned[], scene: Scene
 function besideLines(clause: Clause, { context, index }: Scene): OrderLine[] {
   const pieces = clause.text.split(/,|&|\+|\band\b/).filter((piece) => !piece.includes('prod_'))
   return pieces.flatMap((piece) => {
-    const quantity = Number(/^\s*(?:then )?(-?\d+(?:\.\d+)?)(?!\w*\))/.exec(piece)?.[1] ?? /\((\d+)\)\s*$/.exec(piece)?.[1])
+    const quantity = Number(
+      /^\s*(?:then )?(-?\d+(?:\.\d+)?)(?!\w*\))/.exec(piece)?.[1] ?? /\((\d+)\)\s*$/.exec(piece)?.[1],
+    )
     if (Number.isNaN(quantity)) return []
     if (/\bof (those|them|these)\b/.test(piece)) return context.lastSkus.map((sku) => ({ sku, phrase: '', quantity }))
     const sku = index.among(context.lastSkus, piece)
@@ -126,7 +137,12 @@ function isPair(sku: string | null, index: ProductIndex): boolean {
   return sku !== null && index.product(sku)?.pair === true
 }
 
-function questionsOf(kind: Exclude<ProductKind, 'order'>, clause: Clause, products: readonly Mentioned[], scene: Scene): Intent[] {
+function questionsOf(
+  kind: Exclude<ProductKind, 'order'>,
+  clause: Clause,
+  products: readonly Mentioned[],
+  scene: Scene,
+): Intent[] {
   const { reading, context, index } = scene
   if (products.length > 0) {
     return products.map(({ number }) => ({ kind, sku: reading.skus[number] ?? null, phrase: '' }))
@@ -143,7 +159,12 @@ function questionsOf(kind: Exclude<ProductKind, 'order'>, clause: Clause, produc
 export function unknownPhrase(text: string): string {
   const words = text.replace(/\b(?:prod|ord|addr)_\d+/g, ' ').match(/[\p{L}]+|-?\d+(?:\.\d+)?/gu) ?? []
   const content = words.filter((word) => !FILLER.has(word) && !/\d/.test(word))
-  return content.length === 0 ? '' : words.filter((word) => !FILLER.has(word) || word === 'and').join(' ').replace(/^(and )+|( and)+$/g, '')
+  return content.length === 0
+    ? ''
+    : words
+        .filter((word) => !FILLER.has(word) || word === 'and')
+        .join(' ')
+        .replace(/^(and )+|( and)+$/g, '')
 }
 
 function orderOf(lines: readonly OrderLine[]): Intent | null {

@@ -13,7 +13,8 @@ const CORRECTION = /\b(actually|sorry|not 1|i mean|says? only|on second thoughts
 
 export function quantityChange(cues: readonly Cue[], { reading, context, index }: Scene): Intent | null {
   const { masked, skus, orderIds, addresses } = reading
-  if (addresses.length > 0 || cues.some((cue) => cue.kind === 'cancel_order' || cue.kind === 'change_address')) return null
+  if (addresses.length > 0 || cues.some((cue) => cue.kind === 'cancel_order' || cue.kind === 'change_address'))
+    return null
   const explicit = orderIds[0] ?? null
   const open = explicit === null && context.lastOrderSkus.length > 0
   if (!CHANGE.test(masked) && !(open && CORRECTION.test(masked))) return null

@@ -3,9 +3,11 @@
  * ("prod_0 x3", "prod_0, 2;", "prod_0 (qty 2)").
  */
 const NUMBER = String.raw`(-?\d+(?:\.\d+)?)`
-const UNIT = String.raw`(?:boxes|box|packs?|packets?|bags?|bars?|pieces|pairs?|sets?|bottles?|tins?|copies|pcs|units?)`
+const UNIT = `(?:boxes|box|packs?|packets?|bags?|bars?|pieces|pairs?|sets?|bottles?|tins?|copies|pcs|units?)`
 /** A number counts only when nothing but a few describing words lies between it and the product. */
-const BEFORE = new RegExp(`(?<![\\w.])${NUMBER}\\)?\\s*(?:x|\\*)?(?:\\s+(?!and\\b|prod_|for\\b|to\\b)[a-z][a-z-]*){0,4}\\s*$`)
+const BEFORE = new RegExp(
+  `(?<![\\w.])${NUMBER}\\)?\\s*(?:x|\\*)?(?:\\s+(?!and\\b|prod_|for\\b|to\\b)[a-z][a-z-]*){0,4}\\s*$`,
+)
 const AFTER = new RegExp(
   `^\\s*(?:${UNIT}\\s*)?[",.:({]*\\s*(?:"?(?:qty|quantity|amount)"?\\s*[:=]?\\s*|(?:just |only )?x?\\s*)${NUMBER}` +
     `\\s*(?:x\\b)?\\s*(?:${UNIT}|of (?:them|those))?(?: please| then| each)?\\s*(?=[).;,!?}\\n]|and\\b|pl[sz]\\b|$)`,
@@ -28,7 +30,12 @@ export function pairQuantity(masked: string, span: Span, pair: boolean): number 
 }
 
 function leadOf(masked: string, span: Span): string {
-  return masked.slice(0, span.at).split(/[,;!?:+&]|prod_\d+/).at(-1) ?? ''
+  return (
+    masked
+      .slice(0, span.at)
+      .split(/[,;!?:+&]|prod_\d+/)
+      .at(-1) ?? ''
+  )
 }
 
 /** The number that stands in a text without a product: "8 then", "make it 2", "a pair of those". */

@@ -24,7 +24,8 @@ const CAPITALS = String.raw`[A-Z\d][\p{L}\d']*(?:\s+[A-Z\d][\p{L}\d']*)*`
 const ADDRESS = new RegExp(`(?<![\\w-])(?:${ROOM}${NUMBER}?|${NUMBER})${CAPITALS}(?:,\\s*${CAPITALS})+`, 'gu')
 const STREET = /\b(street|st|road|rd|lane|way|row|close|drive|yard|view|terrace|avenue|ave|square|hill|place|court)\b/i
 const POSTCODE = /\b[A-Z]{1,2}\d{1,2}[A-Z]?\s+[A-Z\d]{3,4}\b/
-const ORDER_ID = /(not )?(?<![\w-])(?:D-(\d{1,6})|D(\d{4,6})|(?:order\s*(?:number|no\.?)?\s*#?|#)\s*(\d{4,6}))(?![\w-])/gi
+const ORDER_ID =
+  /(not )?(?<![\w-])(?:D-(\d{1,6})|D(\d{4,6})|(?:order\s*(?:number|no\.?)?\s*#?|#)\s*(\d{4,6}))(?![\w-])/gi
 
 export function read(text: string, index: ProductIndex): Reading {
   const reading: Reading = { masked: '', orderIds: [], addresses: [], skus: [] }

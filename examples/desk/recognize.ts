@@ -5,24 +5,36 @@
  * orders and addresses to the other cues by nearness. Deterministic and without I/O.
  */
 import type { Product } from './catalogue.ts'
-import { clausesOf } from './clause.ts'
 import type { Clause } from './clause.ts'
-import type { ConversationContext } from './context.ts'
-import { cuesIn, sentencesOf } from './cue.ts'
+import { clausesOf } from './clause.ts'
 import type { Cue } from './cue.ts'
+import { cuesIn, sentencesOf } from './cue.ts'
+import type { ConversationContext, Intent, IntentKind, OrderReference } from './intent.ts'
 import { NEW_ORDER } from './intent.ts'
-import type { Intent, IntentKind, OrderReference } from './intent.ts'
 import { ProductIndex } from './product-index.ts'
-import { productIntents } from './product-intent.ts'
 import type { Scene } from './product-intent.ts'
+import { productIntents } from './product-intent.ts'
 import { quantityChange } from './quantity-change.ts'
 import { read } from './reading.ts'
 import { budgetIn, categoryIn } from './wish.ts'
 
-type OrderKind = 'cancel_order' | 'order_status' | 'return_item' | 'refund_status' | 'complaint' | 'gift_wrap' | 'invoice_copy'
+type OrderKind =
+  | 'cancel_order'
+  | 'order_status'
+  | 'return_item'
+  | 'refund_status'
+  | 'complaint'
+  | 'gift_wrap'
+  | 'invoice_copy'
 
 const ORDER_KINDS: readonly string[] = [
-  'cancel_order', 'order_status', 'return_item', 'refund_status', 'complaint', 'gift_wrap', 'invoice_copy',
+  'cancel_order',
+  'order_status',
+  'return_item',
+  'refund_status',
+  'complaint',
+  'gift_wrap',
+  'invoice_copy',
 ]
 const GREETING = /^\W*(hi|hello|hullo|hey|hiya|good (morning|afternoon|evening|day)|morning)\b/
 const THANKS = /\b(thanks|thank you|thx|cheers|ta|much obliged)\b/
@@ -30,12 +42,15 @@ const THANKS = /\b(thanks|thank you|thx|cheers|ta|much obliged)\b/
 const ACCOUNT_ADDRESS = /\b(on file|account|moved|moving|my old (street|address))\b/
 const REFUND_QUESTION = /\b(when|where|has|yet|status|update|processed|news|did i)\b/
 
-export function createRecognizer(products: readonly Product[]): (text: string, context: ConversationContext) => Intent[] {
+/** Synchronous, and so narrower than the `Recognizer` it stands in for. */
+export function createRecognizer(
+  products: readonly Product[],
+): (text: string, context: ConversationContext) => Intent[] {
   const index = new ProductIndex(products)
-  return (text, context) => recognize(text, { reading: read(text, index), context, index })
+  return (text, context) => recognize({ reading: read(text, index), context, index })
 }
 
-function recognize(text: string, scene: Scene): Intent[] {
+function recognize(scene: Scene): Intent[] {
   const { masked } = scene.reading
   const cues = withoutEchoes(cuesIn(masked), masked)
   const change = quantityChange(cues, scene)
@@ -116,7 +131,10 @@ function otherIntent(cue: Cue, cues: readonly Cue[], scene: Scene, ordered: bool
 
 /** The order a cue speaks of: in its sentence the next one before another order cue, else the last one; else any. */
 function nearestOrder(cue: Cue, cues: readonly Cue[], masked: string, orderIds: readonly string[]): OrderReference {
-  const places = [...masked.matchAll(/ord_(\d+)/g)].map((found) => ({ at: found.index, id: orderIds[Number(found[1])] }))
+  const places = [...masked.matchAll(/ord_(\d+)/g)].map((found) => ({
+    at: found.index,
+    id: orderIds[Number(found[1])],
+  }))
   const sentence = sentencesOf(masked).find(({ start, text }) => cue.start >= start && cue.start < start + text.length)
   const from = sentence?.start ?? 0
   const to = from + (sentence?.text.length ?? masked.length)
@@ -138,6 +156,7 @@ function distinct(intents: readonly Intent[]): Intent[] {
 }
 
 function keyOf(intent: Intent): string {
-  if (intent.kind === 'stock_question' || intent.kind === 'price_question') return `${intent.kind} ${intent.sku ?? intent.phrase}`
+  if (intent.kind === 'stock_question' || intent.kind === 'price_question')
+    return `${intent.kind} ${intent.sku ?? intent.phrase}`
   return `${intent.kind} ${'orderId' in intent ? intent.orderId : ''}`
 }
