@@ -8,14 +8,14 @@
  *   follows that link without asking for the folders above. So root may keep the data below a closed home folder.
  * - A folder counts as a cluster once it has its final name: initdb works beside it, the rename is the last act.
  */
-import { readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { RuntimeError } from '../../../shared/error.ts'
 import type { Binaries } from './binary.ts'
 import { type CommandResult, runCommand } from './command.ts'
 import { type EmbeddedFolder, errorCode, exists, newClusterFolder, rotateLog, syncFolder, writeSecret } from './folder.ts'
-import { startTime } from './identity.ts'
 import type { Pause } from './pause.ts'
+import { belongsTo, serverName, serverProcesses } from './server-process.ts'
 import { HOST_BASED_ACCESS, settingText } from './setting.ts'
 import { makeSocketFolder, removeSocketFolder, SOCKET_PORT } from './socket.ts'
 
@@ -27,14 +27,21 @@ export type ClusterState =
   | { readonly kind: 'stopped' }
   /** The server died without taking its pid file along. */
   | { readonly kind: 'crashed'; readonly socketFolder: string | undefined }
-  | { readonly kind: 'running'; readonly pid: number; readonly socketFolder: string | undefined }
+  /** `certain` is false when another server may have been given the pid in the file and nobody lets us look. */
+  | {
+      readonly kind: 'running'
+      readonly pid: number
+      readonly socketFolder: string | undefined
+      readonly certain: boolean
+    }
 
 /** Seconds pg_ctl waits. Crash recovery of a big folder reads up to max_wal_size; ten minutes are far beyond it. */
 const START_SECONDS_MAX = 600
 const STOP_SECONDS_MAX = 60
 /** Milliseconds that processes of a dead server get to notice and leave, before they are killed. */
-const ORPHAN_WAIT_MS_MAX = 5_000
-const ORPHAN_POLL_MS = 10
+const ORPHAN_WAIT_MS_MAX = 2_000
+/** Milliseconds between looks; each reads the list of processes, which takes some milliseconds itself. */
+const ORPHAN_POLL_MS = 40
 /** Lines of the log quoted in an error. */
 const LOG_LINES = 5
 
@@ -45,8 +52,9 @@ export async function clusterState(folder: EmbeddedFolder): Promise<ClusterState
   const lines = file.split('\n')
   const pid = Number(lines[0])
   const socketFolder = lines[4] || undefined
-  const alive = pid > 0 && (await isServerOf(folder, pid))
-  return alive ? { kind: 'running', pid, socketFolder } : { kind: 'crashed', socketFolder }
+  const belongs = pid > 0 ? await belongsTo(folder, pid) : 'no'
+  if (belongs === 'no') return { kind: 'crashed', socketFolder }
+  return { kind: 'running', pid, socketFolder, certain: belongs === 'yes' }
 }
 
 /** @throws EMBEDDED_VERSION_MISMATCH  the files were written by another major version */
@@ -67,7 +75,7 @@ export async function createCluster(folder: EmbeddedFolder, binaries: Binaries):
   await writeSecret(folder)
   const locale =
     binaries.major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'] : ['--locale=C']
-  const args = ['--pgdata', directoryName(path, folder), '--username', EMBEDDED_ROLE, '--pwfile=../secret']
+  const args = ['--pgdata', directoryName(path, folder), '--username', EMBEDDED_ROLE, `--pwfile=${fileName(folder.secret, folder)}`]
   args.push('--auth=scram-sha-256', '--encoding=UTF8', '--no-instructions', '--data-checksums', ...locale)
   const result = await runCommand('initdb', args, { binaries, user: folder.user, cwd: path })
   if (result.code !== 0) {
@@ -81,14 +89,14 @@ export async function createCluster(folder: EmbeddedFolder, binaries: Binaries):
 /** Starts the server and returns when it takes connections; crash recovery is then over. */
 export async function startServer(folder: EmbeddedFolder, binaries: Binaries, pause: Pause): Promise<ClusterState> {
   const before = await clusterState(folder)
-  if (before.kind === 'crashed') await clearOrphans(folder, pause)
+  if (before.kind === 'crashed') await clearCrashed(folder, before.socketFolder, pause)
   const socketFolder = await makeSocketFolder(folder, before.kind === 'crashed' ? before.socketFolder : undefined)
   await rotateLog(folder)
   // Overwritten in place, so owner and mode stay those initdb gave.
   await writeFile(join(folder.cluster, 'postgresql.conf'), settingText())
   await writeFile(join(folder.cluster, 'pg_hba.conf'), HOST_BASED_ACCESS)
-  const options = `-k "${socketFolder}" -p ${SOCKET_PORT}`
-  const args = ['start', '--wait', '--silent', `--timeout=${START_SECONDS_MAX}`, '--log=../server.log']
+  const options = `-k "${socketFolder}" -p ${SOCKET_PORT} -c cluster_name=${serverName(folder)}`
+  const args = ['start', '--wait', '--silent', `--timeout=${START_SECONDS_MAX}`, `--log=${fileName(folder.log, folder)}`]
   const result = await control(folder, binaries, [...args, `--options=${options}`])
   const after = await clusterState(folder)
   // A pg_ctl whose runtime was killed may have been faster than ours: then the server runs, which is all we want.
@@ -114,14 +122,22 @@ function control(folder: EmbeddedFolder, binaries: Binaries, args: readonly stri
   return runCommand('pg_ctl', [...args, '--pgdata', directoryName(folder.cluster, folder)], place)
 }
 
+/** A file in `home`, as a program that works in the cluster can name it. */
+function fileName(path: string, folder: EmbeddedFolder): string {
+  return folder.reachable ? path : join('..', basename(path))
+}
+
 function directoryName(path: string, folder: EmbeddedFolder): string {
   return folder.reachable ? path : '/proc/self/cwd'
 }
 
-/** A pid alone proves nothing: it may have been given to another program. A server works in its data directory. */
-async function isServerOf(folder: EmbeddedFolder, pid: number): Promise<boolean> {
-  if (process.platform !== 'linux') return (await startTime(pid)) !== undefined
-  return (await workingFolder(pid)) === folder.cluster
+async function clearCrashed(folder: EmbeddedFolder, socketFolder: string | undefined, pause: Pause): Promise<void> {
+  if (process.platform !== 'linux') return
+  await clearOrphans(folder, pause)
+  // Postgres takes a pid file for stale only when its pid is free. It is not when it was given to another program, and
+  // not while the dead server is a zombie, which in a container without an init process is for ever.
+  await rm(join(folder.cluster, 'postmaster.pid'), { force: true })
+  if (socketFolder !== undefined) await rm(join(socketFolder, `.s.PGSQL.${SOCKET_PORT}.lock`), { force: true })
 }
 
 /**
@@ -129,24 +145,12 @@ async function isServerOf(folder: EmbeddedFolder, pid: number): Promise<boolean>
  * beside them. Killing them is safe: the new server recovers from the log in any case.
  */
 async function clearOrphans(folder: EmbeddedFolder, pause: Pause): Promise<void> {
-  if (process.platform !== 'linux') return
   for (let waitedMs = 0; ; waitedMs += ORPHAN_POLL_MS) {
-    const orphans = await processesIn(folder.cluster)
+    const orphans = await serverProcesses(folder)
     if (orphans.length === 0) return
     if (waitedMs >= ORPHAN_WAIT_MS_MAX) for (const pid of orphans) killHard(pid)
     await pause(ORPHAN_POLL_MS)
   }
-}
-
-async function processesIn(path: string): Promise<number[]> {
-  const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 0)
-  const folders = await Promise.all(pids.map(workingFolder))
-  return pids.filter((_, index) => folders[index] === path)
-}
-
-/** Undefined for a process that is gone, or of another user, and so not of our server. */
-async function workingFolder(pid: number): Promise<string | undefined> {
-  return readlink(`/proc/${pid}/cwd`).catch(() => undefined)
 }
 
 function killHard(pid: number): void {

@@ -15,7 +15,7 @@ import { checkVersion, clusterState, createCluster, EMBEDDED_ROLE, startServer, 
 import { type EmbeddedFolder, errorCode, findFolder, openFolder } from './folder.ts'
 import { withLock } from './lock.ts'
 import { type Pause, realPause } from './pause.ts'
-import { countSessions, type EmbeddedSession, ensureDatabase, foreignServer, openSession } from './session.ts'
+import { countSessions, type EmbeddedSession, foreignServer, openSession } from './session.ts'
 import { SOCKET_PORT } from './socket.ts'
 
 /** Options for postgres.js. The host is the folder of the unix socket. */
@@ -58,6 +58,8 @@ export const EMBEDDED_DATABASE = 'vivarium'
 /** Milliseconds a server may take to answer while it starts, stops, or has no connection to spare. */
 const ANSWER_WAIT_MS_MAX = 60_000
 const ANSWER_POLL_MS = 50
+/** Refused connections in a row until the socket counts as gone: a server that is just dying refuses too. */
+const REFUSALS_MAX = 10
 /** Starts in a row until the failure is reported; the second repairs what went away during the first. */
 const START_TRIES = 3
 
@@ -119,8 +121,11 @@ function supervise(
   let released: Promise<'stopped' | 'left-running'> | undefined
 
   const ensure = async (): Promise<'running' | 'restarted'> => {
-    if (await attached.session.answers()) return 'running'
     const before = attached
+    const state = await clusterState(folder)
+    // A session may answer for a moment after its postmaster died, so both are asked.
+    const same = state.kind === 'running' && state.pid === before.pid
+    if (same && (await before.session.answers())) return 'running'
     await before.session.close()
     attached = await withLock(folder.lock, pause, () => bringUp(place))
     return attached.pid === before.pid ? 'running' : 'restarted'
@@ -159,6 +164,7 @@ function supervise(
 async function bringUp(place: Place): Promise<Attached> {
   const { folder, binaries, pause } = place
   let starts = 0
+  let refusals = 0
   for (let waitedMs = 0; ; ) {
     const state = await clusterState(folder)
     if (state.kind !== 'running') {
@@ -173,11 +179,12 @@ async function bringUp(place: Place): Promise<Attached> {
       return await attach(place, state.pid, state.socketFolder)
     } catch (error) {
       const verdict = judge(error)
-      if (verdict === 'foreign') throw foreignServer(error, folder.home, state.pid)
+      const vanished = verdict === 'refused' && ++refusals >= REFUSALS_MAX
+      if (verdict === 'foreign' || (vanished && !state.certain)) throw foreignServer(error, folder.home, state.pid)
       // The server cannot make its socket again, and without it nobody can use it.
-      if (verdict === 'vanished') await stopServer(folder, binaries, 'fast')
+      if (vanished) await stopServer(folder, binaries, 'fast')
       else if (waitedMs >= ANSWER_WAIT_MS_MAX) throw error
-      else await pause(ANSWER_POLL_MS)
+      await pause(ANSWER_POLL_MS)
       waitedMs += ANSWER_POLL_MS
     }
   }
@@ -185,7 +192,6 @@ async function bringUp(place: Place): Promise<Attached> {
 
 async function attach(place: Place, pid: number, socketFolder: string): Promise<Attached> {
   const connection = await connectionTo(place.folder, socketFolder)
-  await ensureDatabase(connection, EMBEDDED_DATABASE)
   return { session: await openSession(connection, place.lost), connection, pid }
 }
 
@@ -210,10 +216,10 @@ async function connectionTo(folder: EmbeddedFolder, socketFolder: string): Promi
   return { host: socketFolder, port: SOCKET_PORT, user: EMBEDDED_ROLE, password, database: EMBEDDED_DATABASE }
 }
 
-/** What a failed connection to a live server means: it starts or stops (`busy`), its socket is gone, or it is not ours. */
-function judge(error: unknown): 'busy' | 'vanished' | 'foreign' {
+/** What a failed connection to a live server means: it starts or stops (`busy`), nobody listens, or it is not ours. */
+function judge(error: unknown): 'busy' | 'refused' | 'foreign' {
   const code = errorCode(error) ?? ''
-  if (code === 'ENOENT' || code === 'ECONNREFUSED') return 'vanished'
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') return 'refused'
   // 28: invalid authorization. Everything else passes: starting up, shutting down, too many connections, a cut line.
   return code.startsWith('28') ? 'foreign' : 'busy'
 }

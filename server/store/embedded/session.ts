@@ -12,6 +12,7 @@ export type SessionTarget = {
   readonly host: string
   readonly user: string
   readonly password: string
+  readonly database: string
 }
 
 export type EmbeddedSession = {
@@ -29,7 +30,8 @@ const USER_LOCK = 0x76697661
 /** Seconds until a server that accepts but does not answer counts as down. */
 const CONNECT_SECONDS_MAX = 10
 
-/** Connects and counts. `ended` is called once, when the connection is lost and not when it is closed here. */
+/** Connects, counts, and creates the runtime's database when it is missing. `ended` is called once, when the connection
+ *  is lost and not when it is closed here. */
 export async function openSession(target: SessionTarget, ended: () => void): Promise<EmbeddedSession> {
   let lost = false
   let closing = false
@@ -39,6 +41,7 @@ export async function openSession(target: SessionTarget, ended: () => void): Pro
   })
   try {
     await sql`select pg_advisory_lock_shared(${USER_LOCK})`
+    await ensureDatabase(sql, target.database)
   } catch (error) {
     closing = true
     await sql.end({ timeout: 0 })
@@ -66,29 +69,21 @@ export async function openSession(target: SessionTarget, ended: () => void): Pro
 
 /** How many runtimes use the server. */
 export async function countSessions(target: SessionTarget): Promise<number> {
-  return once(target, async (sql) => {
+  const sql = connect(target, () => undefined)
+  try {
     const [row] = await sql<{ users: number }[]>`
       select count(*)::int as users from pg_locks
       where locktype = 'advisory' and objid = ${USER_LOCK} and mode = 'ShareLock' and granted`
     return row?.users ?? 0
-  })
-}
-
-/** Creates the database of the runtime when it is missing. */
-export async function ensureDatabase(target: SessionTarget, name: string): Promise<void> {
-  await once(target, async (sql) => {
-    const found = await sql`select 1 from pg_database where datname = ${name}`
-    if (found.length === 0) await sql`create database ${sql(name)}`
-  })
-}
-
-async function once<T>(target: SessionTarget, work: (sql: Sql) => Promise<T>): Promise<T> {
-  const sql = connect(target, () => undefined)
-  try {
-    return await work(sql)
   } finally {
     await sql.end({ timeout: 1 })
   }
+}
+
+/** The callers hold the folder's lock, so nobody else creates it in between. */
+async function ensureDatabase(sql: Sql, name: string): Promise<void> {
+  const found = await sql`select 1 from pg_database where datname = ${name}`
+  if (found.length === 0) await sql`create database ${sql(name)}`
 }
 
 function connect(target: SessionTarget, closed: () => void): Sql {

@@ -11,7 +11,6 @@ export const SERVER_SETTINGS: readonly ServerSetting[] = [
   { name: 'listen_addresses', value: '', reason: 'unix socket only: nothing to firewall, no port to collide' },
   { name: 'unix_socket_permissions', value: '0700', reason: 'only the server user; the folder is 0700 as well' },
   { name: 'password_encryption', value: 'scram-sha-256', reason: 'the one method pg_hba.conf lets in' },
-  { name: 'cluster_name', value: 'vivarium', reason: 'names the server in process lists' },
 
   { name: 'fsync', value: 'on', reason: 'a reply means the commit is on disk' },
   { name: 'synchronous_commit', value: 'on', reason: 'off gave no more turns per second with group commit' },
