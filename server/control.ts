@@ -1,0 +1,37 @@
+/**
+ * The one write side of the runtime: operator verbs. Every call is audited with who, why and outcome, and every
+ * call is an event.
+ *
+ * - C1: with `incarnation` given, a verb is refused (INCARNATION_GONE) when the process was reborn since.
+ * - C2: kill cannot be trapped, refused or delayed by the process.
+ * - C3: what a verb loses is said by `Inspect.plan` before, and recorded after.
+ */
+import type { ProcessId } from '../shared/id.ts'
+import type { Value } from '../shared/value.ts'
+
+/** Who acts and why. `actor` is `role:name`, e.g. `operator:ana`, `api:local`, `cli:root`. */
+export type Act = { actor: string; reason?: string; incarnation?: number; idempotencyKey?: string }
+
+export type ActResult = { id: ProcessId; incarnation: number; outcome: string }
+
+export interface Control {
+  /** Untrappable. The message in hand is redelivered (one attempt) or, with `message: 'drop'`, dead-lettered. The supervisor decides on a restart. */
+  kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult>
+  /** Graceful end: the turn in hand finishes, `terminate` runs, the supervisor is told `shutdown`; desired state becomes `stopped`. */
+  stop(id: ProcessId, act: Act): Promise<ActResult>
+  /** Ends the process if it lives and starts it anew; a whole supervisor restarts with all its children. Costs no intensity. */
+  restart(id: ProcessId, act: Act): Promise<ActResult>
+  /** No new turn begins until resume; survives restarts of the process and the node. */
+  suspend(id: ProcessId, act: Act): Promise<ActResult>
+  resume(id: ProcessId, act: Act): Promise<ActResult>
+  /** Durable once resolved, for durable agents. @throws OPERATION_UNKNOWN PROCESS_NOT_FOUND MAILBOX_FULL VALUE_UNSUPPORTED */
+  send(id: ProcessId, op: string, args: unknown, act: Act): Promise<{ messageId: string }>
+  /** @throws as send, and CALL_TIMEOUT, CALL_REJECTED, DEAD_LETTERED, KEY_CONFLICT */
+  call(id: ProcessId, op: string, args: unknown, act: Act & { timeoutMs?: number }): Promise<{ reply: Value }>
+  /** Removes a pending message; it becomes a dead letter with the reason `dropped by operator`. */
+  dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
+  /** Moves a pending message to the front with its attempts cleared. */
+  redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
+  /** Puts a dead letter back into the mailbox of its process; once per dead letter. */
+  redeliverDeadLetter(deadLetterId: string, act: Act): Promise<ActResult>
+}

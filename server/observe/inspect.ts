@@ -1,0 +1,84 @@
+/**
+ * The one read side of the runtime. HTTP, feed, CLI, MCP and tests read through this and nothing else.
+ *
+ * - O1: reading never waits for, wakes or calls into a process. State is the last committed value; it works on busy,
+ *   suspended, crashed, passive and unowned processes alike.
+ * - O2: every list is bounded; what was cut is said.
+ */
+import type { ProcessId } from '../../shared/id.ts'
+import type {
+  AuditItem,
+  BlastRadius,
+  DeadLetter,
+  FailureRecord,
+  JournalItem,
+  MailboxItem,
+  Need,
+  ProcessDetail,
+  ProcessRow,
+  ProcessStatus,
+  StateSnapshot,
+  Vitals,
+} from '../../shared/snapshot.ts'
+import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
+import type { Verb } from '../../shared/frame.ts'
+
+/** Rows of one page at the most. */
+export const PAGE_LIMIT_MAX = 1_000
+
+export type ProcessQuery = {
+  q?: string
+  under?: ProcessId
+  agent?: string
+  status?: ProcessStatus
+  sort?: string
+  dir?: 'asc' | 'desc'
+  limit?: number
+  cursor?: string
+  hidden?: boolean
+}
+
+export type Page<T> = { items: T[]; cursor: string | null }
+
+export type NodeView = {
+  id: string
+  epoch: number
+  host: string
+  startedAt: number
+  leaseUntil: number
+  state: 'live' | 'dead' | 'stopped'
+  self: boolean
+  processes: number
+}
+
+export interface Inspect {
+  /** Keyset page over live processes; passive ones (from the store) only when `status` is `passive`. */
+  processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }>
+  /** Every live process once, in no promised order; for samplers. Rows are fresh objects the caller may keep. */
+  scan(visit: (row: ProcessRow) => void): void
+  /** Raised whenever a process is born, dies or moves in the tree. */
+  treeVersion(): number
+  /** null when no such process exists, live, passive or ended. */
+  process(id: ProcessId): Promise<ProcessDetail | null>
+  /** Last committed value. @throws PROCESS_NOT_FOUND */
+  state(id: ProcessId): Promise<StateSnapshot>
+  mailbox(id: ProcessId, query: { after?: string; limit?: number }): Promise<Page<MailboxItem> & { total: number }>
+  /** Newest first. */
+  journal(id: ProcessId, query: { before?: number; limit?: number }): Promise<Page<JournalItem>>
+  failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>>
+  deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>>
+  audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>>
+  vitals(): Vitals
+  /** Vital signs of the last minutes, oldest first, one a second while somebody reads them. */
+  vitalsHistory(): Vitals[]
+  needs(): Promise<Need[]>
+  nodes(): Promise<NodeView[]>
+  /** What `verb` on `id` would do now. @throws PROCESS_NOT_FOUND */
+  plan(verb: Verb, id: ProcessId): Promise<BlastRadius>
+  /** The last events of the ring, oldest first. */
+  recent(limit: number, process?: ProcessId): RuntimeEvent[]
+  /** Listens to events; the listener must not throw. Returns the end of it. Cheap kinds only are built when wanted. */
+  listen(kinds: readonly EventKind[] | 'all', listener: (event: RuntimeEvent) => void): () => void
+  /** True once the root tree is up and the store answers. */
+  ready(): { ready: boolean; reasons: string[] }
+}

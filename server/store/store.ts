@@ -1,0 +1,324 @@
+/**
+ * The store as the rest of the runtime sees it: interfaces and rows, no SQL, no driver.
+ *
+ * Two implementations (postgres/, memory.ts) pass one contract suite. What both guarantee:
+ * - D1: `commit` writes each accepted row of a batch whole or not at all, and never half of one process.
+ * - D2: a row is accepted only if the head holds `seq - 1` and this claim, the node's epoch is current, and every
+ *   consumed message exists (PROTOCOL F1, F2, M1).
+ * - D3: nothing of a commit is visible to any reader before the whole statement is.
+ * - D4: `claim` succeeds only for a process without owner or with an owner whose node epoch is dead (F4).
+ * - D5: snapshots only move forward and only under the current claim (F5).
+ * - D6: timers fire by one atomic delete-and-insert; a timer fires at most once (V5).
+ *
+ * Times are epoch milliseconds of the *store's* clock. Texts named `payload`, `args`, `value` are in the form of
+ * shared/value.ts `encode`, except where said otherwise.
+ */
+import type { DeadLetter, AuditItem, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Value } from '../../shared/value.ts'
+
+/** Never-reused surrogate of a process, given by the store (PROTOCOL F1). */
+export type Pid = number
+/** Unique per activation. */
+export type Claim = number
+
+/** One runtime's run on one node. `epoch` is unique per process start (F2). */
+export type NodeIdentity = { id: number; epoch: number; name: string; namespace: string }
+
+export type JournalMeta = {
+  stateVersion: number
+  codeVersion: string
+  /** Turns covered by this row, in order; a row may carry several (T7). */
+  turnIds: readonly string[]
+  cause: string | null
+  root: string | null
+  traceparent: string | null
+  actor: string | null
+}
+
+/** `payload` is JSON text of journal/entry.ts `Entry[]`. */
+export type JournalRow = JournalMeta & { seq: number; claim: Claim; at: number; payload: string }
+
+export type MessageKind = 'call' | 'send' | 'reply' | 'timer' | 'exit' | 'down' | 'topic'
+
+/** Where the outcome of a stored call goes. */
+export type ReplyAddress =
+  | { kind: 'process'; id: ProcessId; call: string }
+  | { kind: 'request'; scope: string; key: string }
+  | { kind: 'node'; node: number; epoch: number; call: string }
+
+export type NewMessage = {
+  /** `turn_id.n` or generated; unique. */
+  id: string
+  target: ProcessId
+  kind: MessageKind
+  op: string
+  sender: ProcessId | null
+  /** Position per sender and receiver inside the sender's life (M5). */
+  n: number
+  args: string
+  replyTo: ReplyAddress | null
+  cause: string | null
+  root: string | null
+  chain: readonly ProcessId[]
+  traceparent: string | null
+  actor: string | null
+  deadline: number | null
+  /** Set when a timer made it: dropped at dequeue when no longer armed (V5). */
+  timer: { name: string; arm: number } | null
+}
+
+/** `ord` orders the rows of one target; rows of one sender keep their order (M5). */
+export type MessageRow = NewMessage & { ord: number; at: number; attempts: number; recoveries: number }
+
+export type MessageRef = { target: ProcessId; ord: number }
+
+export type NewTimer = {
+  process: Pid
+  target: ProcessId
+  name: string
+  arm: number
+  due: number
+  op: string
+  args: string
+  root: string | null
+  traceparent: string | null
+}
+export type TimerRow = NewTimer
+
+export type ProcessPatch = {
+  incarnation?: number
+  stateVersion?: number
+  restarts?: number
+  /** null clears it. Encoded ExitReason as JSON text. */
+  exit?: string | null
+  /** The process ended for good: it is not activated by messages any more until re-created. */
+  ended?: boolean
+  desired?: DesiredState
+  parent?: ProcessId | null
+  diverged?: boolean
+}
+
+/** Links, monitors and names of durable processes are rows (P3). */
+export type LinkChange =
+  | { kind: 'link'; peer: ProcessId }
+  | { kind: 'unlink'; peer: ProcessId }
+  | { kind: 'monitor'; peer: ProcessId; ref: string }
+  | { kind: 'demonitor'; ref: string }
+export type NameChange = { kind: 'register' | 'unregister'; name: string }
+
+export type NewProcess = { id: ProcessId; agent: string; key: string; kind: 'agent' | 'supervisor'; parent: ProcessId | null }
+
+export type RequestResult = { scope: string; key: string; status: 'done' | 'failed'; result: string }
+
+export type NewFailure = Omit<FailureRecord, 'at' | 'process'>
+export type NewDeadLetter = Omit<DeadLetter, 'at' | 'process' | 'redeliveredAt' | 'args'> & { args: string }
+
+/** Everything one process writes at once. Absent lists are empty lists: the hot path has none of them. */
+export type Commit = {
+  process: Pid
+  id: ProcessId
+  seq: number
+  claim: Claim
+  meta: JournalMeta
+  payload: string
+  consumed?: readonly MessageRef[]
+  messages?: readonly NewMessage[]
+  requests?: readonly RequestResult[]
+  timers?: readonly NewTimer[]
+  cancelTimers?: readonly { name: string; arm: number }[]
+  spawns?: readonly NewProcess[]
+  patch?: ProcessPatch
+  links?: readonly LinkChange[]
+  names?: readonly NameChange[]
+  failures?: readonly NewFailure[]
+  deadLetters?: readonly NewDeadLetter[]
+  /** Raise the attempts of a message row that stays. */
+  attempted?: readonly { ref: MessageRef; attempts: number }[]
+}
+
+/** Per row of the batch, in its order. `refused` says only that nothing was written: read back before judging (F3). */
+export type CommitOutcome = { kind: 'committed'; at: number; ords: readonly number[] } | { kind: 'refused' }
+
+export type Head = { process: Pid; seq: number; claim: Claim }
+
+/** What a failed statement means for the committer (PROTOCOL C2). Implementations classify, the committer decides. */
+export type StoreFailureKind =
+  | 'rejected' // class 22, 23, 54: some row of the batch is at fault
+  | 'contended' // deadlock, lock timeout, serialization: retry in halves
+  | 'unavailable' // connection or server stopping: outcome unknown
+  | 'full' // class 53 disk full or out of resources: nothing written, retry later
+  | 'broken' // anything else: a bug
+
+export class StoreFailure extends Error {
+  override readonly name = 'StoreFailure'
+  readonly kind: StoreFailureKind
+  readonly sqlState: string | null
+  constructor(kind: StoreFailureKind, message: string, options: { sqlState?: string | null; cause?: unknown } = {}) {
+    super(message, { cause: options.cause })
+    this.kind = kind
+    this.sqlState = options.sqlState ?? null
+  }
+}
+
+export type ClaimRequest = {
+  id: ProcessId
+  agent: string
+  key: string
+  kind: 'agent' | 'supervisor'
+  parent: ProcessId | null
+  /** Highest state version this code can run; a newer stored one is refused (V1). */
+  stateVersion: number
+  /** Make the row when it does not exist. */
+  create: boolean
+  /** Claim although it ended: re-creation, raises the incarnation. */
+  recreate: boolean
+}
+
+export type ProcessRecord = {
+  pid: Pid
+  id: ProcessId
+  agent: string
+  key: string
+  kind: 'agent' | 'supervisor'
+  parent: ProcessId | null
+  incarnation: number
+  stateVersion: number
+  restarts: number
+  desired: DesiredState
+  diverged: boolean
+  ended: boolean
+  exit: string | null
+  /** Node id of the live owner; null when passive. */
+  owner: number | null
+  ownerEpoch: number | null
+  createdAt: number
+}
+
+export type ClaimOutcome =
+  | { kind: 'claimed'; record: ProcessRecord; claim: Claim; seq: number; /** The previous owner died. */ recovered: boolean }
+  | { kind: 'owned'; record: ProcessRecord }
+  | { kind: 'absent' }
+  | { kind: 'ended'; record: ProcessRecord }
+  | { kind: 'unsupported'; record: ProcessRecord }
+
+/** All that is needed to run a process, read in one consistent view (V4). */
+export type Loaded = {
+  process: Pid
+  snapshot: { seq: number; stateVersion: number; value: string } | null
+  /** Rows after the snapshot, ascending. */
+  journal: readonly JournalRow[]
+  mailbox: readonly MessageRow[]
+  timers: readonly TimerRow[]
+  links: readonly { kind: 'link' | 'monitor' | 'monitored'; peer: ProcessId; ref: string | null }[]
+  names: readonly string[]
+}
+
+export type SnapshotWrite = { process: Pid; claim: Claim; seq: number; stateVersion: number; value: string }
+
+export type RequestRow = {
+  scope: string
+  key: string
+  argsHash: string
+  process: ProcessId
+  messageId: string
+  status: 'pending' | 'done' | 'failed'
+  result: string | null
+}
+
+export type NewRequest = { scope: string; key: string; argsHash: string; expiresAt: number | null; message: NewMessage }
+
+export type NodeRow = {
+  id: number
+  epoch: number
+  name: string
+  host: string
+  bootId: string
+  osPid: number
+  osStartedAt: string
+  startedAt: number
+  leaseUntil: number
+  capabilities: Record<string, number>
+  stoppedAt: number | null
+}
+
+export type NodeStart = Pick<NodeRow, 'name' | 'host' | 'bootId' | 'osPid' | 'osStartedAt' | 'capabilities'> & {
+  leaseMs: number
+}
+
+/** The durable side of turns: everything the journal needs. Every method may throw StoreFailure. */
+export interface Store {
+  /** One statement for the whole batch (C1). Outcomes in the order of `batch`. */
+  commit(node: NodeIdentity, batch: readonly Commit[]): Promise<CommitOutcome[]>
+  /** Reads heads back after an unknown or refused commit (F3); absent processes are left out. */
+  heads(processes: readonly Pid[]): Promise<Head[]>
+  /** True while the node's epoch is current in the store. */
+  epochAlive(node: NodeIdentity): Promise<boolean>
+
+  claim(node: NodeIdentity, requests: readonly ClaimRequest[]): Promise<ClaimOutcome[]>
+  load(node: NodeIdentity, processes: readonly Pid[]): Promise<Loaded[]>
+  /** Gives processes up (passivation, drain); a foreign claim is left alone. Returns the released ones. */
+  release(node: NodeIdentity, claims: readonly { process: Pid; claim: Claim }[]): Promise<Pid[]>
+  snapshot(node: NodeIdentity, writes: readonly SnapshotWrite[]): Promise<void>
+
+  /** Messages from outside and hints that got lost: rows inserted without a sender's turn. Returns `ord` per message. */
+  enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>
+  /** Mailbox rows of one target in order, after `afterOrd`. */
+  messages(namespace: string, target: ProcessId, afterOrd: number, limit: number): Promise<MessageRow[]>
+  /** Takes and deletes rows addressed to a pseudo target (`node/...`, `client/...`). */
+  take(node: NodeIdentity, target: ProcessId, limit: number): Promise<MessageRow[]>
+  /** Inserts the request and its message together, or returns the row that exists. */
+  request(node: NodeIdentity, request: NewRequest): Promise<{ row: RequestRow; created: boolean; ord: number }>
+  requestRow(namespace: string, scope: string, key: string): Promise<RequestRow | null>
+
+  /** Fires everything due: timers become mailbox rows in one statement (V5). */
+  fireTimers(node: NodeIdentity, limit: number): Promise<MessageRow[]>
+  /** Epoch ms of the next due timer, by index; null when none is armed. */
+  nextTimer(namespace: string): Promise<number | null>
+  /** Targets with pending messages, open turns or a dead owner, that no live node owns (continuous recovery). */
+  orphans(node: NodeIdentity, limit: number): Promise<{ id: ProcessId; agent: string; key: string }[]>
+
+  registerNode(namespace: string, start: NodeStart): Promise<NodeIdentity>
+  /** Compare-and-set on the epoch by the store's clock; false when the epoch was taken away. */
+  renewLease(node: NodeIdentity, leaseMs: number): Promise<boolean>
+  /** Live and dead nodes whose rows still matter. */
+  nodes(namespace: string): Promise<NodeRow[]>
+  /** Declares a node dead: its epoch can commit nothing any more. False when it renewed meanwhile. */
+  buryNode(node: NodeIdentity, victim: { id: number; epoch: number }, proof: 'lease' | 'host' | 'session'): Promise<boolean>
+  /** Clean end: releases everything and stops the epoch. */
+  leave(node: NodeIdentity): Promise<void>
+
+  setDesired(node: NodeIdentity, id: ProcessId, desired: DesiredState): Promise<boolean>
+  /** Milliseconds to add to this machine's clock to get the store's. */
+  clockOffset(): Promise<number>
+  close(): Promise<void>
+}
+
+export type Page<T> = { items: T[]; cursor: string | null }
+
+/** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
+export interface Archive {
+  process(namespace: string, id: ProcessId): Promise<ProcessRecord | null>
+  processes(
+    namespace: string,
+    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
+  ): Promise<Page<ProcessRecord> & { total: number }>
+  /** Committed state as of the newest row: snapshot and later patches, in one read. */
+  stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
+  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]>
+  mailbox(namespace: string, target: ProcessId, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]>
+  mailboxCounts(namespace: string, targets: readonly ProcessId[]): Promise<Map<ProcessId, number>>
+  failures(namespace: string, query: { process?: ProcessId; before?: number; limit: number }): Promise<FailureRecord[]>
+  deadLetters(namespace: string, query: { process?: ProcessId; limit: number }): Promise<DeadLetter[]>
+  deadLetter(namespace: string, id: string): Promise<DeadLetter | null>
+  /** True for exactly one caller per dead letter. */
+  markRedelivered(namespace: string, id: string): Promise<boolean>
+  audit(namespace: string, query: { target?: string; limit: number }): Promise<AuditItem[]>
+  writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem>
+  writeFailure(namespace: string, process: ProcessId, failure: NewFailure): Promise<void>
+  counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }>
+  blob(hash: string): Promise<Value | null>
+}
+
+/** Both sides over one database, plus what ends them. */
+export type StoreHandle = { store: Store; archive: Archive; close(): Promise<void> }

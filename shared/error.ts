@@ -1,0 +1,170 @@
+/**
+ * Every error that leaves the runtime has a code from this table; codes are for ever.
+ *
+ * - `kind`: `caller` (refused before any effect), `operating` (expected, may pass), `programmer` (a bug: crash).
+ * - `retryable`: the same request may succeed later without a change.
+ * - `status`: the HTTP status under which the code leaves the admin API.
+ * - `hint`: what to do, where the message itself does not say it.
+ */
+export type ErrorKind = 'caller' | 'operating' | 'programmer'
+
+export type CodeInfo = { kind: ErrorKind; retryable: boolean; status: number; hint: string }
+
+const caller = (status: number, hint: string): CodeInfo => ({ kind: 'caller', retryable: false, status, hint })
+const operating = (status: number, hint: string, retryable = true): CodeInfo => ({
+  kind: 'operating',
+  retryable,
+  status,
+  hint,
+})
+const programmer = (hint: string): CodeInfo => ({ kind: 'programmer', retryable: false, status: 500, hint })
+
+export const CODES = {
+  // Names and input
+  ID_INVALID: caller(400, 'Use agent/key with a valid agent name and key.'),
+  VALUE_UNSUPPORTED: caller(422, 'Use plain objects, arrays, Map, Set, Date, Uint8Array, finite numbers, text, null.'),
+  VALUE_TOO_LARGE: caller(413, 'Keep large data outside the agent and store a reference to it.'),
+  VALUE_MUTATED: programmer('Replace a Date or Uint8Array in the state, never change it in place.'),
+  SCHEMA_MISMATCH: caller(422, 'Send a value that satisfies the schema of the operation.'),
+  REQUEST_INVALID: caller(400, 'Correct the request as the message says.'),
+  PAYLOAD_TOO_LARGE: caller(413, 'Send a smaller body or frame.'),
+  DEFINITION_INVALID: caller(500, 'Correct the agent or supervisor definition.'),
+  MODULE_LOAD_FAILED: caller(500, 'Correct the module; the cause says where it fails.'),
+  CONFIG_INVALID: caller(500, 'Correct the option or environment variable.'),
+
+  // Processes and messages
+  PROCESS_NOT_FOUND: caller(404, 'Check the id; only keys of a known pool are activated on first message.'),
+  OPERATION_UNKNOWN: caller(404, 'Use one of the operations the agent defines under `on`.'),
+  INCARNATION_GONE: caller(409, 'The process was reborn since you looked. Look again, then repeat the action.'),
+  PROCESS_EXITED: operating(410, 'The process ended before it answered. Its failure record says why.', false),
+  MAILBOX_FULL: operating(429, 'Send slower, or raise mailbox.limit of the agent.'),
+  CALL_TIMEOUT: operating(504, 'Raise timeoutMs or look at what the target waits for; it may still act.'),
+  CALL_NOT_USED: programmer('Await the call, or hand it to ctx.send.'),
+  CALL_CYCLE: programmer('A call to oneself or to a caller up the chain can never be answered; send instead.'),
+  DEADLOCK: operating(409, 'Break the cycle of waiting calls; the youngest call was failed.', false),
+  CALL_REJECTED: operating(409, 'The target refused with new Reject(...); its message says why.', false),
+  CALL_OUTCOME_UNKNOWN: operating(503, 'Ask the target what happened before repeating, or use an idempotency key.'),
+  DEAD_LETTERED: operating(500, 'The message failed every attempt; redeliver it once the cause is mended.', false),
+  CONTEXT_CLOSED: programmer('The turn this ctx belonged to is over; no verb can be used after it.'),
+  NAME_TAKEN: caller(409, 'Choose another name or stop the process that holds it.'),
+  LINK_NO_PROCESS: caller(404, 'The process to link to is not alive.'),
+  TASK_FAILED: operating(500, 'The task crashed; its cause says why.', false),
+  AWAIT_TIMEOUT: operating(504, 'Raise the timeout or shut the task down.'),
+  KEY_CONFLICT: caller(409, 'An idempotency key belongs to one request; use a new key for other arguments.'),
+
+  // Supervision
+  CHILD_SPEC_INVALID: caller(422, 'Correct the child specification as the message says.'),
+  CHILD_ALREADY_PRESENT: caller(409, 'Restart or delete the child specification that exists.'),
+  CHILD_ALREADY_STARTED: caller(409, 'The child runs already.'),
+  CHILD_NOT_FOUND: caller(404, 'Use an id that which() lists.'),
+  CHILD_RUNNING: caller(409, 'Terminate the child first.'),
+  CHILD_RESTARTING: caller(409, 'Wait until the child is up or terminate it.'),
+  CHILD_START_FAILED: operating(500, 'The child did not start; its cause says why.', false),
+  CHILDREN_MAX: operating(429, 'Raise maxChildren of the pool or wait until children end.'),
+  SUPERVISOR_GAVE_UP: operating(503, 'Mend the cause, then restart the supervisor.', false),
+
+  // Turns and steps
+  STEP_KEY_REQUIRED: programmer('Give parallel steps of one name an explicit key.'),
+  STEP_FAILED: operating(500, 'The step used up its attempts; its cause says why.', false),
+  STEP_TIMEOUT: operating(504, 'Raise timeoutMs of the step or make it faster.'),
+  TURN_DIVERGED: programmer('The code asks for other steps than the journal holds; resume on the old code or restart.'),
+  STATE_READ_ONLY: programmer('State can be changed by handlers only, not inside a step or a query.'),
+  COMMIT_REJECTED: operating(500, 'The store refused what the turn produced; the cause says which value.', false),
+  FENCED: operating(409, 'Another node owns this process now; nothing was written here.'),
+  RESTART_LIMIT: operating(503, 'The process failed too often outside a message and is halted. Mend it, restart it.'),
+  UPGRADE_MISSING: programmer('Add upgrade steps from the stored state version to the current one.'),
+  VERSION_UNSUPPORTED: operating(503, 'The stored state is newer than this code; deploy the newer code.', false),
+
+  // Store, node, embedded server
+  STORE_UNAVAILABLE: operating(503, 'The database cannot be reached; work goes on when it is back.'),
+  STORE_FULL: operating(507, 'Free disk space on the database server; work goes on by itself.'),
+  STORE_VERSION_UNSUPPORTED: caller(500, 'Use Postgres 15 or later.'),
+  MIGRATION_FAILED: operating(500, 'The schema could not be brought up to date; the cause says which step.', false),
+  NODE_DRAINING: operating(503, 'This node is shutting down; ask another one or try again.'),
+  RUNTIME_STOPPED: caller(503, 'The runtime was stopped; create a new one.'),
+  EMBEDDED_UNSUPPORTED_PLATFORM: caller(500, 'Set DATABASE_URL to a Postgres 15 or later.'),
+  EMBEDDED_UNREACHABLE_FOLDER: caller(500, 'Choose a data folder the unprivileged database user can reach.'),
+  EMBEDDED_VERSION_MISMATCH: caller(500, 'Dump the folder with its own Postgres version and load it here.'),
+  EMBEDDED_START_FAILED: operating(500, 'Read the server log named in the message.'),
+  EMBEDDED_FOLDER_LOCKED: operating(500, 'Another program holds the folder; stop it or choose another folder.'),
+
+  // Surfaces
+  PORT_IN_USE: caller(500, 'Stop the program that holds the port or choose another with --port.'),
+  ORIGIN_REFUSED: caller(403, 'Open the observer under the address the server listens on.'),
+  HOST_REFUSED: caller(403, 'Use the address the server listens on, or list the host in allowedHosts.'),
+  BIND_REFUSED: caller(500, 'Bind to loopback, or configure tokens or an authorize hook first.'),
+  UNAUTHORIZED: caller(401, 'Send a valid token.'),
+  FORBIDDEN: caller(403, 'Ask for the role the message names.'),
+  NOT_FOUND: caller(404, 'Check the address.'),
+  UPGRADE_REQUIRED: caller(426, 'Call runtime.attach(server) so that the feed can take WebSocket upgrades.'),
+  TOPIC_UNKNOWN: caller(404, 'Subscribe to a topic the server offers.'),
+  FRAME_INVALID: caller(400, 'Send frames of the vivarium.v1 grammar.'),
+  SUBSCRIPTION_LIMIT: caller(429, 'Close a subscription first.'),
+  SERVER_NOT_FOUND: caller(500, 'Start a server, or pass --url, or set VIVARIUM_URL.'),
+  INTERNAL: programmer('This is a bug in the runtime; report it with the trace.'),
+} as const satisfies Record<string, CodeInfo>
+
+export type ErrorCode = keyof typeof CODES
+
+/** What a RuntimeError is once it crossed a border (reply, journal, HTTP, feed). */
+export type ErrorData = { code: string; message: string; cause?: ErrorData; stack?: string; name?: string }
+
+/** The one error class of the runtime. Match on `code`, never on the text. */
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError'
+  readonly code: ErrorCode
+  /** Plain data for programs, e.g. `{ path }` of VALUE_UNSUPPORTED. */
+  readonly detail: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; detail?: Record<string, unknown> } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.detail = options.detail ?? {}
+  }
+
+  get info(): CodeInfo {
+    return CODES[this.code]
+  }
+}
+
+export function isRuntimeError(error: unknown, code?: ErrorCode): error is RuntimeError {
+  return error instanceof RuntimeError && (code === undefined || error.code === code)
+}
+
+/** Units: characters. A stack is for reading; the head of it says where. */
+const STACK_LENGTH_MAX = 8_000
+const CAUSE_DEPTH_MAX = 5
+
+/** Normalises anything thrown into plain data. Called once, at the edge where it leaves user code. */
+export function errorData(thrown: unknown, depth = 0): ErrorData {
+  if (!(thrown instanceof Error)) {
+    return { code: 'Thrown', message: typeof thrown === 'string' ? thrown : describe(thrown) }
+  }
+  const code = codeOf(thrown)
+  const data: ErrorData = { code, message: String(thrown.message), name: thrown.name }
+  if (typeof thrown.stack === 'string') data.stack = thrown.stack.slice(0, STACK_LENGTH_MAX)
+  if (thrown.cause !== undefined && depth < CAUSE_DEPTH_MAX) data.cause = errorData(thrown.cause, depth + 1)
+  return data
+}
+
+/** The inverse for replies: known codes come back as RuntimeError, anything else as the cause of one. */
+export function errorFromData(data: ErrorData): RuntimeError {
+  const known = data.code in CODES
+  const code: ErrorCode = known ? (data.code as ErrorCode) : 'TASK_FAILED' // the `in` test proves the narrowing
+  const cause = data.cause === undefined ? undefined : errorFromData(data.cause)
+  return new RuntimeError(code, data.message, { cause, detail: { original: data.code } })
+}
+
+function codeOf(error: Error): string {
+  if (error instanceof RuntimeError) return error.code
+  const code: unknown = Reflect.get(error, 'code')
+  return typeof code === 'string' ? code : error.name
+}
+
+function describe(thrown: unknown): string {
+  try {
+    return JSON.stringify(thrown) ?? String(thrown)
+  } catch {
+    return String(thrown) // circular or with a throwing toJSON: its tag is all that can be said
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Process ids: the one name by which people, messages, links and URLs mean a process.
+ *
+ * - An id is `agent/key`; it is stable over all incarnations and never reused for something else.
+ * - The agent part is an identifier; the key is any text without control characters or lone surrogates.
+ * - Generated keys sort by time of creation, so a list of anonymous processes is also a history.
+ */
+import { RuntimeError } from './error.ts'
+
+export type ProcessId = string
+
+/** Units: UTF-16 code units. Long enough for a URL or an e-mail as key, short enough for an index page of Postgres. */
+export const KEY_LENGTH_MAX = 256
+export const AGENT_NAME_LENGTH_MAX = 64
+
+/** Agent parts the runtime uses itself: supervisors, pools, tasks, its services, clients and nodes. */
+export const RESERVED_AGENTS: ReadonlySet<string> = new Set([
+  'supervisor',
+  'pool',
+  'task',
+  'vivarium',
+  'client',
+  'node',
+])
+
+const AGENT_NAME = /^[A-Za-z][A-Za-z0-9_.-]*$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused here
+const CONTROL = /[\u0000-\u001f\u007f]/
+
+export function processId(agent: string, key: string): ProcessId {
+  return `${agent}/${key}`
+}
+
+/** Splits at the first slash: keys may contain slashes, agent names may not. */
+export function splitId(id: ProcessId): { agent: string; key: string } {
+  const at = id.indexOf('/')
+  return at < 0 ? { agent: id, key: '' } : { agent: id.slice(0, at), key: id.slice(at + 1) }
+}
+
+export function assertAgentName(name: string): void {
+  if (name.length <= AGENT_NAME_LENGTH_MAX && AGENT_NAME.test(name)) return
+  throw new RuntimeError(
+    'ID_INVALID',
+    `Agent name ${quote(name)} is not valid. Use a letter, then letters, digits, "_", "." or "-", ` +
+      `at most ${AGENT_NAME_LENGTH_MAX} characters.`,
+  )
+}
+
+export function assertKey(key: string): void {
+  if (typeof key !== 'string' || key.length === 0) {
+    throw new RuntimeError('ID_INVALID', `A process key must be a non-empty string, got ${quote(String(key))}.`)
+  }
+  if (key.length > KEY_LENGTH_MAX) {
+    throw new RuntimeError(
+      'ID_INVALID',
+      `Process key of ${key.length} characters is longer than ${KEY_LENGTH_MAX}. Shorten or hash it: ${quote(key)}.`,
+    )
+  }
+  if (CONTROL.test(key) || !key.isWellFormed()) {
+    throw new RuntimeError('ID_INVALID', `Process key ${quote(key)} has a control character or a lone surrogate.`)
+  }
+}
+
+/** Throws ID_INVALID unless `id` has the form `agent/key` with a valid agent name and key. */
+export function assertProcessId(id: ProcessId): void {
+  const { agent, key } = splitId(id)
+  assertAgentName(agent)
+  assertKey(key)
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text)
+}

@@ -1,0 +1,276 @@
+/**
+ * The values that state and messages are made of, and their one text form.
+ *
+ * - V1: `decode(encode(v))` equals `v` for every accepted value, key order included; so live and reloaded state agree.
+ * - V2: `copy` shares nothing mutable with its input: objects and arrays are frozen, `Date`, `Map` and `Set` refuse
+ *   in-place change. Only `Uint8Array` cannot be locked by the language; the journal compares a checksum instead.
+ * - V3: anything outside the documented set is refused with its path, before it can reach a store.
+ *
+ * Text form: JSON. What JSON lacks is an object with one `$` key (`$date $bytes $map $set $n`); a user's own key that
+ * begins with `$` gets a second `$`.
+ */
+import { RuntimeError } from './error.ts'
+
+export type Primitive = string | number | boolean | null
+export type Value = Primitive | Date | Uint8Array | readonly Value[] | { readonly [key: string]: Value } | ValueMap | ValueSet
+export type ValueMap = ReadonlyMap<string, Value>
+export type ValueSet = ReadonlySet<Primitive>
+
+/** Nesting levels. Deeper structures overflow the stack of the JSON codec long before they are useful. */
+export const VALUE_DEPTH_MAX = 200
+
+export type Path = readonly (string | number)[]
+
+/** A deep, locked copy. Functions of the input's prototype chain are never called.
+ *  @throws VALUE_UNSUPPORTED with `detail.path` for anything outside the documented set */
+export function copy(value: unknown): Value {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      return finite(value)
+    default:
+      return value === null ? null : copyAt(value, 0)
+  }
+}
+
+function copyAt(value: unknown, depth: number): Value {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      return finite(value)
+    case 'object':
+      return value === null ? null : copyObject(value, depth)
+    default:
+      throw refused(value)
+  }
+}
+
+function copyObject(value: object, depth: number): Value {
+  if (depth > VALUE_DEPTH_MAX) throw new Refusal(`is nested deeper than ${VALUE_DEPTH_MAX} levels`)
+  if (Array.isArray(value)) return copyArray(value, depth)
+  const proto: unknown = Object.getPrototypeOf(value)
+  if (proto === Object.prototype || proto === null) return copyPlain(value, depth)
+  if (value instanceof Date) return lockedDate(value)
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  if (value instanceof Map) return copyMap(value, depth)
+  if (value instanceof Set) return copySet(value)
+  if (proto !== null && Object.getPrototypeOf(proto) === null && 'constructor' in value) {
+    // Plain objects of another realm (vm contexts, test runners) look exactly like ours but for the identity of Object.
+    if (Reflect.get(proto, 'constructor')?.name === 'Object') return copyPlain(value, depth)
+  }
+  throw refused(value)
+}
+
+function copyPlain(value: object, depth: number): Value {
+  const out: Record<string, Value> = {}
+  const source = value as Record<string, unknown> // reading own string keys only
+  for (const key in source) {
+    if (!Object.hasOwn(source, key)) continue
+    const item = source[key]
+    if (key === '__proto__') throw at(new Refusal('is a key that would change the prototype of the object'), key)
+    // Flat primitives are most of all messages: no call, no try.
+    const type = typeof item
+    if (type === 'string' || type === 'boolean' || item === null) out[key] = item as Primitive
+    else {
+      try {
+        out[key] = copyAt(item, depth + 1)
+      } catch (error) {
+        throw at(error, key)
+      }
+    }
+  }
+  if (Object.getOwnPropertySymbols(source).length > 0) throw new Refusal('has a symbol as key')
+  return Object.freeze(out)
+}
+
+function copyArray(value: readonly unknown[], depth: number): Value {
+  const out: Value[] = new Array(value.length)
+  for (let i = 0; i < value.length; i++) {
+    try {
+      if (!(i in value)) throw new Refusal('is a hole; use null')
+      out[i] = copyAt(value[i], depth + 1)
+    } catch (error) {
+      throw at(error, i)
+    }
+  }
+  return Object.freeze(out)
+}
+
+function copyMap(value: ReadonlyMap<unknown, unknown>, depth: number): Value {
+  const out = new Map<string, Value>()
+  for (const [key, item] of value) {
+    if (typeof key !== 'string') throw new Refusal(`has a ${typeof key} as Map key; keys must be strings`)
+    try {
+      out.set(key, copyAt(item, depth + 1))
+    } catch (error) {
+      throw at(error, key)
+    }
+  }
+  return lockMap(out)
+}
+
+function copySet(value: ReadonlySet<unknown>): Value {
+  const out = new Set<Primitive>()
+  for (const item of value) {
+    if (typeof item === 'object' && item !== null) throw new Refusal('has an object in a Set; use primitives')
+    out.add(copyAt(item, 0) as Primitive) // proved primitive by the line above
+  }
+  return lockSet(out)
+}
+
+function finite(value: number): number {
+  if (Number.isFinite(value)) return value
+  throw new Refusal(`is ${value}; numbers must be finite`)
+}
+
+// Locks. An own property shadows the mutating method, so `instanceof`, iteration and reading stay native.
+
+function immutable(): never {
+  throw new RuntimeError(
+    'VALUE_MUTATED',
+    'A Date, Map or Set that belongs to a message or to committed state was changed in place. ' +
+      'Replace it whole, or change a Map or Set through ctx.state inside a handler.',
+  )
+}
+
+const LOCK: PropertyDescriptor = { value: immutable, enumerable: false, configurable: false, writable: false }
+
+function lockMap(map: Map<string, Value>): ValueMap {
+  Object.defineProperties(map, { set: LOCK, delete: LOCK, clear: LOCK })
+  return map
+}
+
+function lockSet(set: Set<Primitive>): ValueSet {
+  Object.defineProperties(set, { add: LOCK, delete: LOCK, clear: LOCK })
+  return set
+}
+
+const DATE_SETTERS: PropertyDescriptorMap = Object.fromEntries(
+  Object.getOwnPropertyNames(Date.prototype)
+    .filter((name) => name.startsWith('set'))
+    .map((name) => [name, LOCK]),
+)
+
+function lockedDate(value: Date): Date {
+  const ms = value.getTime()
+  if (Number.isNaN(ms)) throw new Refusal('is an invalid Date')
+  return Object.defineProperties(new Date(ms), DATE_SETTERS)
+}
+
+// Text form
+
+/** @throws VALUE_UNSUPPORTED with `detail.path` */
+export function encode(value: unknown): string {
+  return encodeCopied(copy(value))
+}
+
+/** For values that went through `copy` or `decode` already. */
+export function encodeCopied(value: Value): string {
+  return needsTags(value) ? JSON.stringify(tag(value)) : JSON.stringify(value)
+}
+
+/** @throws VALUE_UNSUPPORTED when the text was not written by `encode` */
+export function decode(text: string): Value {
+  return copyDecoded(JSON.parse(text))
+}
+
+function needsTags(value: Value): boolean {
+  if (typeof value === 'number') return Object.is(value, -0)
+  if (typeof value !== 'object' || value === null) return false
+  if (Array.isArray(value)) return value.some(needsTags)
+  if (!isPlain(value)) return true
+  for (const key in value) {
+    if (key.charCodeAt(0) === 36 /* $ */) return true
+    const item = value[key]
+    if (item !== undefined && needsTags(item)) return true
+  }
+  return false
+}
+
+function tag(value: Value): unknown {
+  if (typeof value === 'number') return Object.is(value, -0) ? { $n: '-0' } : value
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(tag)
+  if (value instanceof Date) return { $date: value.getTime() }
+  if (value instanceof Uint8Array) return { $bytes: value.toBase64() }
+  if (value instanceof Map) return { $map: [...value].map(([key, item]) => [key, tag(item)]) }
+  if (value instanceof Set) return { $set: [...value].map(tag) }
+  const out: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) out[key.startsWith('$') ? `$${key}` : key] = tag(item)
+  return out
+}
+
+function copyDecoded(value: unknown): Value {
+  if (typeof value !== 'object' || value === null) return copy(value)
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) value[i] = copyDecoded(value[i])
+    return Object.freeze(value)
+  }
+  const source = value as Record<string, unknown> // JSON.parse makes plain objects only
+  let tagged = false
+  for (const key in source) {
+    if (key.charCodeAt(0) === 36) tagged = true
+    else source[key] = copyDecoded(source[key])
+  }
+  return tagged ? untag(source) : Object.freeze(source as Record<string, Value>)
+}
+
+function untag(source: Record<string, unknown>): Value {
+  const keys = Object.keys(source)
+  const only = keys.length === 1 ? keys[0] : undefined
+  if (only !== undefined && !only.startsWith('$$')) {
+    const body = source[only]
+    if (only === '$n') return -0
+    if (only === '$date' && typeof body === 'number') return lockedDate(new Date(body))
+    if (only === '$bytes' && typeof body === 'string') return Uint8Array.fromBase64(body)
+    if (only === '$set' && Array.isArray(body)) return lockSet(new Set(body.map((x) => copyDecoded(x) as Primitive)))
+    if (only === '$map' && Array.isArray(body)) {
+      return lockMap(new Map(body.map(([key, item]: [string, unknown]) => [key, copyDecoded(item)])))
+    }
+  }
+  const out: Record<string, Value> = {}
+  for (const key of keys) {
+    if (key.startsWith('$') && !key.startsWith('$$')) throw at(new Refusal('is an unknown tag of the text form'), key)
+    out[key.startsWith('$$') ? key.slice(1) : key] = copyDecoded(source[key])
+  }
+  return Object.freeze(out)
+}
+
+export function isPlain(value: object): value is { readonly [key: string]: Value } {
+  const proto: unknown = Object.getPrototypeOf(value)
+  return proto === Object.prototype || proto === null || !(value instanceof Date || value instanceof Uint8Array || value instanceof Map || value instanceof Set || Array.isArray(value))
+}
+
+/** `$.items[3].price`, as people write it. */
+export function pathText(path: Path): string {
+  return path.reduce<string>(
+    (text, part) => (typeof part === 'number' ? `${text}[${part}]` : /^\w+$/.test(part) ? `${text}.${part}` : `${text}[${JSON.stringify(part)}]`),
+    '$',
+  )
+}
+
+/** Carries the path upwards while the copy unwinds; becomes a RuntimeError that is right at every level. */
+class Refusal extends RuntimeError {
+  readonly path: Path
+  readonly what: string
+  constructor(what: string, path: Path = []) {
+    super('VALUE_UNSUPPORTED', `Value at ${pathText(path)} ${what}.`, { detail: { path: pathText(path) } })
+    this.path = path
+    this.what = what
+  }
+}
+
+function at(error: unknown, part: string | number): unknown {
+  return error instanceof Refusal ? new Refusal(error.what, [part, ...error.path]) : error
+}
+
+function refused(value: unknown): Refusal {
+  if (typeof value === 'object' && value !== null) {
+    return new Refusal(`is a ${value.constructor?.name ?? 'class instance'}; only plain data can be stored`)
+  }
+  return new Refusal(`is ${value === undefined ? 'undefined; use null or leave the key out' : `a ${typeof value}`}`)
+}
