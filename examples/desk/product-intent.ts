@@ -23,19 +23,33 @@ const TALK: readonly CueKind[] = [
   'recommendation',
   'thanks',
 ]
-const POINTING =
-  /\b(it|them|those|these|that 1|that thing|1 anyway|ones?|both|each|this|go ahead|then|yes|yeah|yh|ok|some|more|thing|another)\b/
+const POINTING = new RegExp(
+  [
+    String.raw`\b(it|them|those|these|that 1|that thing|1 anyway|ones?|both|each|this|go ahead|then|yes|yeah|`,
+    String.raw`yh|ok|some|more|thing|another)\b`,
+  ].join(''),
+)
 /** Takes something that was talked about, without a verb: "two of them", "one each then". */
-const PICK =
-  /\b(\d+|pair) (?:(?:boxes|packs?|bags?|bars|bottles|sets?) )?(of (them|those|these|the)|then|each|anyway)\b|\bboth\b.*\b(please|each)\b/
+const PICK = new RegExp(
+  [
+    String.raw`\b(\d+|pair) (?:(?:boxes|packs?|bags?|bars|bottles|sets?) )?(of (them|those|these|the)|then|`,
+    String.raw`each|anyway)\b|\bboth\b.*\b(please|each)\b`,
+  ].join(''),
+)
 const PACKED = /\b(\d+)(?: more)? (?:boxes|packs?|packets?|bags?|bars|bottles)\b/
+const QUESTION = /^(is|are|do|does|did|what|whats|how|why|which|who|has|have|would|will|was|were|any)\b/
 const PRAISE = /\b(loved|adores?|bought)\b/
 const FILLER = new Set(
-  `a an the some any of for to from with in on at by it them those these that this one ones thing things you your u me my we i id
-  ill im is are was be do does have has had got get can could may would should will please pls plz thanks thank ta cheers hi hello
-  hey then so and or also just only order orders place buy purchase send want need like love take give ship add put down up now
-  today very much more another piece pieces box boxes pack packs bag bags set sets bars bar bottle bottles packet packets pair pairs size medium small large each both sorry actually
-  make say x qty yes no not something anything us mine want wish procure stock available left still again what which how many
+  `a an the some any of for to from with in on at by it them those these that this one ones thing things you
+  your u me my we i id
+  ill im is are was be do does have has had got get can could may would should will please pls plz thanks thank
+  ta cheers hi hello
+  hey then so and or also just only order orders place buy purchase send want need like love take give ship add
+  put down up now
+  today very much more another piece pieces box boxes pack packs bag bags set sets bars bar bottle bottles
+  packet packets pair pairs size medium small large each both sorry actually
+  make say x qty yes no not something anything us mine want wish procure stock available left still again what
+  which how many
   about wait know if there back sell know tell fine okay hmm well right instead`.split(/\s+/),
 )
 
@@ -56,7 +70,7 @@ export function productIntents(clauses: readonly Clause[], scene: Scene): Intent
     else if (isTopic(clause, clauses, place, scene.reading.masked)) {
       products = clause.products
       continue
-    } else if (kinds.length === 0) kinds = ['order']
+    } else if (kinds.length === 0) kinds = asks(clause, scene.reading.masked) ? ['stock_question'] : ['order']
     if (own) products = clause.products
     // "Do you stock replacements? Rope leads, I mean.": the products of a question may come one clause later.
     const next = clauses[place + 1]
@@ -88,6 +102,11 @@ function isTopic(clause: Clause, clauses: readonly Clause[], place: number, mask
     .slice(place + 1)
     .some((later) => later.products.length === 0 && later.kinds.some((k) => k !== 'order'))
   return asked || clauses.some(talks)
+}
+
+/** A question about a product in words we do not know is not a purchase. */
+function asks(clause: Clause, masked: string): boolean {
+  return QUESTION.test(clause.text) && clause.products.every((product) => statedQuantity(masked, product) === null)
 }
 
 function namedLines(clause: Clause, products: readonly Mentioned[], scene: Scene): OrderLine[] {

@@ -6,8 +6,12 @@ import type { Intent } from './intent.ts'
 import type { Scene } from './product-intent.ts'
 import { looseQuantity, statedQuantity } from './quantity.ts'
 
-const CHANGE =
-  /\b(make (it|that|the|those|them)|change|increase|reduce|lower|cut|bump|up the|double|adjust|amend|set ord_\d+|swap the quantity|says? only)\b/
+const CHANGE = new RegExp(
+  [
+    String.raw`\b(make (it|that|the|those|them)|change|increase|reduce|lower|cut|bump|up the|double|adjust|`,
+    String.raw`amend|set ord_\d+|swap the quantity|says? only)\b`,
+  ].join(''),
+)
 /** Words that correct an order only when one was just placed; otherwise they begin a new one. */
 const CORRECTION = /\b(actually|sorry|not 1|i mean|says? only|on second thoughts?|plenty|turns out)\b/
 

@@ -13,7 +13,8 @@ import type { ConversationContext, Intent, IntentKind, OrderReference } from './
 import { NEW_ORDER } from './intent.ts'
 import { ProductIndex } from './product-index.ts'
 import type { Scene } from './product-intent.ts'
-import { productIntents } from './product-intent.ts'
+import { productIntents, unknownPhrase } from './product-intent.ts'
+import { looseQuantity } from './quantity.ts'
 import { quantityChange } from './quantity-change.ts'
 import { read } from './reading.ts'
 import { budgetIn, categoryIn } from './wish.ts'
@@ -36,8 +37,10 @@ const ORDER_KINDS: readonly string[] = [
   'gift_wrap',
   'invoice_copy',
 ]
-const GREETING = /^\W*(hi|hello|hullo|hey|hiya|good (morning|afternoon|evening|day)|morning)\b/
+const GREETING = /^\W*(hi|hello|hullo|hallo|hey|hiya|yo|howdy|greetings|good (morning|afternoon|evening|day)|morning)\b/
 const THANKS = /\b(thanks|thank you|thx|cheers|ta|much obliged)\b/
+/** "1 ticket to the moon": a number and a thing, though not one of ours. */
+const COUNTED = /^\W*-?\d+(\.\d+)?x? [a-z]{3,}/
 /** An address "on file" is the account's, whatever order was talked about before. */
 const ACCOUNT_ADDRESS = /\b(on file|account|moved|moving|my old (street|address))\b/
 const REFUND_QUESTION = /\b(when|where|has|yet|status|update|processed|news|did i)\b/
@@ -62,6 +65,8 @@ function recognize(scene: Scene): Intent[] {
   if (found.length > 0) return found
   if (GREETING.test(masked) && !THANKS.test(masked)) return [{ kind: 'greeting' }]
   if (THANKS.test(masked)) return [{ kind: 'thanks' }]
+  const phrase = COUNTED.test(masked) ? unknownPhrase(masked) : ''
+  if (phrase !== '') return [{ kind: 'order', sku: null, phrase, quantity: looseQuantity(masked, false) ?? 1 }]
   return [{ kind: 'unclear' }]
 }
 

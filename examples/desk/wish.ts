@@ -20,8 +20,12 @@ const CATEGORIES: readonly (readonly [string, RegExp])[] = [
   ['textiles', /\b(textiles|linen)\b/],
 ]
 
-const BUDGET =
-  /\b(?:under|below|max(?:imum)?|less than|above|about|around|roughly|budget|for|up to)(?: of| at| about)?\s+[€£$]?\s?(\d+(?:\.\d+)?)|(\d+) or less/
+const BUDGET = new RegExp(
+  [
+    String.raw`\b(?:under|below|max(?:imum)?|less than|above|about|around|roughly|budget|for|up to)(?: of| at|`,
+    String.raw` about)?\s+[€£$]?\s?(\d+(?:\.\d+)?)|(\d+) or less`,
+  ].join(''),
+)
 
 export function categoryIn(masked: string): string | null {
   return CATEGORIES.find(([, pattern]) => pattern.test(masked))?.[0] ?? null

@@ -1,9 +1,10 @@
 /**
- * Forty requests written before the recogniser had a line of code, kept apart from the inbox and never tuned on:
- * each starts a conversation of its own. They show how the rules do on wordings they were not made for.
+ * Requests kept apart from the inbox, to see how the rules do on wordings they were not made for. Each starts a
+ * conversation of its own.
  */
 import type { Intent } from '../../examples/desk/intent.ts'
 
+/** Forty plain requests written before the recogniser had a line of code (38 right in its first run). */
 export const HELD_OUT: readonly (readonly [string, readonly Intent[]])[] = [
   ['Could you send over three ribbed tumblers?', [{ kind: 'order', sku: 'GLASS-RIBBED', quantity: 3, phrase: '' }]],
   ['got any monstera left', [{ kind: 'stock_question', sku: 'PLANT-MONSTERA', phrase: '' }]],
@@ -103,4 +104,86 @@ export const HELD_OUT: readonly (readonly [string, readonly Intent[]])[] = [
   ['Recommend a good lamp or some lighting', [{ kind: 'recommendation', category: 'lighting', maxCents: null }]],
   ["is the paring knife dear? what's its price", [{ kind: 'price_question', sku: 'KNIFE-PARING', phrase: '' }]],
   ['Get me an operator', [{ kind: 'human_handover' }]],
+]
+
+/**
+ * Forty more in wordings chosen to be far from the rules, written after those were last widened: the honest figure
+ * for strangers. Never tune on them; write new ones once the rules have seen these.
+ */
+export const BLIND: readonly (readonly [string, readonly Intent[]])[] = [
+  ['could u put aside a pair of stoneware mugs for me', [{ kind: 'order', sku: 'MUG-STONE', quantity: 2, phrase: '' }]],
+  ["I'm looking to buy the weekend bag", [{ kind: 'order', sku: 'BAG-WEEKEND', quantity: 1, phrase: '' }]],
+  ['Four garden kneelers to go, thank you', [{ kind: 'order', sku: 'KNEELER-FOAM', quantity: 4, phrase: '' }]],
+  [
+    'Please supply 20 gel pens and 5 lined notebooks',
+    [
+      {
+        kind: 'order_several',
+        lines: [
+          { sku: 'PEN-GEL', phrase: '', quantity: 20 },
+          { sku: 'NOTE-LINED', phrase: '', quantity: 5 },
+        ],
+      },
+    ],
+  ],
+  ["We'd be glad of a chess set", [{ kind: 'order', sku: 'CHESS-FOLD', quantity: 1, phrase: '' }]],
+  ['Has the head torch sold out', [{ kind: 'stock_question', sku: 'TORCH-HEAD', phrase: '' }]],
+  ['Is there any sencha to be had?', [{ kind: 'stock_question', sku: 'TEA-SENCHA', phrase: '' }]],
+  ['Are you expecting more fiddle leaf figs?', [{ kind: 'stock_question', sku: 'PLANT-FIG', phrase: '' }]],
+  ["What's the asking price on the dutch oven?", [{ kind: 'price_question', sku: 'POT-DUTCH', phrase: '' }]],
+  ['How much would two box graters come to?', [{ kind: 'price_question', sku: 'GRATER-BOX', phrase: '' }]],
+  ['I no longer require D-0402, kindly void it', [{ kind: 'cancel_order', orderId: 'D-0402' }]],
+  ['Stop D-0413!', [{ kind: 'cancel_order', orderId: 'D-0413' }]],
+  ['my order D-0426 still hasnt turned up, where could it be', [{ kind: 'order_status', orderId: 'D-0426' }]],
+  ['When should I expect D-0418?', [{ kind: 'order_status', orderId: 'D-0418' }]],
+  ['is D-0422 on the van yet', [{ kind: 'order_status', orderId: 'D-0422' }]],
+  [
+    'D-0420 ought to be three pieces, please correct that',
+    [{ kind: 'change_quantity', orderId: 'D-0420', sku: null, quantity: 3 }],
+  ],
+  [
+    'Kindly forward D-0413 to 8 Brook Street, Derby DE1 2AA',
+    [{ kind: 'change_address', orderId: 'D-0413', address: '8 Brook Street, Derby DE1 2AA' }],
+  ],
+  [
+    'I live somewhere else now: 31 Park Avenue, Bristol BS1 5TT',
+    [{ kind: 'change_address', orderId: null, address: '31 Park Avenue, Bristol BS1 5TT' }],
+  ],
+  ['How do I go about returning D-0423?', [{ kind: 'return_item', orderId: 'D-0423' }]],
+  ["D-0417 goes back, I don't like it", [{ kind: 'return_item', orderId: 'D-0417' }]],
+  ['You owe me the money for D-0429, when is it coming?', [{ kind: 'refund_status', orderId: 'D-0429' }]],
+  ['Was D-0405 refunded?', [{ kind: 'refund_status', orderId: 'D-0405' }]],
+  ['The lantern you sent is full of rust', [{ kind: 'complaint', orderId: null }]],
+  ['Shame on you, that delivery driver swore at my mother', [{ kind: 'complaint', orderId: null }]],
+  ['Please mail me an invoice copy of D-0419', [{ kind: 'invoice_copy', orderId: 'D-0419' }]],
+  ['My boss wants a receipt. D-0427.', [{ kind: 'invoice_copy', orderId: 'D-0427' }]],
+  ['Can D-0416 come in gift wrap?', [{ kind: 'gift_wrap', orderId: 'D-0416' }]],
+  ['How does shipping to the Canary Islands work', [{ kind: 'shipping_question' }]],
+  ["What's your delivery time?", [{ kind: 'shipping_question' }]],
+  ['may I settle by cheque', [{ kind: 'payment_question' }]],
+  ['which forms of payment are possible', [{ kind: 'payment_question' }]],
+  [
+    'what might an eight year old enjoy from your toys, tops 30 euro',
+    [{ kind: 'recommendation', category: 'toys', maxCents: 3000 }],
+  ],
+  ['Surprise me with a tip for the kitchen', [{ kind: 'recommendation', category: 'kitchen', maxCents: null }]],
+  ['is there a human behind this', [{ kind: 'human_handover' }]],
+  ['Connect me with support staff please', [{ kind: 'human_handover' }]],
+  ['good morrow', [{ kind: 'greeting' }]],
+  ['Much appreciated!', [{ kind: 'thanks' }]],
+  ['kindly cease all advertising mails', [{ kind: 'unsubscribe' }]],
+  [
+    'Bath mat and a nail brush, and could you tell me the price of the bathrobe?',
+    [
+      {
+        kind: 'order_several',
+        lines: [
+          { sku: 'MAT-CORK', phrase: '', quantity: 1 },
+          { sku: 'BRUSH-NAIL', phrase: '', quantity: 1 },
+        ],
+      },
+      { kind: 'price_question', sku: 'ROBE-WAFFLE', phrase: '' },
+    ],
+  ],
+  ['fish fish fish', [{ kind: 'unclear' }]],
 ]

@@ -3,8 +3,11 @@
  */
 import type { Product } from '../../examples/desk/catalogue.ts'
 
-const NUMBER_WORDS =
-  /\b(zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|twenty|thirty|forty|fifty|hundred|thousand|dozen|pair|both|a|an)\b/g
+const NUMBER_WORDS = new RegExp(
+  '\\b(zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|twenty|' +
+    'thirty|forty|fifty|hundred|thousand|dozen|pair|both|a|an)\\b',
+  'g',
+)
 
 export function maskedText(text: string, products: readonly Product[], customers: readonly string[]): string {
   const names = products.flatMap(({ sku, name, aliases }) => [sku, name.replace(/\(.*\)/, '').trim(), ...aliases])
