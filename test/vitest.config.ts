@@ -13,7 +13,7 @@ const conditions = [SOURCE_CONDITION, ...defaultServerConditions]
 
 type Options = { include: string[]; exclude?: string[]; globalSetup?: string[]; timeoutMs: number; parallel: boolean }
 
-const projects: Record<string, Options> = {
+export const PROJECTS: Record<string, Options> = {
   unit: {
     include: [
       'test/unit/**/*.test.ts',
@@ -70,6 +70,6 @@ export default defineConfig({
   test: {
     reporters: ['default', new TotalsReporter()],
     allowOnly: false,
-    projects: Object.entries(projects).map(([name, options], order) => project(name, options, order)),
+    projects: Object.entries(PROJECTS).map(([name, options], order) => project(name, options, order)),
   },
 })

@@ -1,11 +1,10 @@
 /**
- * Builds the observer into dist/web: `node web/build.ts [--if-stale]`. With `--if-stale` it builds only when a source is
- * newer than the result, which is what `npm start` and the browser tests ask for. A failed build fails its caller.
+ * Builds the observer into dist/web: `node web/build.ts [--if-stale]`. With `--if-stale` it builds only when a source
+ * is newer than the result, which is what `npm start` and the browser tests ask for. A failed build fails its caller.
  */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'vite'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const sources = ['web', 'shared', 'package-lock.json']
@@ -18,6 +17,8 @@ export async function buildWeb(options: { ifStale: boolean }): Promise<void> {
     return
   }
   if (options.ifStale && (await isFresh())) return
+  // Only when it is needed: loading Vite would be most of a warm start.
+  const { build } = await import('vite')
   await build({ configFile: join(root, 'web/vite.config.ts'), logLevel: 'warn' })
 }
 

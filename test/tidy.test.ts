@@ -1,0 +1,213 @@
+/**
+ * The rules of docs/STYLE.md that a machine can check, one test each. A failure lists `file:line what, and what to do`.
+ * The checks themselves are in test/support/tidy and are tested against planted violations in test/unit/tidy.test.ts.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { type Areas, checkArrows } from './support/tidy/arrow.ts'
+import {
+  checkDefaultExports,
+  checkGlobal,
+  checkModuleState,
+  checkNames,
+  checkSeams,
+  checkSize,
+} from './support/tidy/code.ts'
+import {
+  checkCrashPoints,
+  checkDocumentPaths,
+  checkRules,
+  checkSameNames,
+  readEntries,
+  readKinds,
+  readRows,
+  readRules,
+  readTestIds,
+} from './support/tidy/document.ts'
+import { checkRoot, checkVersions, readDependencies } from './support/tidy/manifest.ts'
+import { checkProjects, checkReach } from './support/tidy/reach.ts'
+import { formatViolation, readSources, type Source, type Violation } from './support/tidy/source.ts'
+import { PROJECTS } from './vitest.config.ts'
+
+const SEAMS = ['server/clock.ts', 'server/random.ts', 'server/crash-point.ts', 'server/paths.ts']
+const STORE = 'server/store/store.ts'
+const INSPECT = 'server/observe/inspect.ts'
+const CONTROL = 'server/control.ts'
+const INDEX = 'server/index.ts'
+const KERNEL = ['shared', 'server/kernel']
+const JOURNAL = [...KERNEL, 'server/journal', STORE, ...SEAMS]
+const SCHEDULER = [...JOURNAL, 'server/scheduler']
+const SURFACE = ['shared', 'server/observe', INSPECT, CONTROL, ...SEAMS]
+const ANY = { imports: ['*'], packages: ['*'], builtins: true }
+
+/** Who may import whom. A new arrow is a design decision: change it here together with docs/ARCHITECTURE.md. */
+const AREAS: Areas = {
+  shared: { imports: [], packages: ['zod'], builtins: false },
+  'server/clock.ts': { imports: ['shared'], packages: [], builtins: true },
+  'server/random.ts': { imports: ['shared'], packages: [], builtins: true },
+  'server/crash-point.ts': { imports: ['shared'], packages: [], builtins: true },
+  'server/paths.ts': { imports: [], packages: [], builtins: true },
+  'server/config.ts': { imports: ['shared', 'server/paths.ts'], packages: ['zod'], builtins: true },
+  'server/control.ts': { imports: ['shared'], packages: [], builtins: false },
+  'server/kernel': { imports: KERNEL, packages: [], builtins: false },
+  'server/journal': { imports: JOURNAL, packages: ['mutative'], builtins: true },
+  'server/store/store.ts': { imports: ['shared'], packages: [], builtins: false },
+  'server/store': { imports: ['shared', STORE, ...SEAMS], packages: ['drizzle-orm', 'postgres'], builtins: true },
+  'server/scheduler': { imports: SCHEDULER, packages: [], builtins: true },
+  'server/cluster': { imports: [...SCHEDULER, 'server/cluster'], packages: [], builtins: true },
+  'server/observe/inspect.ts': { imports: ['shared'], packages: [], builtins: false },
+  'server/observe/sdk.ts': { imports: ['shared'], packages: ['@opentelemetry/sdk-node'], builtins: true },
+  'server/observe': {
+    imports: ['shared', STORE, INSPECT, 'server/observe/sdk.ts', ...SEAMS],
+    packages: ['@opentelemetry/api'],
+    builtins: true,
+  },
+  'server/feed': { imports: SURFACE, packages: ['ws', 'zod'], builtins: true },
+  'server/http': { imports: SURFACE, packages: ['hono', '@hono/node-server', 'zod'], builtins: true },
+  'server/mcp': { imports: ['shared', INSPECT, CONTROL], packages: ['zod'], builtins: true },
+  'server/runtime.ts': {
+    imports: [
+      ...SCHEDULER,
+      'server/cluster',
+      'server/store',
+      'server/feed',
+      'server/http',
+      'server/config.ts',
+      ...SURFACE,
+    ],
+    packages: ['hono'],
+    builtins: true,
+  },
+  'server/index.ts': {
+    imports: ['shared', 'server/runtime.ts', 'server/kernel', 'server/journal', INSPECT, CONTROL],
+    packages: [],
+    builtins: false,
+  },
+  'server/ai': { imports: ['shared', INDEX], packages: ['*'], builtins: true },
+  'server/testing': { imports: ['shared', INDEX], packages: [], builtins: true },
+  'server/jobs': { imports: ['shared', INDEX], packages: [], builtins: true },
+  'server/cli/main.ts': {
+    imports: ['shared', INDEX, 'server/cli', 'server/config.ts', 'server/paths.ts', 'server/http', 'server/feed'],
+    packages: [],
+    builtins: true,
+  },
+  'server/cli': {
+    imports: ['shared', INDEX, 'server/config.ts', 'server/paths.ts'],
+    packages: ['zod'],
+    builtins: true,
+  },
+  'web/build.ts': ANY,
+  'web/vite.config.ts': ANY,
+  'web/ui': {
+    imports: [],
+    packages: ['react', 'react-dom', '@tanstack/react-virtual', 'tinykeys', 'uplot'],
+    builtins: false,
+  },
+  'web/feed': { imports: ['shared'], packages: ['react', 'zod'], builtins: false },
+  web: {
+    imports: ['shared', 'web/ui', 'web/feed'],
+    packages: ['react', 'react-dom', '@tanstack/react-virtual', 'tinykeys', 'uplot', '@fontsource-variable/inter'],
+    builtins: false,
+  },
+  examples: { imports: ['shared', INDEX], packages: ['*'], builtins: true },
+  bench: ANY,
+  test: ANY,
+}
+
+/** Files that nobody imports because something outside the sources starts them. */
+const ENTRIES = [INDEX, 'server/cli/main.ts', 'web/main.tsx', 'web/build.ts', 'web/vite.config.ts', 'bench', 'examples']
+
+const ROOT = [
+  ...['package.json', 'package-lock.json', 'tsconfig.json', 'biome.json', 'README.md', 'LICENSE', 'CHANGELOG.md'],
+  ...['server', 'web', 'shared', 'migrations', 'test', 'bench', 'docs', 'examples'],
+  // Made by npm and by the build, never committed.
+  ...['node_modules', 'dist'],
+]
+
+/** Exceptions to a single check, each with its reason. One that is no longer needed fails as well. */
+const ALLOWED: readonly { check: string; path: string; reason: string }[] = [
+  {
+    check: 'time and chance come through the seams',
+    path: 'server/store/embedded/pause.ts',
+    reason: 'the seam of the embedded database, which the command line drives where there is no runtime with a clock',
+  },
+]
+
+const root = fileURLToPath(new URL('..', import.meta.url)).replace(/[\\/]$/, '')
+const sources = readSources(root)
+const documents = sources.filter(({ path }) => path.endsWith('.md'))
+const tests = sources.filter(({ path }) => /^test\/.*\.test\.tsx?$/.test(path)).map(({ path }) => path)
+
+function check(name: string, find: () => readonly Violation[] | Promise<readonly Violation[]>): void {
+  test(name, async () => {
+    const allowed = ALLOWED.filter((entry) => entry.check === name).map((entry) => entry.path)
+    const found = await find()
+    const left = found.filter(({ path }) => !allowed.includes(path)).map(formatViolation)
+    const unused = allowed.filter((path) => !found.some((entry) => entry.path === path))
+    const lines = [...left, ...unused.map((path) => `${path} is in ALLOWED but violates nothing. Remove the entry.`)]
+    if (lines.length > 0) expect.fail(lines.join('\n'))
+  })
+}
+
+/** A file that a check compares with. Its absence is the violation then, not a reason to pass. */
+function need(path: string): Source {
+  const source = sources.find((found) => found.path === path)
+  if (source === undefined) throw new Error(`${path} does not exist. Write it: this check compares with it.`)
+  return source
+}
+
+check('imports follow the arrows', () => checkArrows(sources, AREAS))
+check('files and lines are short', () => checkSize(sources))
+check('files are named after what they own', () => checkNames(sources))
+check('time and chance come through the seams', () => checkSeams(sources, SEAMS))
+check('the environment is read in one place', () => {
+  const product = sources.filter(({ path }) => path.startsWith('server/'))
+  return checkGlobal(product, 'process.env', ['server/config.ts'])
+})
+check('console is for command lines', () =>
+  checkGlobal(sources, 'console', ['server/cli', 'examples', 'bench', 'test', 'web/build.ts']),
+)
+check('exports have names', () => checkDefaultExports(sources))
+check('modules keep no state', () => checkModuleState(sources))
+check('every event is documented', () =>
+  checkSameNames(
+    readKinds(need('shared/event.ts'), 'RuntimeEvent'),
+    readRows(need('docs/events.md')),
+    'docs/events.md',
+  ),
+)
+check('every error code is documented', () =>
+  checkSameNames(readEntries(need('shared/error.ts'), 'CODES'), readRows(need('docs/errors.md')), 'docs/errors.md'),
+)
+check('every rule has a test and every test id a rule', () =>
+  checkRules(readRules(need('docs/SPEC.md')), readTestIds(sources)),
+)
+check('every crash point is passed and killed at', () =>
+  checkCrashPoints(readEntries(need('server/crash-point.ts'), 'CRASH_POINTS'), sources),
+)
+check('every dependency has its reason', () =>
+  checkSameNames(
+    readDependencies(need('package.json')),
+    readRows(need('docs/dependencies.md')),
+    'docs/dependencies.md',
+  ),
+)
+check('versions are exact and dependencies few', () => checkVersions(need('package.json')))
+check('paths in documents exist', () => checkDocumentPaths(documents, (path) => existsSync(join(root, path))))
+check('no file is dead', () => checkReach(sources, [...ENTRIES, 'test/vitest.config.ts', ...tests]))
+check('every test file belongs to a project', () =>
+  checkProjects(
+    sources,
+    Object.values(PROJECTS).flatMap(({ include }) => include),
+  ),
+)
+check('the root folder holds only what a newcomer needs', () => checkRoot(readdirSync(root), ROOT))
+
+test('the linter finds nothing', { timeout: 30_000 }, async () => {
+  const lint = promisify(execFile)(join(root, 'node_modules/.bin/biome'), ['lint', '--colors=off', '.'], { cwd: root })
+  await lint.catch((error: { stdout: string; stderr: string }) => expect.fail(`${error.stdout}\n${error.stderr}`))
+})
