@@ -110,7 +110,15 @@ const AREAS: Areas = {
   'web/feed': { imports: ['shared'], packages: ['react', 'zod'], builtins: false },
   web: {
     imports: ['shared', 'web/ui', 'web/feed'],
-    packages: ['react', 'react-dom', '@tanstack/react-virtual', 'tinykeys', 'uplot', '@fontsource-variable/inter'],
+    packages: [
+      'react',
+      'react-dom',
+      '@tanstack/react-virtual',
+      'tinykeys',
+      'uplot',
+      '@fontsource-variable/inter',
+      '@fontsource-variable/jetbrains-mono',
+    ],
     builtins: false,
   },
   examples: { imports: ['shared', INDEX], packages: ['*'], builtins: true },
