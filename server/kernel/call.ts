@@ -1,0 +1,167 @@
+/**
+ * Calls that wait: exactly one outcome each, and their deadlines.
+ *
+ * - K20: the first of reply, refusal, death of the target and timeout is the outcome; all later ones are dropped, so
+ *   no late reply is ever seen (OTP aliases).
+ * - The target is not told that a caller gave up; the request stays queued and is executed (OTP).
+ * - Deadlines cost no timer per call: calls of equal patience form a queue in order of deadline, and each queue keeps
+ *   one timer for its head.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Wait } from '../../shared/snapshot.ts'
+import type { Value } from '../../shared/value.ts'
+import type { Clock, Timer } from './clock-port.ts'
+import type { ReplyTo } from './envelope.ts'
+import type { Process } from './process.ts'
+
+/** As OTP's gen_server:call. */
+export const CALL_TIMEOUT_MS = 5_000
+export const CALL_TIMEOUT_MS_MAX = 3_600_000
+
+export class PendingCall implements ReplyTo {
+  readonly promise: Promise<Value>
+  readonly caller: Process | null
+  readonly target: ProcessId
+  readonly op: string
+  /** On the monotonic clock. */
+  readonly deadline: number
+  wait: Wait | null = null
+  /** Neighbours in the queue of equal patience; `queue` is null once settled. */
+  queue: PatienceQueue | null = null
+  previous: PendingCall | null = null
+  next: PendingCall | null = null
+  settled = false
+  // Both are replaced by the promise's own before the constructor is over.
+  #resolve: (value: Value) => void = nobody
+  #reject: (error: RuntimeError) => void = nobody
+
+  constructor(caller: Process | null, target: ProcessId, op: string, deadline: number) {
+    this.caller = caller
+    this.target = target
+    this.op = op
+    this.deadline = deadline
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  resolve(value: Value): void {
+    if (this.settled) return
+    this.#settle()
+    this.#resolve(value)
+  }
+
+  reject(error: RuntimeError): void {
+    if (this.settled) return
+    this.#settle()
+    this.#reject(error)
+  }
+
+  #settle(): void {
+    this.settled = true
+    this.queue?.remove(this)
+    const caller = this.caller
+    if (caller !== null && caller.wait === this.wait) caller.wait = null
+  }
+}
+
+/** Calls that wait equally long, oldest first: also the order of their deadlines. */
+class PatienceQueue {
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  readonly #emptied: () => void
+  #first: PendingCall | null = null
+  #last: PendingCall | null = null
+  #timer: Timer | null = null
+
+  constructor(clock: Clock, timeoutMs: number, emptied: () => void) {
+    this.#clock = clock
+    this.#timeoutMs = timeoutMs
+    this.#emptied = emptied
+  }
+
+  add(call: PendingCall): void {
+    call.queue = this
+    call.previous = this.#last
+    if (this.#last === null) {
+      this.#first = call
+      if (this.#timer === null) this.#arm(this.#timeoutMs)
+      else this.#timer.keepAlive(true)
+    } else this.#last.next = call
+    this.#last = call
+  }
+
+  remove(call: PendingCall): void {
+    call.queue = null
+    if (call.previous === null) this.#first = call.next
+    else call.previous.next = call.next
+    if (call.next === null) this.#last = call.previous
+    else call.next.previous = call.previous
+    call.previous = null
+    call.next = null
+    // The timer stays armed for the next call; an empty queue must not keep the OS process from ending.
+    if (this.#first === null) this.#timer?.keepAlive(false)
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+
+  #arm(ms: number): void {
+    this.#timer = this.#clock.after(ms, () => this.#expire())
+  }
+
+  #expire(): void {
+    this.#timer = null
+    const now = this.#clock.monotonic()
+    while (this.#first !== null && this.#first.deadline <= now) {
+      const call = this.#first
+      call.reject(
+        new RuntimeError(
+          'CALL_TIMEOUT',
+          `Call ${call.op} of ${call.target} was not answered in ${this.#timeoutMs} ms. It may still be carried out.`,
+          { detail: { target: call.target, op: call.op, timeoutMs: this.#timeoutMs } },
+        ),
+      )
+    }
+    if (this.#first === null) this.#emptied()
+    else this.#arm(Math.max(1, Math.ceil(this.#first.deadline - now)))
+  }
+}
+
+export class Patience {
+  readonly #clock: Clock
+  readonly #queues = new Map<number, PatienceQueue>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  add(call: PendingCall, timeoutMs: number): void {
+    let queue = this.#queues.get(timeoutMs)
+    if (queue === undefined) {
+      queue = new PatienceQueue(this.#clock, timeoutMs, () => this.#queues.delete(timeoutMs))
+      this.#queues.set(timeoutMs, queue)
+    }
+    queue.add(call)
+  }
+
+  close(): void {
+    for (const queue of this.#queues.values()) queue.close()
+    this.#queues.clear()
+  }
+}
+
+function nobody(): void {}
+
+/** @throws REQUEST_INVALID */
+export function assertTimeout(timeoutMs: number): void {
+  if (Number.isFinite(timeoutMs) && timeoutMs > 0 && timeoutMs <= CALL_TIMEOUT_MS_MAX) return
+  throw new RuntimeError(
+    'REQUEST_INVALID',
+    `timeoutMs is ${timeoutMs}. Use a number of milliseconds from 1 to ${CALL_TIMEOUT_MS_MAX}.`,
+  )
+}

@@ -1,0 +1,22 @@
+/**
+ * Everything the kernel is handed: it imports nothing but `shared/` and knows no I/O, store or thread.
+ */
+import type { Emit, EventKind } from '../../shared/event.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Clock, Random } from './clock-port.ts'
+import type { Envelope } from './envelope.ts'
+import type { Process } from './process.ts'
+
+export type KernelPorts = {
+  clock: Clock
+  random: Random
+  emit: Emit
+  /** Events of a kind nobody watches are not built. */
+  watching(kind: EventKind): boolean
+  /** Runs `fn` in the context of the process (AsyncLocalStorage, trace). Once per init, turn and terminate. */
+  around<E extends Envelope | null, T>(process: Process, envelope: E, fn: (process: Process, envelope: E) => T): T
+  /** A message for an id that is not in memory: activate, forward, or refuse with PROCESS_NOT_FOUND. */
+  missing(id: ProcessId, envelope: Envelope): void
+  /** Children, restart history or the given-up state of a supervisor changed; the durable layer stores it (F4). */
+  treeChanged(supervisor: Process): void
+}
