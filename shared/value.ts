@@ -24,15 +24,7 @@ export type Path = readonly (string | number)[]
 /** A deep, locked copy. Functions of the input's prototype chain are never called.
  *  @throws VALUE_UNSUPPORTED with `detail.path` for anything outside the documented set */
 export function copy(value: unknown): Value {
-  switch (typeof value) {
-    case 'string':
-    case 'boolean':
-      return value
-    case 'number':
-      return finite(value)
-    default:
-      return value === null ? null : copyAt(value, 0)
-  }
+  return copyAt(value, 0)
 }
 
 function copyAt(value: unknown, depth: number): Value {
@@ -52,7 +44,7 @@ function copyAt(value: unknown, depth: number): Value {
 function copyObject(value: object, depth: number): Value {
   if (depth > VALUE_DEPTH_MAX) throw new Refusal(`is nested deeper than ${VALUE_DEPTH_MAX} levels`)
   if (Array.isArray(value)) return copyArray(value, depth)
-  const proto: unknown = Object.getPrototypeOf(value)
+  const proto: object | null = Object.getPrototypeOf(value)
   if (proto === Object.prototype || proto === null) return copyPlain(value, depth)
   if (value instanceof Date) return lockedDate(value)
   if (value instanceof Uint8Array) return new Uint8Array(value)
@@ -241,7 +233,7 @@ function untag(source: Record<string, unknown>): Value {
 }
 
 export function isPlain(value: object): value is { readonly [key: string]: Value } {
-  const proto: unknown = Object.getPrototypeOf(value)
+  const proto: object | null = Object.getPrototypeOf(value)
   return proto === Object.prototype || proto === null || !(value instanceof Date || value instanceof Uint8Array || value instanceof Map || value instanceof Set || Array.isArray(value))
 }
 

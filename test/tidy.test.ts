@@ -39,7 +39,8 @@ const INSPECT = 'server/observe/inspect.ts'
 const CONTROL = 'server/control.ts'
 const INDEX = 'server/index.ts'
 const KERNEL = ['shared', 'server/kernel']
-const JOURNAL = [...KERNEL, 'server/journal', STORE, ...SEAMS]
+const DEFINITION = [...KERNEL, 'server/definition']
+const JOURNAL = [...DEFINITION, 'server/journal', STORE, ...SEAMS]
 const SCHEDULER = [...JOURNAL, 'server/scheduler']
 const SURFACE = ['shared', 'server/observe', INSPECT, CONTROL, ...SEAMS]
 const ANY = { imports: ['*'], packages: ['*'], builtins: true }
@@ -47,13 +48,14 @@ const ANY = { imports: ['*'], packages: ['*'], builtins: true }
 /** Who may import whom. A new arrow is a design decision: change it here together with docs/ARCHITECTURE.md. */
 const AREAS: Areas = {
   shared: { imports: [], packages: ['zod'], builtins: false },
-  'server/clock.ts': { imports: ['shared'], packages: [], builtins: true },
-  'server/random.ts': { imports: ['shared'], packages: [], builtins: true },
+  'server/clock.ts': { imports: KERNEL, packages: [], builtins: true },
+  'server/random.ts': { imports: KERNEL, packages: [], builtins: true },
   'server/crash-point.ts': { imports: ['shared'], packages: [], builtins: true },
   'server/paths.ts': { imports: [], packages: [], builtins: true },
   'server/config.ts': { imports: ['shared', 'server/paths.ts'], packages: ['zod'], builtins: true },
   'server/control.ts': { imports: ['shared'], packages: [], builtins: false },
   'server/kernel': { imports: KERNEL, packages: [], builtins: false },
+  'server/definition': { imports: DEFINITION, packages: [], builtins: true },
   'server/journal': { imports: JOURNAL, packages: ['mutative'], builtins: true },
   'server/store/store.ts': { imports: ['shared'], packages: [], builtins: false },
   'server/store': { imports: ['shared', STORE, ...SEAMS], packages: ['drizzle-orm', 'postgres'], builtins: true },
@@ -83,7 +85,7 @@ const AREAS: Areas = {
     builtins: true,
   },
   'server/index.ts': {
-    imports: ['shared', 'server/runtime.ts', 'server/kernel', 'server/journal', INSPECT, CONTROL],
+    imports: [...DEFINITION, 'server/runtime.ts', 'server/journal', INSPECT, CONTROL],
     packages: [],
     builtins: false,
   },

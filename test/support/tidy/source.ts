@@ -70,9 +70,11 @@ export function readImports(source: Source): Reference[] {
   for (const found of source.text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)\./g)) {
     if (found[1] !== undefined) requests.push({ value: found[1], start: found.index })
   }
-  return requests.map(({ value, start }) => ({
-    specifier: value,
-    target: value.startsWith('.') ? posix.join(posix.dirname(source.path), value) : null,
-    offset: start,
+  // One statement that re-exports five names is one reference.
+  const unique = new Map(requests.map(({ value, start }) => [start, value]))
+  return [...unique].map(([offset, specifier]) => ({
+    specifier,
+    target: specifier.startsWith('.') ? posix.join(posix.dirname(source.path), specifier) : null,
+    offset,
   }))
 }
