@@ -123,7 +123,8 @@ function isEmptyContainer(init: Expression): boolean {
   if (init.type === 'ArrayExpression') return init.elements.length === 0
   if (init.type === 'ObjectExpression') return init.properties.length === 0
   if (init.type !== 'NewExpression' || init.callee.type !== 'Identifier') return false
-  return ['Map', 'Set', 'WeakMap', 'WeakSet'].includes(init.callee.name) && init.arguments.length === 0
+  // A WeakMap at the top remembers what follows from its key alone, which two runtimes may share.
+  return ['Map', 'Set'].includes(init.callee.name) && init.arguments.length === 0
 }
 
 /** `const NONE: readonly Link[] = []` is a constant: the compiler lets nobody put anything in. */
