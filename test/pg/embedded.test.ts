@@ -164,7 +164,10 @@ test('[D34] files of another major version are refused and left alone', async ()
   const file = join(dataDir, 'postgres', 'cluster', 'PG_VERSION')
   await writeFile(file, '17\n')
   const refusal = startEmbedded({ dataDir })
-  await expect(refusal).rejects.toMatchObject({ code: 'EMBEDDED_VERSION_MISMATCH', detail: { found: '17', wanted: '18' } })
+  await expect(refusal).rejects.toMatchObject({
+    code: 'EMBEDDED_VERSION_MISMATCH',
+    detail: { found: '17', wanted: '18' },
+  })
   await expect(refusal).rejects.toThrow(/Postgres 17.*Postgres 18.*pg_dump/s)
 })
 

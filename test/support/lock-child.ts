@@ -1,8 +1,9 @@
 /** Takes a lock, says so, and holds it until it is killed. */
-import { realPause } from '../../server/store/embedded/pause.ts'
+import { realClock } from '../../server/clock.ts'
 import { withLock } from '../../server/store/embedded/lock.ts'
+import { clockPause } from '../../server/store/embedded/pause.ts'
 
-await withLock(process.argv[2] ?? '', realPause(), async () => {
+await withLock(process.argv[2] ?? '', clockPause(realClock()), async () => {
   process.send?.('held')
   await new Promise(() => process.on('message', () => undefined))
 })

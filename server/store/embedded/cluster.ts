@@ -4,8 +4,8 @@
  *
  * - pg_ctl puts the server into a session of its own and redirects its output into the log, so neither Ctrl-C nor
  *   kill -9 of the runtime reaches it.
- * - The server is named by its working directory (`/proc/self/cwd`) where its user cannot walk to the folder: the kernel
- *   follows that link without asking for the folders above. So root may keep the data below a closed home folder.
+ * - The server is named by its working directory (`/proc/self/cwd`) where its user cannot walk to the folder: the
+ *   kernel follows that link without asking for the folders above. So root may keep the data below a closed folder.
  * - A folder counts as a cluster once it has its final name: initdb works beside it, the rename is the last act.
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -13,7 +13,15 @@ import { basename, join } from 'node:path'
 import { RuntimeError } from '../../../shared/error.ts'
 import type { Binaries } from './binary.ts'
 import { type CommandResult, runCommand } from './command.ts'
-import { type EmbeddedFolder, errorCode, exists, newClusterFolder, rotateLog, syncFolder, writeSecret } from './folder.ts'
+import {
+  type EmbeddedFolder,
+  errorCode,
+  exists,
+  newClusterFolder,
+  rotateLog,
+  syncFolder,
+  writeSecret,
+} from './folder.ts'
 import type { Pause } from './pause.ts'
 import { belongsTo, serverName, serverProcesses } from './server-process.ts'
 import { HOST_BASED_ACCESS, settingText } from './setting.ts'
@@ -75,7 +83,13 @@ export async function createCluster(folder: EmbeddedFolder, binaries: Binaries):
   await writeSecret(folder)
   const locale =
     binaries.major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'] : ['--locale=C']
-  const args = ['--pgdata', directoryName(path, folder), '--username', EMBEDDED_ROLE, `--pwfile=${fileName(folder.secret, folder)}`]
+  const args = [
+    '--pgdata',
+    directoryName(path, folder),
+    '--username',
+    EMBEDDED_ROLE,
+    `--pwfile=${fileName(folder.secret, folder)}`,
+  ]
   args.push('--auth=scram-sha-256', '--encoding=UTF8', '--no-instructions', '--data-checksums', ...locale)
   const result = await runCommand('initdb', args, { binaries, user: folder.user, cwd: path })
   if (result.code !== 0) {
@@ -96,7 +110,13 @@ export async function startServer(folder: EmbeddedFolder, binaries: Binaries, pa
   await writeFile(join(folder.cluster, 'postgresql.conf'), settingText())
   await writeFile(join(folder.cluster, 'pg_hba.conf'), HOST_BASED_ACCESS)
   const options = `-k "${socketFolder}" -p ${SOCKET_PORT} -c cluster_name=${serverName(folder)}`
-  const args = ['start', '--wait', '--silent', `--timeout=${START_SECONDS_MAX}`, `--log=${fileName(folder.log, folder)}`]
+  const args = [
+    'start',
+    '--wait',
+    '--silent',
+    `--timeout=${START_SECONDS_MAX}`,
+    `--log=${fileName(folder.log, folder)}`,
+  ]
   const result = await control(folder, binaries, [...args, `--options=${options}`])
   const after = await clusterState(folder)
   // A pg_ctl whose runtime was killed may have been faster than ours: then the server runs, which is all we want.
@@ -112,7 +132,14 @@ export async function stopServer(
 ): Promise<void> {
   const before = await clusterState(folder)
   if (before.kind !== 'running') return
-  const result = await control(folder, binaries, ['stop', '--wait', '--silent', `--timeout=${STOP_SECONDS_MAX}`, '-m', mode])
+  const result = await control(folder, binaries, [
+    'stop',
+    '--wait',
+    '--silent',
+    `--timeout=${STOP_SECONDS_MAX}`,
+    '-m',
+    mode,
+  ])
   if ((await clusterState(folder)).kind === 'running') throw await failure('pg_ctl stop', result, folder)
   if (before.socketFolder !== undefined) await removeSocketFolder(before.socketFolder)
 }

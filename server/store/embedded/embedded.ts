@@ -1,6 +1,6 @@
 /**
- * The embedded Postgres of a data folder, as one runtime sees it: it starts the server or attaches to the one that runs,
- * counts as a user of it, learns when it goes down, brings it up again, and stops it when it was the last user.
+ * The embedded Postgres of a data folder, as one runtime sees it: it starts the server or attaches to the one that
+ * runs, counts as a user of it, learns when it goes down, brings it up again, and stops it when it was the last user.
  *
  * Invariants
  * - Bringing up and taking down happen under the folder's lock, and a runtime counts before it lets go of that lock: no
@@ -10,11 +10,12 @@
  */
 import { readFile } from 'node:fs/promises'
 import { RuntimeError } from '../../../shared/error.ts'
+import { type Clock, realClock } from '../../clock.ts'
 import { type Binaries, findBinaries } from './binary.ts'
 import { checkVersion, clusterState, createCluster, EMBEDDED_ROLE, startServer, stopServer } from './cluster.ts'
 import { type EmbeddedFolder, errorCode, findFolder, openFolder } from './folder.ts'
 import { withLock } from './lock.ts'
-import { type Pause, realPause } from './pause.ts'
+import { clockPause, type Pause } from './pause.ts'
 import { countSessions, type EmbeddedSession, foreignServer, openSession } from './session.ts'
 import { SOCKET_PORT } from './socket.ts'
 
@@ -46,7 +47,7 @@ export type EmbeddedPostgres = {
 export type EmbeddedOptions = {
   readonly dataDir: string
   /** Waits; real time by default. */
-  readonly clock?: { sleep(ms: number): Promise<void> }
+  readonly clock?: Clock
   /** Ends the waiting of a start. */
   readonly signal?: AbortSignal
   /** Other server programs than those of the npm package, for tests against an older server. */
@@ -75,8 +76,9 @@ type Attached = { readonly session: EmbeddedSession; readonly connection: Embedd
  *  @throws EMBEDDED_UNSUPPORTED_PLATFORM EMBEDDED_UNREACHABLE_FOLDER EMBEDDED_VERSION_MISMATCH
  *          EMBEDDED_START_FAILED EMBEDDED_FOLDER_LOCKED */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const { clock, signal } = options
-  const pause: Pause = clock === undefined ? realPause(signal) : (ms) => clock.sleep(ms)
+  const clock = options.clock ?? realClock()
+  const pause = clockPause(clock)
+  const starting = clockPause(clock, options.signal)
   const folder = await openFolder(options.dataDir)
   const binaries = options.binaries ?? (await findBinaries(folder.user))
   const listeners = new Set<() => void>()
@@ -84,7 +86,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
     for (const listener of listeners) listener()
   }
   const place: Place = { folder, binaries, pause, lost }
-  const attached = await withLock(folder.lock, pause, () => bringUp(place))
+  const attached = await withLock(folder.lock, starting, () => bringUp({ ...place, pause: starting }))
   return supervise(place, attached, { dataDir: options.dataDir, listeners })
 }
 
@@ -92,18 +94,16 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
  *  @throws EMBEDDED_FOLDER_LOCKED  runtimes use it (and no force), or it does not let us in */
 export async function stopEmbedded(
   dataDir: string,
-  options: { force?: boolean; binaries?: Binaries } = {},
+  options: { force?: boolean; clock?: Clock; binaries?: Binaries } = {},
 ): Promise<'stopped' | 'not-running'> {
   const folder = await findFolder(dataDir)
   if (folder === undefined) return 'not-running'
   const binaries = options.binaries ?? (await findBinaries(folder.user))
-  return withLock(folder.lock, realPause(), async () => {
+  return withLock(folder.lock, clockPause(options.clock ?? realClock()), async () => {
     const state = await clusterState(folder)
     if (state.kind !== 'running') return 'not-running'
-    if (options.force !== true && state.socketFolder !== undefined) {
-      const users = await countSessions(await connectionTo(folder, state.socketFolder))
-      if (users > 0) throw inUse(folder, users)
-    }
+    const users = options.force === true ? 0 : await countUsers(folder)
+    if (users > 0) throw inUse(folder, users)
     await stopServer(folder, binaries, 'fast')
     return 'stopped'
   })
@@ -133,7 +133,7 @@ function supervise(
   const release = async (): Promise<'stopped' | 'left-running'> => {
     listeners.clear()
     await ensuring?.catch(() => undefined)
-    return withLock(folder.lock, realPause(), () => leave(place, attached))
+    return withLock(folder.lock, pause, () => leave(place, attached))
   }
   return {
     get connection() {
@@ -197,18 +197,25 @@ async function attach(place: Place, pid: number, socketFolder: string): Promise<
 
 /** Under the lock. A server that is down has no users, so there is nothing to leave. */
 async function leave({ folder, binaries }: Place, attached: Attached): Promise<'stopped' | 'left-running'> {
-  const alone = (await attached.session.answers()) ? await attached.session.leave() : await nobodyElse(folder)
+  // A runtime that lost its session does not count, but another one may have brought the server up again.
+  const answers = await attached.session.answers()
+  const alone = answers ? await attached.session.leave() : (await countUsers(folder)) === 0
   await attached.session.close()
   if (!alone) return 'left-running'
   await stopServer(folder, binaries, 'fast')
   return 'stopped'
 }
 
-/** For a runtime that lost its session: another one may have brought the server up again. */
-async function nobodyElse(folder: EmbeddedFolder): Promise<boolean> {
+/** Runtimes with a session on the server of the folder. A server that surely is ours and refuses to listen has none. */
+async function countUsers(folder: EmbeddedFolder): Promise<number> {
   const state = await clusterState(folder)
-  if (state.kind !== 'running' || state.socketFolder === undefined) return true
-  return (await countSessions(await connectionTo(folder, state.socketFolder))) === 0
+  if (state.kind !== 'running' || state.socketFolder === undefined) return 0
+  try {
+    return await countSessions(await connectionTo(folder, state.socketFolder))
+  } catch (error) {
+    if (judge(error) === 'refused' && state.certain) return 0
+    throw foreignServer(error, folder.home, state.pid)
+  }
 }
 
 async function connectionTo(folder: EmbeddedFolder, socketFolder: string): Promise<EmbeddedConnection> {

@@ -7,9 +7,10 @@
  *   server.log     what the server writes; server.log.old is the one before
  *   lock           held while a server is started or stopped (lock.ts)
  */
+
+import { randomBytes } from 'node:crypto'
 import { chmod, chown, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { randomBytes } from 'node:crypto'
 import { RuntimeError } from '../../../shared/error.ts'
 import { closedFolder, type ServerUser, serverUser } from './user.ts'
 

@@ -11,8 +11,8 @@
 import { randomUUID } from 'node:crypto'
 import { link, readFile, rm, writeFile } from 'node:fs/promises'
 import { RuntimeError } from '../../../shared/error.ts'
-import { type Liveness, liveness, ownIdentity, type ProcessIdentity } from './identity.ts'
 import { errorCode } from './folder.ts'
+import { type Liveness, liveness, ownIdentity, type ProcessIdentity } from './identity.ts'
 import type { Pause } from './pause.ts'
 
 type Holder = ProcessIdentity & { readonly token: string }

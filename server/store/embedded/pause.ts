@@ -1,12 +1,23 @@
-/**
- * Waiting for time to pass while another process works. A seam: tests and the runtime hand in their own, and shutdown
- * ends a wait through the signal.
- */
-import { setTimeout as sleep } from 'node:timers/promises'
+/** Waiting for another process to get on: the one way this folder lets time pass. */
+import type { Clock } from '../../clock.ts'
 
 export type Pause = (ms: number) => Promise<void>
 
-/** Waits in real time; rejects with the reason of `signal` when that is aborted. */
-export function realPause(signal?: AbortSignal): Pause {
-  return (ms) => sleep(ms, undefined, signal === undefined ? {} : { signal })
+/** Waits on `clock`; rejects at once with the reason of `signal` when that is aborted. */
+export function clockPause(clock: Clock, signal?: AbortSignal): Pause {
+  return async (ms) => {
+    signal?.throwIfAborted()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const timer = clock.after(ms, resolve)
+    const abort = () => {
+      timer.cancel()
+      reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      await promise
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
 }

@@ -73,7 +73,9 @@ export async function countSessions(target: SessionTarget): Promise<number> {
   try {
     const [row] = await sql<{ users: number }[]>`
       select count(*)::int as users from pg_locks
-      where locktype = 'advisory' and objid = ${USER_LOCK} and mode = 'ShareLock' and granted`
+      where locktype = 'advisory' and classid = 0 and objid = ${USER_LOCK} and objsubid = 1
+        and database = (select oid from pg_database where datname = current_database())
+        and mode = 'ShareLock' and granted`
     return row?.users ?? 0
   } finally {
     await sql.end({ timeout: 1 })

@@ -16,17 +16,29 @@ export const SERVER_SETTINGS: readonly ServerSetting[] = [
   { name: 'synchronous_commit', value: 'on', reason: 'off gave no more turns per second with group commit' },
   { name: 'full_page_writes', value: 'on', reason: 'torn pages after power loss' },
   { name: 'wal_level', value: 'replica', reason: 'pg_basebackup and a standby stay possible' },
-  { name: 'wal_buffers', value: '16MB', reason: 'one WAL segment: three batches in flight never wait for buffer space' },
+  {
+    name: 'wal_buffers',
+    value: '16MB',
+    reason: 'one WAL segment: three batches in flight never wait for buffer space',
+  },
   { name: 'min_wal_size', value: '256MB', reason: 'segments are recycled instead of created under load' },
   { name: 'max_wal_size', value: '2GB', reason: 'at 60,000 turns/s the default 1GB checkpoints every few seconds' },
   { name: 'checkpoint_timeout', value: '5min', reason: 'bounds crash recovery; the default, stated' },
   { name: 'checkpoint_completion_target', value: '0.9', reason: 'spreads checkpoint writes; the default, stated' },
 
   { name: 'max_connections', value: '100', reason: 'a committer and a reader pool per node, ten nodes, and operators' },
-  { name: 'shared_buffers', value: '128MB', reason: 'hot rows are narrow; the OS caches the rest; fits small machines' },
+  {
+    name: 'shared_buffers',
+    value: '128MB',
+    reason: 'hot rows are narrow; the OS caches the rest; fits small machines',
+  },
   { name: 'work_mem', value: '8MB', reason: 'sorts of the observer stay in memory; small as many may run at once' },
   { name: 'jit', value: 'off', reason: 'statements are short; compiling costs more than it saves' },
-  { name: 'max_parallel_workers_per_gather', value: '0', reason: 'a cold read must not take the cores from the agents' },
+  {
+    name: 'max_parallel_workers_per_gather',
+    value: '0',
+    reason: 'a cold read must not take the cores from the agents',
+  },
   { name: 'autovacuum_naptime', value: '15s', reason: 'head rows are updated by every commit: vacuum soon and little' },
 
   { name: 'timezone', value: 'UTC', reason: 'the same text for the same instant on every machine' },
