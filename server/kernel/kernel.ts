@@ -185,7 +185,12 @@ export class Kernel {
 
   /** Untrappable. With `redeliver` the durable message in hand goes back to the front with one attempt more. */
   kill(process: Process, options: { redeliver: boolean }): void {
-    if (process.alive) this.lifecycle.die(process, KILLED, options.redeliver ? 'attempt' : 'leave')
+    if (!process.alive) return
+    // P1: the message in hand pays for the kill, so its process does not.
+    if (process.durable && process.current !== null) {
+      process.tie().verdict = { charge: 'message', delayMs: 0, redeliver: options.redeliver }
+    }
+    this.lifecycle.die(process, KILLED, options.redeliver ? 'attempt' : 'leave')
   }
 
   /** Graceful end, as OTP's gen:stop: resolves when the process died with that reason.

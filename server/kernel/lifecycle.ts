@@ -409,7 +409,9 @@ export class Lifecycle {
 
   /** A message for a process that is dead: a call fails, a send is dropped silently and counted. */
   refuse(process: Process, envelope: Envelope): void {
-    if (envelope.reply !== null) return envelope.reply.reject(exited(process, process.exit ?? KILLED))
+    if (envelope.reply !== null) {
+      return envelope.reply.reject(exited(process, process.exit ?? KILLED, process.ties?.refusal ?? 'PROCESS_EXITED'))
+    }
     process.stats.dropped += 1
     this.dropped += 1
   }

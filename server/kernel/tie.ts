@@ -4,6 +4,7 @@
  * - All of it belongs to one incarnation and is gone at its death, except `waiters`, which learn of the death.
  * - Generic over the process type only so that this file does not import process.ts, which imports this one.
  */
+import type { ErrorCode } from '../../shared/error.ts'
 import type { ReplyTo } from './envelope.ts'
 import type { ExitReason } from './exit.ts'
 import type { Timer } from './clock-port.ts'
@@ -45,5 +46,7 @@ export class Ties<P> {
   stop: Stop | null = null
   starting: Starting | null = null
   verdict: Verdict | null = null
+  /** Code of the refusal of messages to a dead process; null: PROCESS_EXITED. */
+  refusal: ErrorCode | null = null
   waiters: ((reason: ExitReason) => void)[] | null = null
 }

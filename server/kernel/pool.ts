@@ -1,0 +1,396 @@
+/**
+ * Pools: keyed children of one kind, started on demand (OTP's DynamicSupervisor with keys instead of pids).
+ *
+ * - S60: at most one member per key; `ensure` is synchronous; members that are being restarted count for `maxChildren`.
+ * - S61: members restart one for one; a transient member that ended normally is forgotten.
+ * - S62 (P1): an ephemeral member's crash counts for the pool's intensity, exactly as OTP; a durable member's crash
+ *   outside a message counts for its key only, and the key ends as halted; a crash inside a message counts for nobody.
+ * - S63: shutdown tells all members at once and shares one timer.
+ * - Passive durable members have no process object and are not known here.
+ * Members are independent, so starting one does not wait for the pool's loop; restarts and the end of the pool do.
+ */
+import { type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
+import type { SupervisorDetail } from '../../shared/snapshot.ts'
+import { isShutdown, invalid, RESTART_TYPES, type RestartType, type Shutdown, SHUTDOWN_MS } from './child.ts'
+import type { Timer } from './clock-port.ts'
+import type { Envelope } from './envelope.ts'
+import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
+import type { Kernel } from './kernel.ts'
+import { isIgnore } from './lifecycle.ts'
+import { Loop } from './loop.ts'
+import type { Behaviour, CrashVerdict, Overseer, Process, ProcessSpec } from './process.ts'
+import { RestartWindow } from './restart.ts'
+import { shutdownAll, shutdownChild } from './shutdown.ts'
+import { assertFlags, INTENSITY, PERIOD_MS, reasonData, refuseMessage, restarts, startFailed } from './supervisor-spec.ts'
+
+export type PoolSpec = {
+  id: string
+  key: string | null
+  agent: string
+  behaviour: Behaviour
+  restart: RestartType
+  shutdown: Shutdown
+  maxChildren: number
+  intensity: number
+  periodMs: number
+  mailboxLimit: number | null
+  hidden: boolean
+}
+
+export type PoolInput = Pick<PoolSpec, 'id' | 'agent' | 'behaviour'> & Partial<PoolSpec>
+
+/** Members a detail view lists; a pool may have a million. */
+export const MEMBERS_LISTED_MAX = 200
+
+/** The history of a key that failed; keys that never did have none. */
+type Trouble = { window: RestartWindow | null; attempt: number; restartedAt: number; timer: Timer | null; halted: boolean }
+
+/** @throws CHILD_SPEC_INVALID */
+export function poolProcess(kernel: Kernel, input: PoolInput): ProcessSpec {
+  const spec: PoolSpec = {
+    key: null,
+    restart: 'transient',
+    shutdown: SHUTDOWN_MS,
+    maxChildren: Number.POSITIVE_INFINITY,
+    intensity: INTENSITY,
+    periodMs: PERIOD_MS,
+    mailboxLimit: null,
+    hidden: false,
+    ...input,
+  }
+  assertFlags(spec)
+  if (!RESTART_TYPES.includes(spec.restart)) throw invalid('invalid_restart_type', `restart is ${spec.restart}.`)
+  if (!isShutdown(spec.shutdown)) throw invalid('invalid_shutdown', `shutdown is ${spec.shutdown}.`)
+  if (!(spec.maxChildren >= 0)) throw invalid('invalid_max_children', `maxChildren is ${spec.maxChildren}; use 0 or more.`)
+  const behaviour = new PoolBehaviour(kernel, spec)
+  return { id: spec.id, key: spec.key, agent: null, kind: 'supervisor', behaviour, hidden: spec.hidden }
+}
+
+/** The pool that runs in a process; null when it is none. */
+export function poolOf(process: Process): Pool | null {
+  return process.supervisor instanceof Pool ? process.supervisor : null
+}
+
+class PoolBehaviour implements Behaviour {
+  readonly durable = false
+  readonly #kernel: Kernel
+  readonly #spec: PoolSpec
+
+  constructor(kernel: Kernel, spec: PoolSpec) {
+    this.#kernel = kernel
+    this.#spec = spec
+  }
+
+  init(process: Process): void {
+    process.trapExit = true
+    const before = process.supervisor
+    process.supervisor = new Pool(this.#kernel, process, this.#spec)
+    before?.pump() // what still waited in the loop of the earlier incarnation is cancelled
+    for (const child of before?.processes() ?? []) this.#kernel.lifecycle.forget(child)
+  }
+
+  turn(_process: Process, envelope: Envelope): void {
+    refuseMessage(envelope)
+  }
+
+  terminate(process: Process): Promise<void> | void {
+    return poolOf(process)?.terminate()
+  }
+}
+
+export class Pool implements Overseer {
+  readonly process: Process
+  readonly spec: PoolSpec
+  readonly strategy = 'pool'
+  gaveUp = false
+  readonly #kernel: Kernel
+  readonly #window: RestartWindow
+  readonly #loop: Loop
+  readonly #members = new Map<string, Process>()
+  readonly #troubles = new Map<string, Trouble>()
+  #closing = false
+
+  constructor(kernel: Kernel, process: Process, spec: PoolSpec) {
+    this.process = process
+    this.spec = spec
+    this.#kernel = kernel
+    this.#window = new RestartWindow(spec.intensity, spec.periodMs)
+    this.#loop = new Loop(kernel, process)
+  }
+
+  get childCount(): number {
+    return this.#members.size
+  }
+
+  pump(): void {
+    this.#loop.pump()
+  }
+
+  processes(): Iterable<Process> {
+    return this.#members.values()
+  }
+
+  /** The member of a key, whatever its state. */
+  get(key: string): Process | null {
+    return this.#members.get(key) ?? null
+  }
+
+  isHalted(key: string): boolean {
+    return this.#troubles.get(key)?.halted ?? false
+  }
+
+  detail(now: number): SupervisorDetail {
+    const children: SupervisorDetail['children'] = []
+    for (const [key, { id, status }] of this.#members) {
+      if (children.length === MEMBERS_LISTED_MAX) break
+      children.push({ id: key, process: id, restart: this.spec.restart, status })
+    }
+    const { strategy, gaveUp } = this
+    const { intensity, periodMs } = this.spec
+    return { strategy, intensity, periodMs, recentRestarts: this.#window.recent(now), gaveUp, children }
+  }
+
+  // Starting
+
+  /** The live member of the key, started when there is none.
+   *  @throws CHILDREN_MAX RESTART_LIMIT CHILD_START_FAILED PROCESS_NOT_FOUND (the pool is down) */
+  ensure(key: string): Process {
+    const member = this.#members.get(key)
+    if (member !== undefined && !this.isHalted(key)) return member
+    return this.#begin(key)
+  }
+
+  /** A new member; with a generated key unless one is given. Null when it chose not to start.
+   *  @throws as ensure, and CHILD_ALREADY_STARTED */
+  start(key: string = this.#kernel.newKey()): Process | null {
+    if (this.#members.has(key) && !this.isHalted(key)) {
+      const id = this.#idOf(key)
+      throw new RuntimeError('CHILD_ALREADY_STARTED', `${id} is a member already.`, { detail: { id } })
+    }
+    try {
+      return this.#begin(key)
+    } catch (error) {
+      if (isIgnore(error)) return null
+      throw error
+    }
+  }
+
+  #begin(key: string): Process {
+    if (this.#closing || !this.#loop.live) {
+      const code = this.gaveUp ? 'SUPERVISOR_GAVE_UP' : 'PROCESS_NOT_FOUND'
+      throw new RuntimeError(code, `The pool ${this.process.id} is not up; ${this.#idOf(key)} cannot start.`)
+    }
+    if (this.isHalted(key)) {
+      const message = `${this.#idOf(key)} failed too often outside a message and is halted. Mend it, then restart it.`
+      throw new RuntimeError('RESTART_LIMIT', message, { detail: { id: this.#idOf(key) } })
+    }
+    if (this.#members.size >= this.spec.maxChildren) {
+      throw new RuntimeError('CHILDREN_MAX', `The pool ${this.process.id} is full (${this.spec.maxChildren} members).`)
+    }
+    return this.#spawn(key)
+  }
+
+  #spawn(key: string): Process {
+    const process = this.#kernel.spawn(this.#specOf(key))
+    this.#members.set(key, process)
+    if (process.ties?.starting != null) {
+      this.#kernel.started(process).catch((error: unknown) => this.#startFailed(key, process, error))
+    }
+    return process
+  }
+
+  #specOf(key: string): ProcessSpec & { parent: Process } {
+    const { agent, behaviour, hidden, mailboxLimit } = this.spec
+    const limit = mailboxLimit === null ? {} : { mailboxLimit }
+    return { id: this.#idOf(key), key, agent, kind: 'agent', behaviour, hidden, parent: this.process, ...limit }
+  }
+
+  #idOf(key: string): string {
+    return `${this.spec.agent}/${key}`
+  }
+
+  /** An asynchronous first start or restart failed. */
+  #startFailed(key: string, process: Process, error: unknown): void {
+    if (this.#members.get(key) !== process || process.alive) return
+    if (isIgnore(error) || this.#closing) return this.#forget(key, process)
+    this.#report(key, errorData(error))
+    const trouble = this.#troubles.get(key)
+    if (trouble === undefined || trouble.attempt === 0) {
+      // A first start is refused to whoever wanted it, as in OTP; a durable key remembers that it failed (P1).
+      if (process.durable && !this.#countKey(key)) return this.#halt(key, process)
+      return this.#forget(key, process)
+    }
+    this.#restart(key, process, null)
+  }
+
+  // Exits
+
+  wouldRestart(_process: Process, reason: ExitReason): boolean {
+    return !this.#closing && this.#loop.live && restarts(this.spec, reason)
+  }
+
+  childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
+    const { key } = process
+    if (key === null || this.#members.get(key) !== process) return
+    if (this.#closing || !this.#loop.live) return this.#forget(key, process)
+    if (!isNormalish(reason) && reason.kind !== 'fenced') this.#report(key, reasonData(reason))
+    if (restarts(this.spec, reason)) this.#restart(key, process, verdict)
+    else this.#forget(key, process)
+  }
+
+  passivated(process: Process): void {
+    if (process.key === null || this.#members.get(process.key) !== process) return
+    this.#members.delete(process.key)
+    this.#troubles.delete(process.key)
+  }
+
+  #restart(key: string, process: Process, verdict: CrashVerdict | null): void {
+    const now = this.#kernel.ports.clock.monotonic()
+    const free = verdict?.charge === 'message'
+    if (!free) {
+      if (process.durable) {
+        if (!this.#countKey(key)) return this.#halt(key, process)
+      } else if (!this.#window.add(now)) return this.#giveUp(key)
+    }
+    const trouble = this.#trouble(key)
+    if (now - trouble.restartedAt > this.spec.periodMs) trouble.attempt = 0
+    const delayMs = free ? verdict.delayMs : this.#window.delayMs(trouble.attempt)
+    trouble.attempt += 1
+    trouble.restartedAt = now
+    this.#announceRestart(process, delayMs, trouble.attempt)
+    const again = (): void => {
+      trouble.timer = null
+      this.#loop.add(() => this.#renew(key, process))
+    }
+    if (delayMs === 0) again()
+    else trouble.timer = this.#kernel.ports.clock.after(delayMs, again)
+  }
+
+  #renew(key: string, process: Process): void {
+    if (this.#members.get(key) !== process || !process.gone || this.#closing || this.isHalted(key)) return
+    try {
+      this.#spawn(key)
+    } catch (error) {
+      if (isIgnore(error)) return this.#forget(key, process)
+      this.#report(key, errorData(error))
+      this.#restart(key, process, null)
+    }
+  }
+
+  #announceRestart(process: Process, delayMs: number, attempt: number): void {
+    const at = this.#kernel.ports.clock.now()
+    process.status = 'restarting'
+    process.wait = { kind: 'restart', target: null, since: at, deadline: at + delayMs, attempt }
+    const { id, incarnation } = process
+    if (!this.#kernel.ports.watching('process:restart')) return
+    this.#kernel.ports.emit({ kind: 'process:restart', at, id, incarnation, delayMs })
+  }
+
+  #trouble(key: string): Trouble {
+    let trouble = this.#troubles.get(key)
+    if (trouble === undefined) {
+      trouble = { window: null, attempt: 0, restartedAt: 0, timer: null, halted: false }
+      this.#troubles.set(key, trouble)
+    }
+    return trouble
+  }
+
+  #countKey(key: string): boolean {
+    const trouble = this.#trouble(key)
+    trouble.window ??= new RestartWindow(this.spec.intensity, this.spec.periodMs)
+    return trouble.window.add(this.#kernel.ports.clock.monotonic())
+  }
+
+  #halt(key: string, process: Process): void {
+    this.#trouble(key).halted = true
+    this.#members.set(key, process)
+    process.status = 'exited'
+    process.wait = null
+    process.tie().refusal = 'RESTART_LIMIT'
+    this.#kernel.lifecycle.abandon(process)
+    this.#kernel.ports.treeChanged(this.process)
+  }
+
+  #forget(key: string, process: Process): void {
+    this.#members.delete(key)
+    const trouble = this.#troubles.get(key)
+    trouble?.timer?.cancel()
+    // A durable key that failed to start keeps its count; everything else starts afresh.
+    if (trouble !== undefined && (trouble.window === null || !process.durable)) this.#troubles.delete(key)
+    process.status = 'exited'
+    process.wait = null
+    this.#kernel.lifecycle.forget(process)
+  }
+
+  #giveUp(key: string): void {
+    this.gaveUp = true
+    this.#closing = true
+    const { id, incarnation } = this.process
+    const { intensity, periodMs } = this.spec
+    const at = this.#kernel.ports.clock.now()
+    this.#kernel.ports.emit({ kind: 'supervisor:give-up', at, id, incarnation, intensity, periodMs, child: key })
+    this.#kernel.ports.treeChanged(this.process)
+    this.#loop.add(async () => {
+      await this.#shutdown()
+      if (this.#loop.live) this.#kernel.end(this.process, SHUTDOWN)
+    })
+  }
+
+  // Ending
+
+  terminate(): Promise<void> {
+    this.#closing = true
+    return this.#loop.urgent(() => this.#shutdown())
+  }
+
+  async #shutdown(): Promise<void> {
+    for (const trouble of this.#troubles.values()) trouble.timer?.cancel()
+    const members = [...this.#members]
+    await shutdownAll(this.#kernel, members.map(([, process]) => process), this.spec.shutdown)
+    for (const [key, process] of members) this.#forget(key, process)
+  }
+
+  /** Ends a member for good, also one that is being restarted. @throws CHILD_NOT_FOUND */
+  async terminateChild(key: string): Promise<void> {
+    const process = this.#member(key)
+    this.#members.delete(key) // from here on its exit is nobody's business
+    await shutdownChild(this.#kernel, process, this.spec.shutdown)
+    if (!this.#members.has(key)) this.#forget(key, process)
+  }
+
+  /** By an operator: kills the member if it lives and starts it anew, at once, without a count; ends a halt. */
+  async renewChild(key: string): Promise<Process> {
+    const process = this.#member(key)
+    this.#members.delete(key)
+    this.#troubles.get(key)?.timer?.cancel()
+    this.#troubles.delete(key)
+    if (process.ties !== null) process.ties.refusal = null
+    this.#kernel.kill(process, { redeliver: true })
+    if (!process.gone) await this.#kernel.dead(process)
+    try {
+      return this.#begin(key)
+    } catch (error) {
+      if (!this.#members.has(key)) this.#kernel.lifecycle.forget(process)
+      throw startFailed(error, key)
+    }
+  }
+
+  count(): { specs: number; active: number; supervisors: number; workers: number } {
+    let active = 0
+    for (const process of this.#members.values()) if (process.alive) active += 1
+    return { specs: 1, active, supervisors: 0, workers: this.#members.size }
+  }
+
+  #member(key: string): Process {
+    const process = this.#members.get(key)
+    if (process !== undefined) return process
+    throw new RuntimeError('CHILD_NOT_FOUND', `The pool ${this.process.id} has no member ${JSON.stringify(key)}.`)
+  }
+
+  #report(key: string, error: ErrorData): void {
+    const { id, incarnation } = this.process
+    const at = this.#kernel.ports.clock.now()
+    const attempt = this.#troubles.get(key)?.attempt ?? 0
+    this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, id, incarnation, child: key, error, attempt })
+  }
+}
