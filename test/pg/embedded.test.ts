@@ -1,5 +1,5 @@
 /** The embedded server as runtimes use it: start, join, leave, and every way it or a runtime can die. */
-import { chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { afterEach, expect, test } from 'vitest'
@@ -10,7 +10,7 @@ import {
   stopEmbedded,
 } from '../../server/store/embedded/embedded.ts'
 import { processesBelow, serverPid, testFolders } from '../support/embedded-folder.ts'
-import { startUser } from '../support/embedded-user.ts'
+import { killedStart, startUser } from '../support/embedded-user.ts'
 
 const folders = testFolders()
 
@@ -136,6 +136,10 @@ test('[D33] runtimes that lost the server at once bring it up once', async () =>
   const one = await startUser(dataDir)
   const two = await startUser(dataDir)
   process.kill(await serverPid(dataDir), 'SIGKILL')
+  expect(await Promise.all([one.ask('await-down'), two.ask('await-down')])).toEqual([
+    { kind: 'down' },
+    { kind: 'down' },
+  ])
   const outcomes = await Promise.all([one.ask('ensure'), two.ask('ensure')])
   expect(outcomes).toEqual([
     { kind: 'ensured', outcome: 'restarted' },
@@ -202,6 +206,18 @@ test('[D35] what a start that was killed half way left behind is cleared', async
   const server = await startEmbedded({ dataDir })
   expect((await readdir(join(dataDir, 'postgres'))).sort()).toEqual(['cluster', 'secret', 'server.log'])
   await server.release()
+})
+
+test('[D35] a first start that was killed with the server up is finished by the next one', async () => {
+  const dataDir = await folders.make()
+  const log = join(dataDir, 'crash.log')
+  await killedStart(dataDir, log)
+  expect(await readFile(log, 'utf8')).toBe('embedded:started\n')
+  const pid = await serverPid(dataDir)
+  const server = await startEmbedded({ dataDir })
+  expect(await serverPid(dataDir)).toBe(pid)
+  expect(await query(server.connection, `select current_database() as name`)).toEqual([{ name: 'vivarium' }])
+  expect(await server.release()).toBe('stopped')
 })
 
 test('[D36] a data folder below a folder that only its owner may pass works, as root too', async () => {

@@ -14,6 +14,12 @@ export type EmbeddedUser = {
 
 const CHILD = fileURLToPath(new URL('./embedded-child.ts', import.meta.url))
 
+/** Runs a start that is killed once the server runs, before anything else; the hit is written to `log`. */
+export async function killedStart(dataDir: string, log: string): Promise<void> {
+  const child = fork(CHILD, [dataDir, log], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  await once(child, 'exit')
+}
+
 export async function startUser(dataDir: string): Promise<EmbeddedUser> {
   const child = fork(CHILD, [dataDir], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const gone = once(child, 'exit')

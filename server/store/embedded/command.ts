@@ -1,7 +1,7 @@
 /**
  * Runs one server program to its end, under the server user, in a session of its own so that Ctrl-C in the terminal
- * does not cut an initdb in half. The environment is built here and not inherited: PGDATA or a locale of the caller must
- * not reach the server. TZ spares initdb a search through all time zones.
+ * does not cut an initdb in half. The environment is built here and not inherited: PGDATA or a locale of the caller
+ * must not reach the server. TZ spares initdb a search through all time zones.
  */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'

@@ -11,6 +11,7 @@
 import { readFile } from 'node:fs/promises'
 import { RuntimeError } from '../../../shared/error.ts'
 import { type Clock, realClock } from '../../clock.ts'
+import { type CrashPoints, NO_CRASH } from '../../crash-point.ts'
 import { type Binaries, findBinaries } from './binary.ts'
 import { checkVersion, clusterState, createCluster, EMBEDDED_ROLE, startServer, stopServer } from './cluster.ts'
 import { type EmbeddedFolder, errorCode, findFolder, openFolder } from './folder.ts'
@@ -50,6 +51,8 @@ export type EmbeddedOptions = {
   readonly clock?: Clock
   /** Ends the waiting of a start. */
   readonly signal?: AbortSignal
+  /** `embedded:started`: the server runs, and neither its database nor this runtime's session exists yet. */
+  readonly crash?: CrashPoints
   /** Other server programs than those of the npm package, for tests against an older server. */
   readonly binaries?: Binaries
 }
@@ -68,6 +71,7 @@ type Place = {
   readonly folder: EmbeddedFolder
   readonly binaries: Binaries
   readonly pause: Pause
+  readonly crash: CrashPoints
   readonly lost: () => void
 }
 type Attached = { readonly session: EmbeddedSession; readonly connection: EmbeddedConnection; readonly pid: number }
@@ -85,7 +89,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
   const lost = () => {
     for (const listener of listeners) listener()
   }
-  const place: Place = { folder, binaries, pause, lost }
+  const place: Place = { folder, binaries, pause, crash: options.crash ?? NO_CRASH, lost }
   const attached = await withLock(folder.lock, starting, () => bringUp({ ...place, pause: starting }))
   return supervise(place, attached, { dataDir: options.dataDir, listeners })
 }
@@ -162,7 +166,7 @@ function supervise(
 
 /** Under the lock. Ends with a server that runs and a session that counts on it. */
 async function bringUp(place: Place): Promise<Attached> {
-  const { folder, binaries, pause } = place
+  const { folder, binaries, pause, crash } = place
   let starts = 0
   let refusals = 0
   for (let waitedMs = 0; ; ) {
@@ -172,6 +176,7 @@ async function bringUp(place: Place): Promise<Attached> {
       await checkVersion(folder, binaries)
       if (state.kind === 'absent') await createCluster(folder, binaries)
       await startServer(folder, binaries, pause)
+      crash.hit('embedded:started')
       continue
     }
     if (state.socketFolder === undefined) throw foreignServer('it has no unix socket', folder.home, state.pid)
