@@ -1,0 +1,180 @@
+/**
+ * Operator actions from the first key to their outcome. Plain TypeScript: sheet and toasts only show what this says.
+ *
+ * - Nothing acts at once: `ask` opens the sheet, the sheet submits, and the toast follows what the server answers.
+ * - An action carries the incarnation its operator saw and a key of its own, so that it can neither hit a reborn process
+ *   nor happen twice.
+ */
+import type { Verb } from '../../shared/frame.ts'
+import type { ProcessRow } from '../../shared/snapshot.ts'
+import type { FeedClient, Outcome } from '../feed/client.ts'
+import { showToast } from '../ui/toast.tsx'
+
+/** Verbs that act on a process as a whole; the others belong to one message. */
+export const PROCESS_VERBS = ['kill', 'stop', 'restart', 'suspend', 'resume', 'send'] as const satisfies Verb[]
+export type ProcessVerb = (typeof PROCESS_VERBS)[number]
+
+export const VERB_TITLE: Record<Verb, string> = {
+  kill: 'Kill',
+  stop: 'Stop',
+  restart: 'Restart',
+  suspend: 'Suspend',
+  resume: 'Resume',
+  send: 'Send',
+  call: 'Call',
+  'drop-message': 'Drop message',
+  'redeliver-message': 'Redeliver message',
+  'redeliver-dead-letter': 'Redeliver dead letter',
+}
+
+export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
+  kill: 'Ends it at once. It cannot refuse or clean up. Its supervisor decides what comes next.',
+  stop: 'Lets the message in hand finish, then ends it. It stays stopped until someone restarts it.',
+  restart: 'Ends it and starts it anew. Durable state and mailbox are kept.',
+  suspend: 'Begins no new message until resumed, also across restarts.',
+  resume: 'Goes on with its mailbox.',
+  send: 'Puts a message into its mailbox.',
+}
+
+export type Action = {
+  verb: Verb
+  target: string
+  incarnation?: number
+  reason?: string
+  op?: string
+  args?: unknown
+  message?: string
+}
+
+/** Milliseconds. A restart that takes longer is told as not seen. */
+const FOLLOW_MS_MAX = 20_000
+
+export function submit(feed: FeedClient, action: Action): void {
+  const key = newKey()
+  const title = `${VERB_TITLE[action.verb]} ${action.target}`
+  showToast({ id: key, tone: 'progress', title, text: 'sent' })
+  const watch = followsRebirth(action.verb) ? new RebirthWatch(feed, action, { key, title }) : null
+  feed.act({ ...action, key }, (outcome) => {
+    if (outcome.state === 'accepted') return showToast({ id: key, tone: 'progress', title, text: 'accepted' })
+    if (outcome.state === 'failed') {
+      watch?.end()
+      return showToast({ id: key, tone: 'bad', title, text: problemText(outcome) })
+    }
+    const text = resultText(outcome.result)
+    showToast({ id: key, tone: watch === null ? 'good' : 'progress', title, text })
+    watch?.begin(text)
+  })
+}
+
+function followsRebirth(verb: Verb): boolean {
+  return verb === 'kill' || verb === 'restart' || verb === 'stop'
+}
+
+/** Watches the process until it is back under a new incarnation, or ended for good. */
+class RebirthWatch {
+  readonly #feed: FeedClient
+  readonly #action: Action
+  readonly #toast: { key: string; title: string }
+  readonly #subscription
+  #stops: (() => void)[] = []
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(feed: FeedClient, action: Action, toast: { key: string; title: string }) {
+    this.#feed = feed
+    this.#action = action
+    this.#toast = toast
+    this.#subscription = feed.prepare(`process:${action.target}`)
+    feed.retain(this.#subscription)
+  }
+
+  begin(text: string): void {
+    const { rows } = this.#subscription
+    this.#stops = [rows.onRow(this.#action.target, () => this.#look()), rows.onWindow(() => this.#look())]
+    this.#timer = setTimeout(() => this.#tell('good', `${text}; no new incarnation seen yet`), FOLLOW_MS_MAX)
+    this.#look()
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+    for (const stop of this.#stops) stop()
+    this.#stops = []
+    this.#feed.release(this.#subscription)
+  }
+
+  #look(): void {
+    const { rows } = this.#subscription
+    if (!rows.window.loaded) return
+    // The topic promises a ProcessDetail.
+    const row = rows.row(this.#action.target) as ProcessRow | undefined
+    if (row === undefined || row.status === 'exited') return this.#tell('good', 'ended')
+    const reborn = row.incarnation > (this.#action.incarnation ?? row.incarnation)
+    if (reborn && row.status !== 'restarting' && row.status !== 'starting') {
+      this.#tell('good', `back as incarnation ${row.incarnation}`)
+    }
+  }
+
+  #tell(tone: 'good', text: string): void {
+    this.end()
+    showToast({ id: this.#toast.key, tone, title: this.#toast.title, text })
+  }
+}
+
+function problemText({ problem }: Outcome): string {
+  if (problem === undefined) return 'failed; the server gave no reason'
+  return `${problem.detail} (${problem.code})`
+}
+
+function resultText(result: unknown): string {
+  if (typeof result === 'object' && result !== null) {
+    const outcome: unknown = Reflect.get(result, 'outcome')
+    if (typeof outcome === 'string') return outcome
+    const messageId: unknown = Reflect.get(result, 'messageId')
+    if (typeof messageId === 'string') return `in the mailbox as ${messageId}`
+  }
+  return 'done'
+}
+
+/** Random, 128 bits. `crypto.randomUUID` is missing on plain HTTP, which the observer must work over. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+// Which sheet is open. One at a time, from anywhere on the page.
+
+export type Asked = { verb: ProcessVerb; id: string; incarnation: number } | null
+
+const listeners = new Set<() => void>()
+let asked: Asked = null
+
+export function ask(next: Asked): void {
+  asked = next
+  for (const listener of listeners) listener()
+}
+
+export function listenAsked(listener: () => void): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+export function currentlyAsked(): Asked {
+  return asked
+}
+
+// Reasons given lately are offered again: during an incident the same reason is typed many times.
+
+const REASONS_KEY = 'vivarium.reasons'
+const REASONS_MAX = 5
+
+export function recentReasons(): string[] {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(REASONS_KEY) ?? '[]')
+    return Array.isArray(kept) ? kept.filter((reason): reason is string => typeof reason === 'string') : []
+  } catch {
+    return [] // written by something else: offering nothing is right
+  }
+}
+
+export function rememberReason(reason: string): void {
+  const kept = [reason, ...recentReasons().filter((each) => each !== reason)].slice(0, REASONS_MAX)
+  localStorage.setItem(REASONS_KEY, JSON.stringify(kept))
+}

@@ -1,0 +1,182 @@
+/** Everything about one process: header with verbs, and tabs. Drawer and full page show the same. */
+import { useEffect, useState } from 'react'
+import type { ProcessDetail } from '../../shared/snapshot.ts'
+import { useConnection, useFeed, useProblem, useRow, useSubscription, useWindow } from '../feed/hooks.ts'
+import { useKeys } from '../ui/keys.ts'
+import { Link } from '../ui/link.tsx'
+import { StateNote } from '../ui/state-note.tsx'
+import { Tabs } from '../ui/tabs.tsx'
+import { useNow } from '../ui/now.ts'
+import { ask, type ProcessVerb, VERB_TITLE } from './action.ts'
+import { agentPath } from './address.ts'
+import { GoneStrip, RebornStrip } from './life-strip.tsx'
+import { ProcessName } from './process-name.tsx'
+import { Status } from './status.tsx'
+import { FailuresTab } from './tab-failures.tsx'
+import { MailboxTab } from './tab-mailbox.tsx'
+import { NowTab } from './tab-now.tsx'
+import { StateTab } from './tab-state.tsx'
+import { TimelineTab } from './tab-timeline.tsx'
+import { waitLine } from './wait.ts'
+
+export const INSPECTOR_TABS = ['now', 'timeline', 'state', 'mailbox', 'failures'] as const
+export type InspectorTab = (typeof INSPECTOR_TABS)[number]
+
+type InspectorProps = {
+  id: string
+  tab: string | undefined
+  full: boolean
+  onTab: (tab: string) => void
+  onClose: () => void
+}
+
+export function Inspector({ id, tab, full, onTab, onClose }: InspectorProps) {
+  const subscription = useSubscription(`process:${id}`)
+  const row = useRow<ProcessDetail>(subscription, id)
+  const problem = useProblem(subscription)
+  const loaded = useWindow(subscription).loaded
+  const last = useLast(id, row)
+  const current: InspectorTab = INSPECTOR_TABS.find((each) => each === tab) ?? 'now'
+  useInspectorKeys(row, onTab)
+  if (last === undefined) {
+    return <Missing id={id} text={problem?.detail ?? null} loaded={loaded} onClose={onClose} />
+  }
+  const gone = row === undefined || row.status === 'exited'
+  return (
+    <article className={`inspector${gone ? ' inspector-gone' : ''}`} aria-label={`Inspector of ${id}`}>
+      <Head row={last} gone={gone} full={full} onClose={onClose} />
+      {gone ? <GoneStrip row={last} /> : null}
+      {gone ? null : <RebornStrip key={id} row={last} onFailures={() => onTab('failures')} />}
+      <Tabs label={`Details of ${id}`} tabs={tabsOf(last)} current={current} onChange={onTab}>
+        {current === 'now' ? <NowTab row={last} /> : null}
+        {current === 'timeline' ? <TimelineTab row={last} /> : null}
+        {current === 'state' ? <StateTab key={id} row={last} /> : null}
+        {current === 'mailbox' ? <MailboxTab row={last} /> : null}
+        {current === 'failures' ? <FailuresTab row={last} /> : null}
+      </Tabs>
+    </article>
+  )
+}
+
+/** The newest detail seen of this process: a process that vanished stays readable. */
+function useLast(id: string, row: ProcessDetail | undefined): ProcessDetail | undefined {
+  const [last, setLast] = useState(row)
+  useEffect(() => {
+    if (row !== undefined) setLast(row)
+  }, [row])
+  const candidate = row ?? last
+  return candidate?.id === id ? candidate : undefined
+}
+
+function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean; full: boolean; onClose: () => void }) {
+  useNow()
+  const line = waitLine(row, useFeed().now())
+  return (
+    <header className="inspector-head">
+      <div className="inspector-title">
+        <h2>
+          <ProcessName id={row.id} />
+        </h2>
+        {full ? null : (
+          <Link to={agentPath(row.id)} className="icon-button" title="Full page (f)">
+            <span aria-hidden="true">⤢</span>
+            <span className="sr-only">Full page</span>
+          </Link>
+        )}
+        <button type="button" className="icon-button" aria-label="Close inspector" title="Close (Esc)" onClick={onClose}>
+          ×
+        </button>
+      </div>
+      <p className="inspector-line">
+        <Status status={row.status} />
+        <span className={line.long ? 'wait wait-long' : 'wait'}>
+          {line.text}
+          {line.time === null ? null : <span className="wait-time"> · {line.time}</span>}
+        </span>
+      </p>
+      <Verbs row={row} gone={gone} />
+    </header>
+  )
+}
+
+const HEADER_VERBS: readonly { verb: ProcessVerb; key: string }[] = [
+  { verb: 'send', key: 'M' },
+  { verb: 'suspend', key: 'P' },
+  { verb: 'restart', key: 'R' },
+  { verb: 'stop', key: 'S' },
+  { verb: 'kill', key: 'K' },
+]
+
+function Verbs({ row, gone }: { row: ProcessDetail; gone: boolean }) {
+  const connected = useConnection().kind === 'live'
+  return (
+    <div className="verbs" role="group" aria-label="Actions">
+      {HEADER_VERBS.map(({ verb, key }) => {
+        const real = verb === 'suspend' && row.desired === 'suspended' ? 'resume' : verb
+        return (
+          <button
+            key={verb}
+            type="button"
+            className={`button button-small${verb === 'kill' ? ' button-danger-quiet' : ''}`}
+            disabled={!connected || (gone && verb !== 'restart')}
+            title={connected ? `${VERB_TITLE[real]}… (${key})` : 'Not connected'}
+            onClick={() => ask({ verb: real, id: row.id, incarnation: row.incarnation })}
+          >
+            {VERB_TITLE[real]}…
+          </button>
+        )
+      })}
+    </div>
+  )
+}
+
+function Missing({ id, text, loaded, onClose }: { id: string; text: string | null; loaded: boolean; onClose: () => void }) {
+  return (
+    <article className="inspector" aria-label={`Inspector of ${id}`}>
+      <header className="inspector-head">
+        <div className="inspector-title">
+          <h2>
+            <ProcessName id={id} />
+          </h2>
+          <button type="button" className="icon-button" aria-label="Close inspector" onClick={onClose}>
+            ×
+          </button>
+        </div>
+      </header>
+      {text === null && !loaded ? (
+        <StateNote title="Asking the server…" />
+      ) : (
+        <StateNote title={`There is no process ${id}.`}>
+          {text ?? 'It may have ended before this page was opened. Its failures and audit entries are still there.'}
+        </StateNote>
+      )}
+    </article>
+  )
+}
+
+/** Tab keys and verbs; the verbs open the sheet, none acts at once. */
+function useInspectorKeys(row: ProcessDetail | undefined, onTab: (tab: string) => void): void {
+  const open = (verb: ProcessVerb) => () => {
+    if (row !== undefined) ask({ verb, id: row.id, incarnation: row.incarnation })
+  }
+  const tabKeys = INSPECTOR_TABS.map((tab, index) => [`Alt+Digit${index + 1}`, () => onTab(tab)])
+  useKeys({
+    ...Object.fromEntries(tabKeys),
+    'Shift+K': open('kill'),
+    'Shift+R': open('restart'),
+    'Shift+S': open('stop'),
+    'Shift+P': open(row?.desired === 'suspended' ? 'resume' : 'suspend'),
+    'Shift+M': open('send'),
+    '.': open('restart'),
+  })
+}
+
+function tabsOf(row: ProcessDetail) {
+  return [
+    { id: 'now', title: 'Now' },
+    { id: 'timeline', title: 'Timeline' },
+    { id: 'state', title: 'State', badge: row.stateVersion > 0 ? `v${row.stateVersion}` : undefined },
+    { id: 'mailbox', title: 'Mailbox', badge: row.mailbox > 0 ? String(row.mailbox) : undefined },
+    { id: 'failures', title: 'Failures', badge: row.failures > 0 ? String(row.failures) : undefined },
+  ]
+}

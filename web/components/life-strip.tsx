@@ -1,0 +1,42 @@
+/** What happened to the process one looks at: it was reborn, or it is gone. Neither is an empty panel. */
+import { useState } from 'react'
+import type { ProcessDetail } from '../../shared/snapshot.ts'
+import { clockText, dateText } from '../ui/duration.ts'
+
+export function RebornStrip({ row, onFailures }: { row: ProcessDetail; onFailures: () => void }) {
+  const [seen, setSeen] = useState(row.incarnation)
+  if (row.incarnation <= seen) return null
+  const exit = row.lastExit
+  return (
+    <div className="strip strip-warning" role="status">
+      <span>
+        New incarnation <strong>#{row.incarnation}</strong>
+        {exit === null ? null : ` · the one before ended ${clockText(exit.at)}: ${exit.text}`}
+      </span>
+      <button type="button" className="button button-small" onClick={onFailures}>
+        Show why
+      </button>
+      <button type="button" className="icon-button" aria-label="Close notice" onClick={() => setSeen(row.incarnation)}>
+        ×
+      </button>
+    </div>
+  )
+}
+
+export function GoneStrip({ row }: { row: ProcessDetail }) {
+  const exit = row.lastExit
+  return (
+    <div className="strip strip-critical" role="status">
+      <span>
+        {exit === null ? (
+          'Gone. What is shown is the last that was seen of it.'
+        ) : (
+          <>
+            Exited <time title={dateText(exit.at)}>{clockText(exit.at)}</time> · {exit.text}
+          </>
+        )}
+        {row.desired === 'stopped' ? ' · stays stopped until restarted' : null}
+      </span>
+    </div>
+  )
+}

@@ -1,0 +1,74 @@
+/** Needs you: what a person should look at, worst first, each one a way there. */
+import type { Need } from '../../shared/snapshot.ts'
+import { useFeed, useRows, useSubscription, useWindow } from '../feed/hooks.ts'
+import { ageText } from '../ui/duration.ts'
+import { Link } from '../ui/link.tsx'
+import { useNow } from '../ui/now.ts'
+import { StateNote } from '../ui/state-note.tsx'
+import { ProcessName } from './process-name.tsx'
+
+const KIND_TITLE: Record<Need['kind'], string> = {
+  'gave-up': 'gave up',
+  diverged: 'diverged',
+  'dead-letter': 'dead letter',
+  'crash-loop': 'crash loop',
+  stuck: 'stuck',
+  mailbox: 'mailbox',
+  store: 'store',
+  'near-limit': 'near limit',
+  suspended: 'suspended',
+}
+
+/** Needs listed; the rest is counted. */
+const SHOWN = 12
+
+export function useNeeds(): readonly (Need & { id: string })[] {
+  return useRows<Need & { id: string }>(useSubscription('needs'))
+}
+
+export function NeedList() {
+  useNow()
+  const now = useFeed().now()
+  const needs = useNeeds()
+  const { loaded } = useWindow(useSubscription('needs'))
+  if (!loaded) return <StateNote title="Asking the server…" />
+  if (needs.length === 0) {
+    return <StateNote title="Nothing needs you.">No process is stuck, failing, or near a limit.</StateNote>
+  }
+  return (
+    <>
+      <ul className="needs">
+        {needs.slice(0, SHOWN).map((need) => (
+          <li key={need.id}>
+            <NeedLink need={need}>
+              <span className={`need-kind need-${need.severity}`}>{KIND_TITLE[need.kind]}</span>
+              <span className="need-what">
+                {need.process === null ? null : <ProcessName id={need.process} />}
+                <span className="need-text">{need.text}</span>
+              </span>
+              <span className="need-age">{ageText(now - need.since)}</span>
+            </NeedLink>
+          </li>
+        ))}
+      </ul>
+      {needs.length > SHOWN ? <p className="dim more-line">and {needs.length - SHOWN} more</p> : null}
+    </>
+  )
+}
+
+function NeedLink({ need, children }: { need: Need; children: React.ReactNode }) {
+  if (need.kind === 'dead-letter') {
+    return (
+      <Link to="failures" search={{ tab: 'dead-letters' }} className="need">
+        {children}
+      </Link>
+    )
+  }
+  if (need.process === null) return <div className="need">{children}</div>
+  const tab = need.kind === 'crash-loop' || need.kind === 'diverged' ? 'failures' : need.kind === 'mailbox' ? 'mailbox' : undefined
+  return (
+    <Link to="agents" search={{ sel: need.process, tab }} className="need">
+      {children}
+    </Link>
+  )
+}

@@ -1,0 +1,117 @@
+/** Timeline: the journal of the process, newest first; each entry opens to what it holds. */
+import { useState } from 'react'
+import type { JournalItem, ProcessDetail } from '../../shared/snapshot.ts'
+import { useBlob, useLog, useProblem, useSubscription } from '../feed/hooks.ts'
+import { Chip } from '../ui/chip.tsx'
+import { clockText, dateText } from '../ui/duration.ts'
+import { JsonTree } from '../ui/json-tree.tsx'
+import { bytesText, plural } from '../ui/quantity.ts'
+import { StateNote } from '../ui/state-note.tsx'
+import { EventList } from './event-list.tsx'
+
+/** Entries shown at first, and added by each press of the button below them. */
+const PAGE = 100
+
+export function TimelineTab({ row }: { row: ProcessDetail }) {
+  return row.durable ? (
+    <Journal key={row.id} id={row.id} />
+  ) : (
+    <div>
+      <StateNote title="This process keeps no journal.">It is ephemeral: what it did is told as events only.</StateNote>
+      <EventList topic={`events:${row.id}`} title="Events" />
+    </div>
+  )
+}
+
+function Journal({ id }: { id: string }) {
+  const subscription = useSubscription(`journal:${id}`)
+  const { entries, dropped, loaded } = useLog(subscription)
+  const problem = useProblem(subscription)
+  const [shown, setShown] = useState(PAGE)
+  if (problem !== null) return <StateNote title={problem.detail} />
+  if (!loaded) return <StateNote title="Reading the journal…" />
+  const newest = [...entries].reverse()
+  if (newest.length === 0) return <StateNote title="Nothing yet.">Its first turn will appear here.</StateNote>
+  return (
+    <div className="timeline">
+      <ol>
+        {newest.slice(0, shown).map((entry) =>
+          entry.kind === 'gap' ? (
+            <li key={entry.key} className="event-gap">
+              {plural(entry.n, 'entry', 'entries')} not shown
+            </li>
+          ) : (
+            // The topic promises journal items.
+            <Entry key={entry.key} id={id} item={entry.value as JournalItem} />
+          ),
+        )}
+      </ol>
+      {newest.length > shown ? (
+        <button type="button" className="button" onClick={() => setShown(shown + PAGE)}>
+          Show {Math.min(PAGE, newest.length - shown)} older
+        </button>
+      ) : null}
+      {dropped > 0 ? <Chip tone="notice">{plural(dropped, 'older entry', 'older entries')} not kept in this page</Chip> : null}
+    </div>
+  )
+}
+
+function Entry({ id, item }: { id: string; item: JournalItem }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <li className={`entry entry-${item.kind}`}>
+      <button type="button" className="entry-head" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <span className={open ? 'twisty twisty-open' : 'twisty'} />
+        <span className="entry-seq">{item.seq}</span>
+        <span className="entry-summary">
+          <span className="entry-kind">{item.kind}</span> {item.summary}
+        </span>
+        <time className="entry-time" title={dateText(item.at)}>
+          {clockText(item.at)}
+        </time>
+      </button>
+      {open ? <EntryBody id={id} item={item} /> : null}
+    </li>
+  )
+}
+
+function EntryBody({ id, item }: { id: string; item: JournalItem }) {
+  return (
+    <div className="entry-body">
+      <dl className="facts facts-dense">
+        <dt>State</dt>
+        <dd>
+          version {item.stateVersion}, {bytesText(item.bytes)}
+        </dd>
+        <Fact title="Actor" value={item.actor} />
+        <Fact title="Cause" value={item.cause} />
+        <Fact title="Conversation" value={item.root} />
+        <Fact title="Trace" value={item.traceparent} />
+        <Fact title="Turns" value={item.turns.length === 0 ? null : item.turns.join(', ')} />
+      </dl>
+      {item.payload === null || item.payload === undefined ? (
+        <LazyPayload id={id} seq={item.seq} />
+      ) : (
+        <JsonTree compact value={item.payload} label={`Payload of entry ${item.seq}`} />
+      )}
+    </div>
+  )
+}
+
+/** Bodies are not sent with the list; one is read when its entry is opened. */
+function LazyPayload({ id, seq }: { id: string; seq: number }) {
+  const { blob, problem } = useBlob(`journal:${id}:${seq}`, seq)
+  if (problem !== null) return <p className="dim">{problem.detail}</p>
+  if (blob === null) return <p className="dim">Reading…</p>
+  return <JsonTree compact value={blob.body} label={`Payload of entry ${seq}`} />
+}
+
+function Fact({ title, value }: { title: string; value: string | null }) {
+  if (value === null) return null
+  return (
+    <>
+      <dt>{title}</dt>
+      <dd className="code">{value}</dd>
+    </>
+  )
+}

@@ -1,0 +1,57 @@
+/** Starts the observer: theme, feed, and the page the address names. */
+import '@fontsource-variable/inter/wght.css'
+import '@fontsource-variable/jetbrains-mono/wght.css'
+import './theme.css'
+import './ui/ui.css'
+import './components/components.css'
+import './components/inspector.css'
+import './pages/pages.css'
+import { useEffect } from 'react'
+import { createRoot } from 'react-dom/client'
+import { Shell } from './components/shell.tsx'
+import { FeedClient } from './feed/client.ts'
+import { FeedContext } from './feed/hooks.ts'
+import { PAGES, pageOf } from './routes.ts'
+import { resolve, usePlace } from './ui/location.ts'
+import { ErrorBoundary } from './ui/error-boundary.tsx'
+import { StateNote } from './ui/state-note.tsx'
+import { applyTheme } from './ui/theme.ts'
+
+function Observer() {
+  const { path } = usePlace()
+  const page = pageOf(path)
+  useEffect(() => {
+    document.title = page === null ? 'Vivarium' : `${page.title} · Vivarium`
+  }, [page])
+  return (
+    <Shell pages={PAGES} current={path.split('/')[0] ?? ''}>
+      <ErrorBoundary key={path}>
+        {page === null ? (
+          <div className="page">
+            <h1 className="page-title">Nothing here</h1>
+            <StateNote title={`There is no page “${path}”.`}>The pages are in the bar above.</StateNote>
+          </div>
+        ) : (
+          <page.View />
+        )}
+      </ErrorBoundary>
+    </Shell>
+  )
+}
+
+function feedUrl(): string {
+  const url = resolve('api/v1/feed')
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+  return url.href
+}
+
+const root = document.getElementById('root')
+if (root === null) throw new Error('index.html has no element #root.')
+applyTheme()
+const feed = new FeedClient(feedUrl())
+feed.start()
+createRoot(root).render(
+  <FeedContext value={feed}>
+    <Observer />
+  </FeedContext>,
+)
