@@ -1,0 +1,57 @@
+/**
+ * Named points at which a test may kill the whole OS process with SIGKILL: the instants at which durability is proven.
+ *
+ * - Off unless a test asks by name (config.ts reads VIVARIUM_CRASH_POINT); then the n-th passage kills, after the hit
+ *   was written to the log file with a synchronous call, so that a test can prove the point was reached.
+ * - `test/crash` covers every name; tidy compares the lists.
+ */
+import { appendFileSync } from 'node:fs'
+
+export const CRASH_POINTS = [
+  'commit:before-statement',
+  'commit:sent',
+  'commit:stored-before-reply',
+  'commit:before-hint',
+  'replay:middle',
+  'snapshot:write',
+  'blob:write',
+  'activation:loaded',
+  'passivation:released',
+  'claim:taken',
+  'timer:fire',
+  'migration:applied',
+  'embedded:started',
+  'shutdown:drained',
+] as const
+
+export type CrashPointName = (typeof CRASH_POINTS)[number]
+
+export interface CrashPoints {
+  /** Returns, or never does. */
+  hit(name: CrashPointName): void
+}
+
+export const NO_CRASH: CrashPoints = { hit() {} }
+
+/** Kills this process at the `nth` passage of `name`; each passage of it is logged to `log`. */
+export class ArmedCrashPoint implements CrashPoints {
+  readonly #name: CrashPointName
+  readonly #log: string
+  #left: number
+
+  constructor(name: CrashPointName, nth: number, log: string) {
+    this.#name = name
+    this.#left = nth
+    this.#log = log
+  }
+
+  hit(name: CrashPointName): void {
+    if (name !== this.#name) return
+    this.#left -= 1
+    if (this.#left > 0) return
+    appendFileSync(this.#log, `${name}\n`)
+    process.kill(process.pid, 'SIGKILL')
+    // SIGKILL is asynchronous by a hair: nothing after this point may run.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What a handler can do: the `ctx` of agents, durable and ephemeral alike. Types only.
+ *
+ * - For durable agents everything a turn does - state, sends, spawns, timers - takes effect with its commit, all or
+ *   nothing (PROTOCOL T1, M1). For ephemeral agents it takes effect at once.
+ * - After the turn every verb throws CONTEXT_CLOSED.
+ */
+import type { ErrorData } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { DownSignal, ExitSignal } from '../kernel/envelope.ts'
+import type { ExitReason } from '../kernel/exit.ts'
+import type { AgentDefinition, AnyAgent } from './agent.ts'
+import type { Call } from './call.ts'
+import type { Ref } from './ref.ts'
+
+export type RetryPolicy = {
+  /** Attempts in all, default 3. */
+  max?: number
+  /** Milliseconds before the second attempt, default 200. */
+  initialMs?: number
+  /** Each wait is the one before times this, default 2. */
+  factor?: number
+  /** Milliseconds, upper bound of a wait, default 30_000. */
+  maxMs?: number
+  /** Asked with the error; false ends the step at once. Default: retry everything but caller errors. */
+  retryIf?: (error: unknown) => boolean
+}
+
+export type StepOptions = {
+  retry?: RetryPolicy
+  /** Milliseconds per attempt; the attempt's signal is aborted and STEP_TIMEOUT counts as a failure. No default. */
+  timeoutMs?: number
+  /** Identity instead of the per-name counter; needed for parallel steps of one name (T5). */
+  key?: string
+}
+
+export type StepInfo = {
+  /** Stable over attempts, crashes and moves; hand it to the service you call. */
+  idempotencyKey: string
+  /** 1 for the first. */
+  attempt: number
+  signal: AbortSignal
+}
+
+export type Log = {
+  debug(message: string, data?: unknown): void
+  info(message: string, data?: unknown): void
+  warn(message: string, data?: unknown): void
+  error(message: string, data?: unknown): void
+}
+
+export type MessageInfo = {
+  /** Null while a call lives in memory only. */
+  id: string | null
+  op: string
+  from: ProcessId | null
+  /** Epoch ms at which it was sent. */
+  at: number
+  /** 1 for the first delivery. */
+  attempt: number
+  kind: 'call' | 'send' | 'timer' | 'exit' | 'down' | 'topic'
+}
+
+export type TaskHandle<T> = {
+  readonly id: ProcessId
+  /** @throws TASK_FAILED AWAIT_TIMEOUT */
+  result(options?: { timeoutMs?: number }): Promise<T>
+}
+
+export interface Context<S> {
+  readonly id: ProcessId
+  readonly key: string
+  readonly incarnation: number
+  /** Draft of the state inside handlers of durable agents; read-only in steps and queries. */
+  state: S
+  readonly message: MessageInfo
+  /** Aborted when the process is killed or stopped while the turn is open. */
+  readonly signal: AbortSignal
+  readonly log: Log
+
+  /** A typed reference; nothing is started or sent by it. */
+  ref<D extends AnyAgent>(definition: D, key: string): Ref<D>
+  /** Runs `fn` once for good: its result is in the journal before anything later begins. At least once with a
+   *  stable idempotency key when the process dies while it runs. In ephemeral agents it is a plain call with retries.
+   *  @throws STEP_FAILED after the last attempt  @throws STEP_KEY_REQUIRED for a second open step of one name */
+  step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options?: StepOptions): Promise<T>
+  /** Epoch ms; the same on replay and never running backwards inside a turn (PROTOCOL V5). */
+  now(): number
+  /** Uniform in [0, 1); the same on replay. */
+  random(): number
+  /** RFC 9562 version 4 text; the same on replay. */
+  uuid(): string
+  /** Calls with options; `await ref.op(x)` is the short form. Exactly once between durable agents (M2).
+   *  @throws CALL_TIMEOUT CALL_REJECTED CALL_CYCLE DEAD_LETTERED PROCESS_NOT_FOUND MAILBOX_FULL */
+  call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
+  /** Sends without waiting; leaves with the commit of this turn. @throws MAILBOX_FULL OPERATION_UNKNOWN */
+  send(call: Call<unknown>): void
+  /** Answers the current call now in the code; the caller hears it with the commit. The handler's result is ignored then. */
+  reply(value: unknown): void
+  /** Sends `op` to this process after `ms`. Durable for durable agents. The same `name` replaces the earlier timer. */
+  after(ms: number, op: string, message?: unknown, options?: { name?: string }): string
+  /** False when no such timer is armed; a fired but not yet handled one is dropped. */
+  cancel(timer: string): boolean
+  /** Starts a process below this one. For durable agents with the commit; a failed start arrives as exit signal. */
+  spawn<D extends AnyAgent>(definition: D, key?: string, options?: { link?: boolean; monitor?: boolean }): Ref<D>
+  /** Runs a function as a process of its own below this one. In durable turns its result is recorded like a step. */
+  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  link(id: ProcessId): void
+  unlink(id: ProcessId): void
+  /** One `down` signal when the target's incarnation ends. Returns the reference for demonitor. */
+  monitor(id: ProcessId): string
+  demonitor(ref: string): void
+  /** Ends this process at the end of the turn with the reason; default normal. */
+  exit(reason?: 'normal' | 'shutdown' | { error: unknown }): void
+  /** While true, exit signals of linked processes arrive at `onExit` instead of ending this one. */
+  trapExit(on: boolean): void
+  /** Best effort for durable agents (M8): leaves with the commit, reaches who subscribes then. */
+  publish(topic: string, message: unknown): void
+  /** `op` gets what is published on topics that match: `orders.*` one segment, `orders.>` the rest. */
+  subscribe(pattern: string, op: string): void
+  unsubscribe(pattern: string): void
+  /** Commits state and outbox so far; a replay begins here (T2). Resolves once stored. */
+  checkpoint(): Promise<void>
+}
+
+export type Signals<S> = {
+  onExit?: (ctx: Context<S>, signal: ExitSignal) => unknown
+  onDown?: (ctx: Context<S>, signal: DownSignal) => unknown
+  terminate?: (ctx: Context<S>, reason: ExitReason) => unknown
+}
+
+export type { AgentDefinition, DownSignal, ErrorData, ExitReason, ExitSignal }

@@ -1,0 +1,112 @@
+/**
+ * Supervision trees as data: `supervisor(...)`, `pool(...)` and the children they may hold.
+ *
+ * Semantics of every word are OTP's (docs/otp.md); what is checked here is what OTP checks when it starts a supervisor.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { assertAgentName } from '../../shared/id.ts'
+import type { AgentChild, AnyAgent, ChildOptions } from './agent.ts'
+
+export const SUPERVISOR: unique symbol = Symbol.for('vivarium.supervisor')
+
+export type Strategy = 'one_for_one' | 'one_for_all' | 'rest_for_one'
+
+export type SupervisorOptions = {
+  strategy: Strategy
+  /** Restarts allowed inside `periodMs`; one more and the supervisor gives up. Default 3. */
+  intensity?: number
+  /** Milliseconds, default 5_000; the window is inclusive. */
+  periodMs?: number
+  /** Ends the supervisor when significant children end. Default never. */
+  autoShutdown?: 'never' | 'any_significant' | 'all_significant'
+  children: readonly ChildDefinition[]
+} & ChildOptions
+
+export type PoolOptions = {
+  /** Processes in memory at once, default no limit. */
+  maxChildren?: number
+  /** Default 3. */
+  intensity?: number
+  /** Milliseconds, default 5_000. */
+  periodMs?: number
+} & ChildOptions
+
+export type SupervisorDefinition = {
+  readonly [SUPERVISOR]: true
+  readonly kind: 'supervisor'
+  readonly name: string
+  readonly strategy: Strategy
+  readonly intensity: number
+  readonly periodMs: number
+  readonly autoShutdown: 'never' | 'any_significant' | 'all_significant'
+  readonly children: readonly ChildDefinition[]
+} & ChildOptions
+
+export type PoolDefinition = {
+  readonly [SUPERVISOR]: true
+  readonly kind: 'pool'
+  readonly name: string
+  readonly agent: AnyAgent
+  readonly maxChildren: number
+  readonly intensity: number
+  readonly periodMs: number
+} & ChildOptions
+
+export type ChildDefinition = AgentChild | SupervisorDefinition | PoolDefinition
+
+export const INTENSITY = 3
+export const PERIOD_MS = 5_000
+
+/** @throws DEFINITION_INVALID naming what is wrong, as OTP's supervisor:check_childspecs would */
+export function supervisor(name: string, options: SupervisorOptions): SupervisorDefinition {
+  assertAgentName(name)
+  const { strategy, children, autoShutdown, intensity, periodMs, ...rest } = options
+  return Object.freeze({
+    [SUPERVISOR]: true as const,
+    kind: 'supervisor' as const,
+    name,
+    strategy,
+    intensity: intensity ?? INTENSITY,
+    periodMs: periodMs ?? PERIOD_MS,
+    autoShutdown: autoShutdown ?? 'never',
+    children: Object.freeze([...children]),
+    ...rest,
+  })
+}
+
+/** A dynamic set of processes of one agent, by key; started by the first message to a key. Children are transient by default. */
+export function pool(agent: AnyAgent, options: PoolOptions = {}): PoolDefinition {
+  const { maxChildren, intensity, periodMs, ...rest } = options
+  return Object.freeze({
+    [SUPERVISOR]: true as const,
+    kind: 'pool' as const,
+    name: agent.name,
+    agent,
+    maxChildren: maxChildren ?? Number.POSITIVE_INFINITY,
+    intensity: intensity ?? INTENSITY,
+    periodMs: periodMs ?? PERIOD_MS,
+    ...rest,
+  })
+}
+
+export function isSupervisor(value: unknown): value is SupervisorDefinition | PoolDefinition {
+  return typeof value === 'object' && value !== null && Reflect.get(value, SUPERVISOR) === true
+}
+
+/** Every agent definition of a tree, once. @throws DEFINITION_INVALID when two different agents share a name */
+export function agentsOf(root: ChildDefinition): Map<string, AnyAgent> {
+  const found = new Map<string, AnyAgent>()
+  const add = (agent: AnyAgent): void => {
+    const other = found.get(agent.name)
+    if (other !== undefined && other !== agent) {
+      throw new RuntimeError('DEFINITION_INVALID', `Two different agents of the tree are named "${agent.name}".`)
+    }
+    found.set(agent.name, agent)
+  }
+  const visit = (child: ChildDefinition): void => {
+    if (child.kind === 'supervisor') child.children.forEach(visit)
+    else add(child.agent)
+  }
+  visit(root)
+  return found
+}

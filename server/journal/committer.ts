@@ -1,0 +1,278 @@
+/**
+ * The group committer of one thread: turns that end while commits are in flight leave together in the next one.
+ *
+ * - C1: one statement per batch, at most BATCH_ROWS_MAX rows, FLIGHTS_MAX batches in flight, one row per process.
+ * - C2: no shared fate. A rejected batch is halved until the culprit is alone; contention is retried in halves; an
+ *   unknown outcome is read back before anything is sent again.
+ * - F3: zero rows is not a verdict: my claim at my seq means committed, a foreign claim means fenced, neither means
+ *   that the row itself cannot be written.
+ * - T9: the committer outlives incarnations; a row that was handed over goes out.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { Emit } from '../../shared/event.ts'
+import { errorData } from '../../shared/error.ts'
+import type { Clock } from '../kernel/clock-port.ts'
+import { type Commit, type Head, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import type { CrashPoints } from '../crash-point.ts'
+import type { DurableRecord, Dropped } from './record.ts'
+
+/** Rows of one statement. Larger batches make Postgres and Node wait for each other (ARCHITECTURE §4). */
+export const BATCH_ROWS_MAX = 250
+/** Batches in flight: one in Postgres, one on the wire, one being built. */
+export const FLIGHTS_MAX = 3
+/** Ms before an unavailable store is tried again: first and largest wait. */
+const RETRY_MS_FIRST = 50
+const RETRY_MS_MAX = 2_000
+
+type Row = { record: DurableRecord; commit: Commit }
+
+export type CommitterPorts = {
+  store: Store
+  clock: Clock
+  emit: Emit
+  codeVersion: string
+  crash: CrashPoints
+  node(): NodeIdentity
+  /** A row is stored, parts have settled. */
+  stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void
+  /** The row can never be written: the record starts anew from its acknowledged value. */
+  refused(record: DurableRecord, dropped: Dropped, error: RuntimeError): void
+  /** Another owner has the process. */
+  fenced(record: DurableRecord, dropped: Dropped): void
+  /** The node's epoch is over: everything here is fenced. */
+  nodeFenced(): void
+}
+
+export class Committer {
+  readonly #ports: CommitterPorts
+  #ready: DurableRecord[] = []
+  #flights = 0
+  #scheduled = false
+  #closed = false
+  #idle: (() => void)[] = []
+  #downSince: number | null = null
+  /** Sum over all batches: read by samplers. */
+  readonly stats = { batches: 0, rows: 0, latencyMs: 0, refused: 0, retries: 0 }
+
+  constructor(ports: CommitterPorts) {
+    this.#ports = ports
+  }
+
+  get flights(): number {
+    return this.#flights
+  }
+
+  /** False while the store cannot be reached. */
+  get up(): boolean {
+    return this.#downSince === null
+  }
+
+  /** The record has something to send; it leaves with the next batch. */
+  wake(record: DurableRecord): void {
+    if (record.dirty || record.flying) return
+    record.dirty = true
+    this.#ready.push(record)
+    this.#schedule()
+  }
+
+  /** Resolves when nothing is queued or in flight. */
+  idle(): Promise<void> {
+    if (this.#flights === 0 && this.#ready.length === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  /** Sends nothing more; flights end by themselves. */
+  close(): void {
+    this.#closed = true
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#flights >= FLIGHTS_MAX) return
+    this.#scheduled = true
+    // After the turns that are ready now: they end up in one batch instead of the first one leaving alone.
+    this.#ports.clock.macrotask(() => {
+      this.#scheduled = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    while (this.#flights < FLIGHTS_MAX && this.#ready.length > 0 && !this.#closed) {
+      const rows: Row[] = []
+      const taken = this.#ready.splice(0, BATCH_ROWS_MAX)
+      for (const record of taken) {
+        record.dirty = false
+        const commit = record.take(this.#ports.codeVersion)
+        if (commit !== null) rows.push({ record, commit })
+      }
+      if (rows.length > 0) void this.#fly(rows)
+    }
+    this.#settleIdle()
+  }
+
+  async #fly(rows: Row[]): Promise<void> {
+    this.#flights += 1
+    try {
+      await this.#write(rows)
+    } finally {
+      this.#flights -= 1
+      for (const { record } of rows) if (record.pending) this.wake(record)
+      if (this.#ready.length > 0) this.#flush()
+      this.#settleIdle()
+    }
+  }
+
+  #settleIdle(): void {
+    if (this.#flights > 0 || this.#ready.length > 0) return
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** Writes the rows, whatever it takes. Settles every one of them. */
+  async #write(rows: Row[]): Promise<void> {
+    const { store, clock, crash } = this.#ports
+    for (let wait = RETRY_MS_FIRST; rows.length > 0; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
+      const startedAt = clock.monotonic()
+      try {
+        crash.hit('commit:before-statement')
+        const statement = store.commit(this.#ports.node(), rows.map((row) => row.commit))
+        crash.hit('commit:sent')
+        const outcomes = await statement
+        crash.hit('commit:stored-before-reply')
+        this.#account(rows, clock.monotonic() - startedAt, 'done')
+        this.#storeUp()
+        const refused: Row[] = []
+        rows.forEach((row, i) => {
+          const outcome = outcomes[i]
+          if (outcome?.kind === 'committed') this.#stored(row, outcome.ords, outcome.at)
+          else refused.push(row)
+        })
+        if (refused.length > 0) await this.#judge(refused)
+        return
+      } catch (error) {
+        const failure = asFailure(error)
+        const unknown = failure.kind === 'unavailable' || failure.kind === 'full'
+        this.#account(rows, clock.monotonic() - startedAt, unknown ? 'unknown' : 'rejected')
+        if (!unknown) return this.#split(rows, failure, wait)
+        this.#storeDown(failure)
+        await this.#pause(wait)
+        rows = await this.#readBack(rows)
+      }
+    }
+  }
+
+  async #split(rows: Row[], failure: StoreFailure, wait: number): Promise<void> {
+    const alone = rows.length === 1 ? rows[0] : undefined
+    if (alone !== undefined) {
+      if (failure.kind !== 'contended') return this.#refuse(alone, failure)
+      this.stats.retries += 1
+      await this.#pause(wait)
+      return this.#write(rows)
+    }
+    const middle = rows.length >> 1
+    await this.#write(rows.slice(0, middle))
+    await this.#write(rows.slice(middle))
+  }
+
+  /** Reads heads until the store answers; settles what is known, returns what must be sent again. */
+  async #readBack(rows: Row[]): Promise<Row[]> {
+    for (let wait = RETRY_MS_FIRST; ; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
+      try {
+        const heads = await this.#heads(rows)
+        this.#storeUp()
+        return rows.filter((row) => {
+          const head = heads.get(row.record.pid)
+          if (head === undefined || head.claim !== row.commit.claim) this.#fence(row)
+          else if (head.seq >= row.commit.seq) this.#stored(row, [], this.#ports.clock.now())
+          else return true
+          return false
+        })
+      } catch (error) {
+        this.#storeDown(asFailure(error))
+        await this.#pause(wait)
+      }
+    }
+  }
+
+  /** Rows the statement skipped: fenced, committed before (a lost ack), or impossible. */
+  async #judge(rows: Row[]): Promise<void> {
+    const rest = await this.#readBack(rows)
+    if (rest.length === 0) return
+    const alive = await this.#epochAlive()
+    if (!alive) {
+      for (const row of rest) this.#fence(row)
+      this.#ports.nodeFenced()
+      return
+    }
+    for (const row of rest) {
+      this.#refuse(row, new StoreFailure('rejected', 'a message that the turn consumed does not exist any more'))
+    }
+  }
+
+  async #epochAlive(): Promise<boolean> {
+    for (let wait = RETRY_MS_FIRST; ; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
+      try {
+        return await this.#ports.store.epochAlive(this.#ports.node())
+      } catch (error) {
+        this.#storeDown(asFailure(error))
+        await this.#pause(wait)
+      }
+    }
+  }
+
+  async #heads(rows: readonly Row[]): Promise<Map<number, Head>> {
+    const heads = await this.#ports.store.heads(rows.map((row) => row.record.pid))
+    return new Map(heads.map((head) => [head.process, head]))
+  }
+
+  #stored({ record, commit }: Row, ords: readonly number[], at: number): void {
+    record.stored(commit.seq, at)
+    this.#ports.stored(record, commit, ords, at)
+  }
+
+  #refuse({ record, commit }: Row, failure: StoreFailure): void {
+    this.stats.refused += 1
+    const error = new RuntimeError(
+      'COMMIT_REJECTED',
+      `The store refused row ${commit.seq} of ${record.id}: ${failure.message}.`,
+      { cause: failure, detail: { process: record.id, seq: commit.seq, sqlState: failure.sqlState } },
+    )
+    this.#ports.refused(record, record.drop(), error)
+  }
+
+  #fence({ record }: Row): void {
+    record.fenced = true
+    this.#ports.fenced(record, record.drop())
+  }
+
+  #account(rows: readonly Row[], durationMs: number, outcome: 'done' | 'rejected' | 'unknown'): void {
+    this.stats.batches += 1
+    this.stats.rows += rows.length
+    this.stats.latencyMs += durationMs
+    const turns = rows.reduce((sum, row) => sum + row.commit.meta.turnIds.length, 0)
+    this.#ports.emit({ kind: 'commit:stop', at: this.#ports.clock.now(), rows: rows.length, turns, durationMs, outcome })
+  }
+
+  #storeDown(failure: StoreFailure): void {
+    this.stats.retries += 1
+    if (this.#downSince !== null) return
+    this.#downSince = this.#ports.clock.now()
+    this.#ports.emit({ kind: 'store:down', at: this.#downSince, error: errorData(failure) })
+  }
+
+  #storeUp(): void {
+    if (this.#downSince === null) return
+    const at = this.#ports.clock.now()
+    this.#ports.emit({ kind: 'store:up', at, downMs: at - this.#downSince })
+    this.#downSince = null
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#ports.clock.after(ms, resolve))
+  }
+}
+
+function asFailure(error: unknown): StoreFailure {
+  if (error instanceof StoreFailure) return error
+  // Anything the store did not classify is a bug in it; treated like a rejected row so that no neighbour suffers.
+  return new StoreFailure('broken', error instanceof Error ? error.message : String(error), { cause: error })
+}

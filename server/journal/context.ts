@@ -1,0 +1,272 @@
+/**
+ * `ctx` of a durable agent's handler: the verbs of one turn. Each checks that the turn is still open, so whatever a
+ * killed or finished turn left running finds every verb closed (PROTOCOL T9).
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { assertKey, processId, type ProcessId } from '../../shared/id.ts'
+import { copy } from '../../shared/value.ts'
+import type { AnyAgent } from '../definition/agent.ts'
+import type { Call, Caller } from '../definition/call.ts'
+import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
+import { makeRef, type Ref } from '../definition/ref.ts'
+import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
+import { errorData } from '../../shared/error.ts'
+import { checkMessage } from './border.ts'
+import { makeLog } from './log.ts'
+import { encodeCopied } from '../../shared/value.ts'
+import { applyPatches } from './patch.ts'
+import { emptyOutbox, type Turn } from './turn.ts'
+import { callFromTurn, unknownAgent } from './turn-call.ts'
+import { stepInTurn } from './turn-step.ts'
+
+export class DurableContext implements Context<unknown>, Caller {
+  readonly #turn: Turn
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+  }
+
+  get id(): ProcessId {
+    return this.#turn.process.id
+  }
+
+  get key(): string {
+    return this.#turn.process.key ?? ''
+  }
+
+  get incarnation(): number {
+    return this.#turn.incarnation
+  }
+
+  get signal(): AbortSignal {
+    return this.#turn.abort.signal
+  }
+
+  get log(): Log {
+    const { ports, process } = this.#turn
+    return makeLog(ports, process, () => this.#turn.replaying)
+  }
+
+  get message(): MessageInfo {
+    const { envelope } = this.#turn
+    const { messageId, op, from, at, attempts, kind } = envelope
+    return { id: messageId, op, from, at, attempt: attempts + 1, kind }
+  }
+
+  get state(): unknown {
+    this.#turn.assertOpen()
+    return this.#turn.state
+  }
+
+  set state(value: unknown) {
+    this.#turn.assertOpen()
+    this.#turn.state = value
+  }
+
+  // Caller: references made by this context
+
+  made(call: Call<unknown>): void {
+    this.#turn.calls.push(call)
+  }
+
+  call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T> {
+    if (call.caller !== this || !call.used) return call.run(options)
+    return callFromTurn(this.#turn, call, options?.timeoutMs) as Promise<T> // the op's declared result type
+  }
+
+  ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
+    return makeRef(definition, key, this)
+  }
+
+  send(call: Call<unknown>): void {
+    const turn = this.#turn
+    turn.assertOpen()
+    call.used = true
+    const target = turn.ports.agent(call.agent)
+    if (target === null) throw unknownAgent(call)
+    const { args } = checkMessage(target, call.op, call.message)
+    assertRoom(turn, call)
+    if (target.definition.durable) {
+      turn.outbox.messages.push(turn.post({ target: call.target, kind: 'send', op: call.op, args }))
+      return
+    }
+    const lineage = turn.lineage
+    turn.outbox.after.push(() => turn.ports.kernel.send(call.target, call.op, args, { from: turn.process, lineage }))
+  }
+
+  reply(value: unknown): void {
+    this.#turn.assertOpen()
+    this.#turn.answer = { ok: value === undefined ? null : copy(value) }
+  }
+
+  step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options: StepOptions = {}): Promise<T> {
+    return stepInTurn(this.#turn, name, fn, options) as Promise<T> // recorded as a Value of the same shape (T6)
+  }
+
+  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
+    const result = this.step(`task:${name}`, fn, { retry: { max: 1 } })
+    result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
+    return { id: processId('task', `${this.#turn.id}.${name}`), result: () => result }
+  }
+
+  now(): number {
+    this.#turn.assertOpen()
+    return this.#turn.now
+  }
+
+  random(): number {
+    this.#turn.assertOpen()
+    return this.#turn.random.float()
+  }
+
+  uuid(): string {
+    this.#turn.assertOpen()
+    return this.#turn.random.uuid()
+  }
+
+  after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {
+    const turn = this.#turn
+    turn.assertOpen()
+    if (!Number.isFinite(ms) || ms < 0) throw new RuntimeError('REQUEST_INVALID', `A timer of ${ms} ms is not possible.`)
+    const { args } = checkMessage(turn.agent, op, message)
+    const name = options.name ?? `${turn.id}.${++turn.spawned}`
+    const arm = ++turn.record.armCount
+    const due = turn.now + ms
+    const { root, traceparent } = turn.lineage
+    const before = turn.record.armed.get(name)
+    if (before !== undefined) turn.outbox.cancelTimers.push({ name, arm: before })
+    turn.outbox.timers = turn.outbox.timers.filter((timer) => timer.name !== name)
+    turn.outbox.timers.push({
+      process: turn.record.pid,
+      target: turn.process.id,
+      name,
+      arm,
+      due,
+      op,
+      args: encodeCopied(args),
+      root,
+      traceparent,
+    })
+    return name
+  }
+
+  cancel(name: string): boolean {
+    const turn = this.#turn
+    turn.assertOpen()
+    const fresh = turn.outbox.timers.some((timer) => timer.name === name)
+    turn.outbox.timers = turn.outbox.timers.filter((timer) => timer.name !== name)
+    const arm = turn.record.armed.get(name)
+    if (arm !== undefined) turn.outbox.cancelTimers.push({ name, arm })
+    return fresh || arm !== undefined
+  }
+
+  spawn<D extends AnyAgent>(definition: D, key?: string, options: { link?: boolean; monitor?: boolean } = {}): Ref<D> {
+    const turn = this.#turn
+    turn.assertOpen()
+    const childKey = key ?? `${turn.id}.${++turn.spawned}`
+    assertKey(childKey)
+    const id = processId(definition.name, childKey)
+    turn.outbox.part.spawns = [
+      ...(turn.outbox.part.spawns ?? []),
+      { id, agent: definition.name, key: childKey, kind: 'agent', parent: turn.process.id },
+    ]
+    const { kernel } = turn.ports
+    turn.outbox.after.push(() => {
+      const child = turn.ports.start(id, definition.name, childKey)
+      if (child === null || !turn.process.alive) return
+      if (options.link === true) kernel.link(turn.process, child)
+      if (options.monitor === true) kernel.monitor(turn.process, child)
+    })
+    return makeRef(definition, childKey, this)
+  }
+
+  link(id: ProcessId): void {
+    this.#effect((kernel, process) => kernel.link(process, id))
+  }
+
+  unlink(id: ProcessId): void {
+    this.#effect((kernel, process) => kernel.unlink(process, id))
+  }
+
+  monitor(id: ProcessId): string {
+    this.#turn.assertOpen()
+    return String(this.#turn.ports.kernel.monitor(this.#turn.process, id))
+  }
+
+  demonitor(ref: string): void {
+    this.#effect((kernel, process) => kernel.demonitor(process, Number(ref), { flush: true }))
+  }
+
+  exit(reason: 'normal' | 'shutdown' | { error: unknown } = 'normal'): void {
+    const turn = this.#turn
+    turn.assertOpen()
+    turn.exit = reasonOf(reason)
+  }
+
+  trapExit(on: boolean): void {
+    this.#turn.assertOpen()
+    this.#turn.ports.kernel.setTrapExit(this.#turn.process, on)
+  }
+
+  publish(topic: string, message: unknown): void {
+    const turn = this.#turn
+    turn.assertOpen()
+    const value = copy(message ?? null)
+    const lineage = turn.lineage
+    turn.outbox.after.push(() => void turn.ports.kernel.publish(topic, value, { lineage }))
+  }
+
+  subscribe(pattern: string, op: string): void {
+    checkMessage(this.#turn.agent, op, null)
+    this.#turn.assertOpen()
+    this.#turn.ports.kernel.subscribe(this.#turn.process, pattern, op)
+  }
+
+  unsubscribe(pattern: string): void {
+    this.#turn.assertOpen()
+    this.#turn.ports.kernel.unsubscribe(this.#turn.process, pattern)
+  }
+
+  async checkpoint(): Promise<void> {
+    const turn = this.#turn
+    turn.assertOpen()
+    const key = turn.key('checkpoint')
+    const recorded = turn.checkpointed(key)
+    const patches = recorded?.patches ?? turn.takePatches()
+    const { outbox } = turn
+    turn.outbox = emptyOutbox()
+    const state = applyPatches(turn.base, patches)
+    turn.rebase(state)
+    await turn.request(key, async () => {
+      const { messages, timers, cancelTimers, part, after } = outbox
+      turn.append(
+        { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
+        { state, messages, timers, cancelTimers, ...part },
+      )
+      for (const timer of timers) turn.record.armed.set(timer.name, timer.arm)
+      await turn.flushed()
+      for (const effect of after) effect()
+      return null
+    })
+  }
+
+  #effect(run: (kernel: Turn['ports']['kernel'], process: Turn['process']) => unknown): void {
+    this.#turn.assertOpen()
+    run(this.#turn.ports.kernel, this.#turn.process)
+  }
+}
+
+export function reasonOf(reason: 'normal' | 'shutdown' | { error: unknown }): ExitReason {
+  if (reason === 'normal') return NORMAL
+  return reason === 'shutdown' ? SHUTDOWN : crash(errorData(reason.error))
+}
+
+/** M6: a full mailbox is refused at the sender's verb, as far as it is known here. */
+function assertRoom(turn: Turn, call: Call<unknown>): void {
+  const process = turn.ports.kernel.find(call.target)
+  if (process === undefined || process.mailboxLength < process.mailboxLimit) return
+  throw new RuntimeError(
+    'MAILBOX_FULL',
+    `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). Send slower or raise mailbox.limit.`,
+  )
+}

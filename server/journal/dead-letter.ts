@@ -1,0 +1,70 @@
+/**
+ * The end of a message that cannot be handled: it leaves the mailbox, keeps its content and its reason, and its
+ * caller hears of it. One outcome per call, this one included (PROTOCOL M3, P1).
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { encodeCopied } from '../../shared/value.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import { answerTo, outcomeOfError, rowOf } from './message.ts'
+import type { DurablePorts } from './port.ts'
+import type { DurableRecord, Part } from './record.ts'
+
+/** Node deaths with the same message in hand after which the message itself is suspected (P2). */
+export const SUSPECTED_POISON_RECOVERIES = 5
+
+/** @param failureId  the failure record that explains it, when there is one */
+export function bury(
+  ports: DurablePorts,
+  record: DurableRecord,
+  envelope: Envelope,
+  reason: string,
+  failureId: string | null = null,
+): void {
+  const messageId = envelope.messageId ?? ports.newId()
+  const error = new RuntimeError('DEAD_LETTERED', `Message "${envelope.op}" to ${record.id} became a dead letter: ${reason}.`, {
+    detail: { process: record.id, op: envelope.op, failureId },
+  })
+  const row = rowOf(envelope)
+  const entry = {
+    k: 'failed' as const,
+    turn: record.open?.turn ?? envelope.messageId,
+    attempt: envelope.attempts,
+    failure: failureId ?? '',
+    decision: 'dead' as const,
+  }
+  const part: Part = {
+    entries: [entry],
+    turn: messageId,
+    lineage: envelope.lineage,
+    keep: true,
+    deadLetters: [
+      {
+        id: ports.newId(),
+        messageId,
+        op: envelope.op,
+        args: encodeCopied(envelope.args),
+        from: envelope.from,
+        reason,
+        failureId,
+      },
+    ],
+    settle: (outcome) => {
+      if (outcome.kind !== 'stored') return
+      envelope.reply?.reject(error)
+      const { id, process } = record
+      const { incarnation } = process
+      ports.emit({ kind: 'dead-letter', at: ports.clock.now(), id, incarnation, messageId, op: envelope.op, reason })
+    },
+  }
+  if (row !== null) {
+    part.consumed = [{ target: row.target, ord: row.ord }]
+    if (row.replyTo !== null) {
+      const answer = answerTo(row.replyTo, outcomeOfError(error), { id: record.id, messageId, lineage: envelope.lineage })
+      part.messages = answer.messages
+      part.requests = answer.requests
+    }
+  }
+  if (record.open?.turn === envelope.messageId) record.open = null
+  record.append(part)
+  ports.committer.wake(record)
+}

@@ -1,0 +1,462 @@
+/**
+ * The behaviour of durable agents: what the kernel calls to give birth to one, run a message, judge a crash, end it.
+ *
+ * - A process owns a record from its claim to its release; the record outlives incarnations (T9), not ownership.
+ * - P1: a crash inside a message is charged to the message; at `maxAttempts` it becomes a dead letter. A crash outside
+ *   a message is charged to the supervisor, as in OTP.
+ * - T8: `upgrade` and `activated` run before other messages and never between a crash and the replay of an open turn;
+ *   the base of an open turn is upgraded in memory (V2).
+ * - Kill, crash and exit are stored before links, monitors and supervisors hear of them.
+ */
+import { errorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { copy, encodeCopied, type Value } from '../../shared/value.ts'
+import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import { type ExitReason, exitText } from '../kernel/exit.ts'
+import type { Process } from '../kernel/process.ts'
+import type { Activated, Activator } from './activation.ts'
+import { DurableContext } from './context.ts'
+import { bury, SUSPECTED_POISON_RECOVERIES } from './dead-letter.ts'
+import { newFailure } from './failure.ts'
+import { finishTurn } from './finish.ts'
+import { fold } from './fold.ts'
+import { envelopeOf, rowOf } from './message.ts'
+import { applyPatches, type Patch, replaceAll } from './patch.ts'
+import type { AgentEntry, DurablePorts } from './port.ts'
+import { AHEAD_MAX, DurableRecord } from './record.ts'
+import { Turn } from './turn.ts'
+import { upgradeState } from './upgrade.ts'
+
+/** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
+export const ACTIVATED_OP = '$activated'
+
+/** Ms before a message that crashed is tried again: first wait, doubled per attempt, bounded. */
+const BACKOFF_MS_FIRST = 50
+const BACKOFF_MS_MAX = 10_000
+
+export class DurableBehaviour implements Behaviour {
+  readonly durable = true
+  readonly agent: AgentEntry
+  readonly #ports: DurablePorts
+  readonly #activator: Activator
+
+  constructor(ports: DurablePorts, agent: AgentEntry, activator: Activator) {
+    this.#ports = ports
+    this.agent = agent
+    this.#activator = activator
+  }
+
+  init(process: Process): InitResult | Promise<InitResult> {
+    const record = recordOf(process)
+    if (record !== null && !record.fenced) {
+      this.#prepare(process, record)
+      return
+    }
+    return this.#activate(process)
+  }
+
+  async #activate(process: Process): Promise<InitResult> {
+    const startedAt = this.#ports.clock.monotonic()
+    const { code } = this.agent
+    const activated = await this.#activator.activate({
+      id: process.id,
+      agent: code.name,
+      key: process.key ?? '',
+      kind: 'agent',
+      parent: process.parent?.id ?? null,
+      stateVersion: code.version,
+      create: true,
+      recreate: true,
+    })
+    if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
+    const { record: row } = activated.outcome
+    process.incarnation = Math.max(process.incarnation, row.incarnation)
+    process.stats.restarts = Math.max(process.stats.restarts, row.restarts)
+    const record = this.#build(process, activated)
+    process.slot = record
+    this.#fillMailbox(process, record, activated)
+    this.#prepare(process, record)
+    if (row.desired === 'suspended') this.#ports.kernel.suspend(process, 'stored')
+    this.#emitActivated(process, record, startedAt)
+  }
+
+  /** Another node owns it, or this code cannot run it. Messages that wait are handed on or refused. */
+  #elsewhere(process: Process, activated: Exclude<Activated, { kind: 'loaded' }>): InitResult {
+    if (activated.kind === 'owned') {
+      const waiting = process.mailbox?.drain() ?? []
+      for (const envelope of waiting) this.#ports.forward(activated.record, envelope)
+      return 'ignore'
+    }
+    if (activated.kind === 'unsupported') {
+      const { stateVersion } = activated.record
+      throw new RuntimeError(
+        'VERSION_UNSUPPORTED',
+        `${process.id} is stored with state version ${stateVersion}; this code knows up to ${this.agent.code.version}.`,
+      )
+    }
+    throw new RuntimeError('PROCESS_EXITED', `${process.id} was stopped by an operator. Restart it to use it again.`)
+  }
+
+  #build(process: Process, { outcome, loaded }: Extract<Activated, { kind: 'loaded' }>): DurableRecord {
+    const folded = fold(loaded, loaded.mailbox)
+    const fresh = folded.state === undefined ? copy(this.agent.code.init()) : undefined
+    const state = folded.state ?? fresh ?? null
+    const record = new DurableRecord({
+      id: process.id,
+      pid: outcome.record.pid,
+      claim: outcome.claim,
+      process,
+      seq: outcome.seq,
+      state,
+      stateVersion: folded.state === undefined ? this.agent.code.version : folded.stateVersion,
+      at: folded.at,
+    })
+    record.fresh = fresh
+    record.open = folded.open
+    record.patchBytes = folded.patchBytes
+    record.snapshotBytes = folded.snapshotBytes
+    record.snapshotSeq = folded.snapshotSeq
+    record.loaded = new Set(loaded.mailbox.map((row) => row.ord))
+    for (const timer of loaded.timers) arm(record, timer.name, timer.arm)
+    for (const row of loaded.mailbox) if (row.timer !== null) arm(record, row.timer.name, row.timer.arm)
+    this.#upgrade(record)
+    return record
+  }
+
+  /** Brings the stored state to this code's version; the result is stored as an entry of its own. */
+  #upgrade(record: DurableRecord): void {
+    const { code, definition } = this.agent
+    if (record.stateVersion >= code.version) return
+    const from = record.stateVersion
+    const patches = replaceAll(upgradeState(definition, record.acked, from))
+    if (record.open !== null) {
+      const { open } = record
+      record.open = { ...open, base: copy(upgradeState(definition, open.base, from)) }
+    }
+    record.stateVersion = code.version
+    this.#appendHook(record, { k: 'upgrade', from, to: code.version, patches }, patches)
+  }
+
+  #appendHook(record: DurableRecord, entry: { k: 'upgrade'; from: number; to: number; patches: Patch[] }, patches: Patch[]): void {
+    const state = applyPatches(record.live, patches)
+    record.append({ entries: [entry], turn: null, lineage: null, state, settle: () => {} })
+    this.#ports.committer.wake(record)
+  }
+
+  /** Stored messages come before those that arrived while the process was starting. */
+  #fillMailbox(process: Process, record: DurableRecord, { loaded }: Extract<Activated, { kind: 'loaded' }>): void {
+    const early = process.mailbox?.drain() ?? []
+    const box = process.box()
+    for (const row of loaded.mailbox) {
+      if (row.kind === 'reply') record.replies.set(row.op, row)
+      else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
+    }
+    for (const envelope of early) {
+      const row = rowOf(envelope)
+      if (row === null || record.loaded?.has(row.ord) !== true) box.push(envelope)
+    }
+    if (record.open !== null) box.unshift(record.open.envelope)
+  }
+
+  /** Order of what runs first: the open turn, then the hook, then messages. */
+  #prepare(process: Process, record: DurableRecord): void {
+    record.process = process
+    record.turn = null
+    const { code } = this.agent
+    if (code.activated === null) return
+    const box = process.box()
+    const first = record.open === null ? undefined : box.shift()
+    box.unshift(hookEnvelope(this.#ports))
+    if (first !== undefined) box.unshift(first)
+  }
+
+  #emitActivated(process: Process, record: DurableRecord, startedAt: number): void {
+    const { emit, clock } = this.#ports
+    const { id, incarnation } = process
+    const durationMs = clock.monotonic() - startedAt
+    emit({ kind: 'process:activate', at: clock.now(), id, incarnation, durationMs, seq: record.seq })
+  }
+
+  turn(process: Process, envelope: Envelope): void | Promise<void> {
+    const record = recordOf(process)
+    if (record === null) throw new RuntimeError('INTERNAL', `${process.id} runs without its record.`)
+    if (record.ahead >= AHEAD_MAX) {
+      return new Promise<void>((resolve) => {
+        record.roomFor = resolve
+      }).then(() => this.#run(process, record, envelope))
+    }
+    return this.#run(process, record, envelope)
+  }
+
+  #run(process: Process, record: DurableRecord, envelope: Envelope): void | Promise<void> {
+    const row = rowOf(envelope)
+    if (row?.timer != null && record.open?.turn !== row.id && !disarm(record, row.timer)) {
+      this.#drop(record, envelope)
+      return
+    }
+    if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
+      return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
+    }
+    if ((row?.recoveries ?? 0) >= SUSPECTED_POISON_RECOVERIES) {
+      return bury(this.#ports, record, envelope, 'SuspectedPoison: its node died each time it was in hand')
+    }
+    const handler = this.#handlerOf(envelope)
+    if (handler === null) return this.#unknown(process, record, envelope)
+    return this.#handle(process, record, envelope, handler)
+  }
+
+  #handle(process: Process, record: DurableRecord, envelope: Envelope, handler: Handler): void | Promise<void> {
+    const turn = new Turn(this.#ports, this.agent, process, record, envelope)
+    record.turn = turn
+    let result: unknown
+    try {
+      result = handler(new DurableContext(turn), envelope.args)
+    } catch (error) {
+      return this.#failed(turn, error)
+    }
+    if (!isThenable(result)) return this.#done(turn, result)
+    return Promise.resolve(result).then(
+      (value) => this.#done(turn, value),
+      (error: unknown) => this.#failed(turn, error),
+    )
+  }
+
+  #done(turn: Turn, value: unknown): void | Promise<void> {
+    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
+    const missing = turn.unreplayed
+    if (missing !== null) {
+      turn.diverge(missing, 'the end of the turn')
+      return NEVER
+    }
+    const unused = turn.calls.find((call) => !call.used)
+    if (unused !== undefined) {
+      throw new RuntimeError(
+        'CALL_NOT_USED',
+        `The turn "${turn.envelope.op}" of ${turn.process.id} made a call ${unused.op} of ${unused.target} and neither awaited nor sent it.`,
+      )
+    }
+    const out = turn.answer ?? { ok: value === undefined ? null : copy(value) }
+    finishTurn(turn, 'done', out, turn.takePatches())
+  }
+
+  #failed(turn: Turn, error: unknown): void | Promise<void> {
+    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
+    if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
+    // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.
+    finishTurn(turn, 'rejected', { err: errorData(error) }, [])
+  }
+
+  #handlerOf(envelope: Envelope): Handler | null {
+    const { code } = this.agent
+    switch (envelope.kind) {
+      case 'exit':
+        return code.onExit as Handler | null // kind and body belong together
+      case 'down':
+        return code.onDown as Handler | null // as above
+      default:
+        if (envelope.op === ACTIVATED_OP) return code.activated as Handler | null // takes the context only
+        return code.handlers.get(envelope.op) ?? this.#queryHandler(envelope.op)
+    }
+  }
+
+  /** A query that came as a message: answered like a read-only turn. */
+  #queryHandler(op: string): Handler | null {
+    const query = this.agent.code.queries.get(op)
+    if (query === undefined) return null
+    return (ctx, args) => query((ctx as DurableContext).state, args) // the context is the one made above
+  }
+
+  /** Stored before the code lost the operation, or a signal nobody handles. */
+  #unknown(process: Process, record: DurableRecord, envelope: Envelope): void {
+    process.stats.dropped += 1
+    if (envelope.kind === 'exit' || envelope.kind === 'down') return this.#drop(record, envelope)
+    bury(this.#ports, record, envelope, `agent ${this.agent.code.name} has no operation "${envelope.op}"`)
+  }
+
+  /** Consumes a message without a turn. */
+  #drop(record: DurableRecord, envelope: Envelope): void {
+    const row = rowOf(envelope)
+    if (row === null) return
+    record.append({
+      entries: [],
+      turn: null,
+      lineage: null,
+      consumed: [{ target: row.target, ord: row.ord }],
+      keep: true,
+      settle: () => {},
+    })
+    this.#ports.committer.wake(record)
+  }
+
+  terminate(process: Process, reason: ExitReason): void | Promise<void> {
+    const { terminate } = this.agent.code
+    const record = recordOf(process)
+    if (terminate === null || record === null) return
+    const turn = new Turn(this.#ports, this.agent, process, record, hookEnvelope(this.#ports))
+    return Promise.resolve(terminate(new DurableContext(turn), reason)).then(() => {
+      finishTurn(turn, 'done', { ok: null }, turn.takePatches())
+    })
+  }
+
+  crashed(process: Process, error: unknown, envelope: Envelope | null): CrashVerdict {
+    const record = recordOf(process)
+    if (record === null) return { charge: 'intensity', delayMs: 0, redeliver: false }
+    closeTurn(record, error)
+    const id = this.#ports.newId()
+    if (envelope === null || envelope.op === ACTIVATED_OP) {
+      record.failure = newFailure({ id, process, error, envelope, attempt: 1, decision: 'restart' })
+      return { charge: 'intensity', delayMs: 0, redeliver: false }
+    }
+    const attempt = envelope.attempts + 1
+    const dead = attempt >= this.agent.definition.maxAttempts
+    record.failure = newFailure({ id, process, error, envelope, attempt, decision: dead ? 'dead-letter' : 'retry' })
+    if (dead) {
+      envelope.attempts = attempt
+      bury(this.#ports, record, envelope, exitText({ kind: 'crash', error: errorData(error) }), id)
+    } else this.#attempted(record, envelope, attempt, id)
+    const delayMs = Math.min(BACKOFF_MS_FIRST * 2 ** (attempt - 1), BACKOFF_MS_MAX)
+    return { charge: 'message', delayMs, redeliver: !dead }
+  }
+
+  #attempted(record: DurableRecord, envelope: Envelope, attempt: number, failure: string): void {
+    const row = rowOf(envelope)
+    const turn = record.open?.turn ?? null
+    const entry = { k: 'failed' as const, turn, attempt, failure, decision: 'retry' as const }
+    record.open?.entries.push(entry)
+    const { open } = record
+    record.append({
+      entries: [entry],
+      turn: envelope.messageId,
+      lineage: envelope.lineage,
+      keep: true,
+      ...(row === null ? {} : { attempted: [{ ref: { target: row.target, ord: row.ord }, attempts: attempt }] }),
+      settle: (outcome) => {
+        if (outcome.kind === 'stored' && open !== null) open.stored += 1
+      },
+    })
+    this.#ports.committer.wake(record)
+  }
+
+  exited(process: Process, reason: ExitReason): void | Promise<void> {
+    const record = recordOf(process)
+    if (record === null) return
+    closeTurn(record, new RuntimeError('PROCESS_EXITED', `${process.id} ended: ${exitText(reason)}`))
+    if (reason.kind === 'fenced') {
+      process.slot = null
+      return
+    }
+    const restarts = process.parent?.supervisor?.wouldRestart(process, reason) ?? false
+    if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
+    return this.#storeExit(process, record, reason, restarts)
+  }
+
+  async #storeExit(process: Process, record: DurableRecord, reason: ExitReason, restarts: boolean): Promise<void> {
+    const failure = record.failure ?? killFailure(this.#ports, process, reason)
+    record.failure = null
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const body = reason as unknown as Value // an ExitReason is plain data
+    record.append({
+      entries: [{ k: 'exit', incarnation: process.incarnation, reason: body }],
+      turn: null,
+      lineage: null,
+      keep: true,
+      patch: {
+        incarnation: process.incarnation + 1,
+        restarts: process.stats.restarts + (restarts ? 1 : 0),
+        exit: encodeCopied(copy(body)),
+      },
+      ...(failure === null ? {} : { failures: [failure] }),
+      settle: () => resolve(),
+    })
+    this.#ports.committer.wake(record)
+    await promise
+    if (failure !== null) this.#emitFailure(process, failure)
+    if (!restarts) await this.#release(process, record)
+  }
+
+  #emitFailure(process: Process, failure: NonNullable<DurableRecord['failure']>): void {
+    const { emit, clock } = this.#ports
+    const { id, incarnation } = process
+    const { class: kind, error, decision, op } = failure
+    emit({ kind: 'failure', at: clock.now(), id, incarnation, failureId: failure.id, class: kind, error, decision, op })
+  }
+
+  /** Resolves when everything the record holds is stored. */
+  #settled(record: DurableRecord): Promise<void> {
+    if (!record.pending) return Promise.resolve()
+    return new Promise((resolve) => {
+      record.append({ entries: [], turn: null, lineage: null, keep: true, settle: () => resolve() })
+      this.#ports.committer.wake(record)
+    })
+  }
+
+  async #release(process: Process, record: DurableRecord): Promise<void> {
+    if (process.slot === record) process.slot = null
+    if (record.fenced) return
+    record.fenced = true // nothing of it may be written after the claim is given back
+    await this.#ports.release(record)
+  }
+}
+
+type Handler = (ctx: unknown, args: Value) => unknown
+
+/** A turn that is over for its process, though its code may still run: the kernel waits for nothing of it. */
+const NEVER = new Promise<void>(() => {})
+
+export function recordOf(process: Process): DurableRecord | null {
+  return process.slot instanceof DurableRecord ? process.slot : null
+}
+
+function closeTurn(record: DurableRecord, reason: unknown): void {
+  record.turn?.close()
+  record.turn?.abort.abort(reason)
+  record.turn = null
+  record.waiting.clear()
+}
+
+function arm(record: DurableRecord, name: string, n: number): void {
+  record.armed.set(name, Math.max(n, record.armed.get(name) ?? 0))
+  record.armCount = Math.max(record.armCount, n)
+}
+
+/** V5: a fired timer counts only while it is the one that is armed. */
+function disarm(record: DurableRecord, timer: { name: string; arm: number }): boolean {
+  if (record.armed.get(timer.name) !== timer.arm) return false
+  record.armed.delete(timer.name)
+  return true
+}
+
+function hookEnvelope(ports: DurablePorts): Envelope {
+  return {
+    kind: 'timer',
+    op: ACTIVATED_OP,
+    args: null,
+    from: null,
+    reply: null,
+    lineage: { cause: null, root: null, traceparent: null, actor: null, chain: [] },
+    at: ports.clock.now(),
+    deadline: null,
+    attempts: 0,
+    messageId: null,
+    row: null,
+  }
+}
+
+function killFailure(ports: DurablePorts, process: Process, reason: ExitReason): DurableRecord['failure'] {
+  if (reason.kind !== 'killed' && reason.kind !== 'crash') return null
+  const error = reason.kind === 'crash' ? reason.error : { code: 'killed', message: 'Killed by an operator or supervisor.' }
+  const failure = newFailure({
+    id: ports.newId(),
+    process,
+    error: new Error(error.message),
+    class: reason.kind === 'killed' ? 'Killed' : 'Crash',
+    envelope: process.current,
+    attempt: 1,
+    decision: 'restart',
+  })
+  return { ...failure, error }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'then') === 'function'
+}

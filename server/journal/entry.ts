@@ -1,0 +1,58 @@
+/**
+ * What a journal row says: its entries, in the order in which things happened to the process.
+ *
+ * - T5: results stand in the order in which they were handed to user code; replay hands them over in that order.
+ * - Entries are immutable once written; a later format gets a new number in the row (`format`), never a new meaning.
+ */
+import type { ErrorData } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import { decode, encodeCopied, type Value } from '../../shared/value.ts'
+import type { Patch } from './patch.ts'
+
+/** The journal's own outcome: of a step, a call, a turn. */
+export type Outcome = { readonly ok: Value } | { readonly err: ErrorData }
+
+/** A message as an accepted turn remembers it: enough to begin the turn again without its row. */
+export type Accepted = {
+  readonly kind: 'call' | 'send' | 'timer' | 'exit' | 'down' | 'topic'
+  readonly op: string
+  readonly args: Value
+  readonly from: ProcessId | null
+  readonly at: number
+  readonly cause: string | null
+  readonly root: string | null
+  readonly traceparent: string | null
+  readonly actor: string | null
+  readonly chain: readonly ProcessId[]
+  /** `ord` of its mailbox row; null for a call that has none. */
+  readonly ord: number | null
+}
+
+export type Entry =
+  /** First entry of a process: the state its `state()` gave. */
+  | { readonly k: 'init'; readonly value: Value }
+  /** The turn is now the runtime's promise (T3). `at` is its `now`. */
+  | { readonly k: 'accepted'; readonly turn: string; readonly branch: number; readonly message: Accepted; readonly at: number }
+  /** `open` names the steps that had begun and not ended when this one did. */
+  | { readonly k: 'step'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly attempts: number; readonly at: number }
+  | { readonly k: 'called'; readonly turn: string; readonly key: string; readonly target: ProcessId; readonly op: string; readonly deadline: number; readonly at: number }
+  | { readonly k: 'reply'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly at: number }
+  /** State so far; entries of the turn before it are never replayed again (T2). */
+  | { readonly k: 'checkpoint'; readonly turn: string; readonly key: string; readonly patches: readonly Patch[]; readonly sent: number; readonly at: number }
+  | { readonly k: 'end'; readonly turn: string; readonly op: string; readonly from: ProcessId | null; readonly patches: readonly Patch[]; readonly how: 'done' | 'rejected'; readonly sent: number }
+  /** An attempt crashed; `decision` is what became of the message. */
+  | { readonly k: 'failed'; readonly turn: string | null; readonly attempt: number; readonly failure: string; readonly decision: 'retry' | 'dead' | 'halted' }
+  | { readonly k: 'activated'; readonly patches: readonly Patch[] }
+  | { readonly k: 'upgrade'; readonly from: number; readonly to: number; readonly patches: readonly Patch[] }
+  | { readonly k: 'exit'; readonly incarnation: number; readonly reason: Value }
+  | { readonly k: 'diverged'; readonly turn: string; readonly expected: string; readonly found: string }
+  /** Changes of the tree below a supervisor (V3, F4). */
+  | { readonly k: 'tree'; readonly state: Value }
+
+export function encodeEntries(entries: readonly Entry[]): string {
+  return encodeCopied(entries as unknown as Value) // entries are built of values and locked copies only
+}
+
+export function decodeEntries(payload: string): Entry[] {
+  return decode(payload) as unknown as Entry[] // written by encodeEntries of this format
+}

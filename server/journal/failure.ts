@@ -1,0 +1,78 @@
+/**
+ * Failures as records: the class by which supervision and metrics tell them apart, and the black box that is kept.
+ */
+import { type ErrorData, errorData } from '../../shared/error.ts'
+import type { BlackBox } from '../../shared/snapshot.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import type { Process } from '../kernel/process.ts'
+import type { NewFailure } from '../store/store.ts'
+import { plain } from './message.ts'
+
+export type FailureClass =
+  | 'RateLimited'
+  | 'ProviderUnavailable'
+  | 'InvalidOutput'
+  | 'Timeout'
+  | 'ToolFailed'
+  | 'NonDeterminism'
+  | 'Fenced'
+  | 'Killed'
+  | 'SuspectedPoison'
+  | 'CommitRejected'
+  | 'Crash'
+
+const BY_CODE: Readonly<Record<string, FailureClass>> = {
+  STEP_TIMEOUT: 'Timeout',
+  CALL_TIMEOUT: 'Timeout',
+  STEP_FAILED: 'ToolFailed',
+  SCHEMA_MISMATCH: 'InvalidOutput',
+  TURN_DIVERGED: 'NonDeterminism',
+  FENCED: 'Fenced',
+  COMMIT_REJECTED: 'CommitRejected',
+}
+
+/** Mailbox heads remembered in a black box. */
+const HEADS_MAX = 10
+
+export function classify(error: ErrorData): FailureClass {
+  // A failed step is what its cause is: a rate limit stays one although a step carried it.
+  const inner = error.code === 'STEP_FAILED' && error.cause !== undefined ? BY_CODE[error.cause.code] : undefined
+  return inner ?? BY_CODE[error.code] ?? 'Crash'
+}
+
+export type FailureInit = {
+  id: string
+  process: Process
+  error: unknown
+  class?: FailureClass
+  envelope: Envelope | null
+  attempt: number
+  decision: string
+}
+
+export function newFailure(init: FailureInit): NewFailure {
+  const { process, envelope } = init
+  const error = plain(errorData(init.error)) as unknown as ErrorData // plain() keeps the shape
+  return {
+    id: init.id,
+    incarnation: process.incarnation,
+    class: init.class ?? classify(error),
+    error,
+    attempt: init.attempt,
+    messageId: envelope?.messageId ?? null,
+    op: envelope?.op ?? null,
+    decision: init.decision,
+    box: blackBox(process, envelope),
+  }
+}
+
+function blackBox(process: Process, envelope: Envelope | null): BlackBox {
+  const heads = process.mailbox?.peek(0, HEADS_MAX) ?? []
+  return {
+    events: [],
+    mailbox: { length: process.mailboxLength, heads: heads.map((item) => `${item.op} from ${item.from ?? 'outside'}`) },
+    wait: process.wait,
+    status: process.status,
+    turn: envelope === null ? null : { id: envelope.messageId, op: envelope.op, since: process.stats.since },
+  }
+}

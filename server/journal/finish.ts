@@ -1,0 +1,92 @@
+/**
+ * The end of a turn: one part with state, outbox and answer, all or nothing (PROTOCOL M1).
+ *
+ * - The answer is released when the row is stored, never before (T7).
+ * - A turn that changed nothing and owes no row writes none; its answer waits for what ran before it.
+ */
+import type { Outcome } from './entry.ts'
+import { answerTo, rowOf, toError } from './message.ts'
+import { applyPatches, type Patch } from './patch.ts'
+import type { Part, Settled } from './record.ts'
+import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
+
+export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, patches: readonly Patch[]): void {
+  const { record, envelope, process, ports } = turn
+  const outbox = how === 'done' ? turn.outbox : emptyOutbox()
+  const state = patches.length === 0 ? turn.base : applyPatches(turn.base, patches)
+  turn.close()
+  record.turn = null
+  if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
+  const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
+  if (isSilent(turn, outbox, patches)) {
+    if (!record.pending) return settle({ kind: 'stored', seq: record.ackedSeq, at: record.ackedAt })
+    return record.attach({ entries: [], turn: null, lineage: null, envelope, settle })
+  }
+  for (const { name, arm } of outbox.cancelTimers) if (record.armed.get(name) === arm) record.armed.delete(name)
+  for (const { name, arm } of outbox.timers) record.armed.set(name, arm)
+  const part = partOf(turn, how, outbox, patches, out, settle)
+  if (state !== record.live) part.state = state
+  record.open = null
+  record.append(part)
+  ports.committer.wake(record)
+}
+
+function isSilent(turn: Turn, outbox: Outbox, patches: readonly Patch[]): boolean {
+  return (
+    patches.length === 0 &&
+    turn.open === null &&
+    rowOf(turn.envelope) === null &&
+    outbox.messages.length === 0 &&
+    outbox.timers.length === 0 &&
+    outbox.cancelTimers.length === 0 &&
+    outbox.part.spawns === undefined
+  )
+}
+
+function partOf(
+  turn: Turn,
+  how: 'done' | 'rejected',
+  outbox: Outbox,
+  patches: readonly Patch[],
+  out: Outcome,
+  settle: (outcome: Settled) => void,
+): Part {
+  const { envelope, process } = turn
+  const row = rowOf(envelope)
+  const { messages } = outbox
+  const part: Part = {
+    entries: [
+      { k: 'end', turn: turn.id, op: envelope.op, from: envelope.from, patches, how, sent: messages.length },
+    ],
+    turn: turn.id,
+    lineage: envelope.lineage,
+    envelope,
+    settle,
+    ...outbox.part,
+  }
+  if (turn.open !== null) part.open = turn.open
+  if (row !== null) part.consumed = [{ target: row.target, ord: row.ord }]
+  if (outbox.timers.length > 0) part.timers = outbox.timers
+  if (outbox.cancelTimers.length > 0) part.cancelTimers = outbox.cancelTimers
+  if (row?.replyTo != null) {
+    const from = { id: process.id, messageId: row.id, lineage: envelope.lineage }
+    const answer = answerTo(row.replyTo, out, from)
+    if (answer.requests.length > 0) part.requests = answer.requests
+    if (answer.messages.length > 0) part.messages = [...messages, ...answer.messages]
+  }
+  if (part.messages === undefined && messages.length > 0) part.messages = messages
+  return part
+}
+
+function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): void {
+  if (outcome.kind !== 'stored') return
+  const { reply } = turn.envelope
+  turn.process.stats.stateVersion = turn.record.ackedSeq
+  if (reply !== null) {
+    if ('ok' in out) reply.resolve(out.ok)
+    else reply.reject(toError(out))
+  }
+  const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
+  if (next !== Number.POSITIVE_INFINITY) turn.ports.timerArmed(next)
+  for (const effect of outbox.after) effect()
+}

@@ -1,0 +1,125 @@
+/**
+ * From rows to a running process: the state is the latest snapshot and the patches after it; the open turn, if any,
+ * is what was accepted and did not end.
+ *
+ * - No turn before the one in flight is ever replayed: activation costs the patches since the snapshot, whatever the
+ *   age of the process.
+ * - The base of the open turn is the state at its acceptance; checkpoints of that turn move the state, not the base.
+ */
+import { decode, type Value } from '../../shared/value.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import type { Loaded } from '../store/store.ts'
+import { decodeEntries, type Entry } from './entry.ts'
+import { envelopeOf } from './message.ts'
+import { applyPatches } from './patch.ts'
+import type { OpenTurn } from './record.ts'
+
+export type Folded = {
+  /** undefined for a process that has stored nothing yet. */
+  state: Value | undefined
+  stateVersion: number
+  seq: number
+  at: number
+  open: OpenTurn | null
+  patchBytes: number
+  snapshotBytes: number
+  snapshotSeq: number
+}
+
+export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Loaded['mailbox'] = []): Folded {
+  const { snapshot } = loaded
+  const folded: Folded = {
+    state: snapshot === null ? undefined : decode(snapshot.value),
+    stateVersion: snapshot?.stateVersion ?? 0,
+    seq: snapshot?.seq ?? 0,
+    at: 0,
+    open: null,
+    patchBytes: 0,
+    snapshotBytes: snapshot?.value.length ?? 0,
+    snapshotSeq: snapshot?.seq ?? 0,
+  }
+  for (const row of loaded.journal) {
+    folded.seq = row.seq
+    folded.at = row.at
+    folded.stateVersion = row.stateVersion
+    folded.patchBytes += row.payload.length
+    for (const entry of decodeEntries(row.payload)) foldEntry(folded, entry, mailbox)
+  }
+  return folded
+}
+
+function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): void {
+  switch (entry.k) {
+    case 'init':
+      folded.state = entry.value
+      return
+    case 'accepted':
+      folded.open = openTurn(entry, folded.state ?? null, mailbox)
+      return
+    case 'upgrade':
+      folded.state = applyPatches(folded.state ?? null, entry.patches)
+      if (folded.open !== null) {
+        const { open } = folded
+        folded.open = { ...open, base: applyPatches(open.base, entry.patches) }
+      }
+      return
+    case 'activated':
+      folded.state = applyPatches(folded.state ?? null, entry.patches)
+      return
+    case 'end':
+      folded.state = applyPatches(folded.state ?? null, entry.patches)
+      if (folded.open?.turn === entry.turn) folded.open = null
+      return
+    case 'checkpoint':
+      folded.state = applyPatches(folded.state ?? null, entry.patches)
+      keep(folded, entry.turn, entry)
+      return
+    case 'failed':
+      if (entry.decision === 'dead' && folded.open?.turn === entry.turn) folded.open = null
+      else if (entry.turn !== null) keep(folded, entry.turn, entry)
+      return
+    case 'step':
+    case 'called':
+    case 'reply':
+      keep(folded, entry.turn, entry)
+      return
+    case 'exit':
+    case 'diverged':
+    case 'tree':
+      return
+    default:
+      return entry satisfies never
+  }
+}
+
+function keep(folded: Folded, turn: string, entry: Entry): void {
+  if (folded.open === null || folded.open.turn !== turn) return
+  folded.open.entries.push(entry)
+  folded.open.stored += 1
+  if (entry.k === 'failed') folded.open.envelope.attempts = entry.attempt
+}
+
+function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, mailbox: Loaded['mailbox']): OpenTurn {
+  const row = mailbox.find((message) => message.id === entry.turn)
+  const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
+  const { turn, branch, at, message } = entry
+  return { turn, branch, op: message.op, base, entries: [], stored: 1, startedAt: at, envelope }
+}
+
+/** A call that had no row: its caller is gone with the node that held it, so nobody waits for the answer (T3). */
+function acceptedEnvelope({ turn, message }: Extract<Entry, { k: 'accepted' }>): Envelope {
+  const { kind, op, args, from, at, cause, root, traceparent, actor, chain } = message
+  return {
+    kind,
+    op,
+    args,
+    from,
+    reply: null,
+    lineage: { cause, root, traceparent, actor, chain },
+    at,
+    deadline: null,
+    attempts: 0,
+    messageId: turn,
+    row: null,
+  }
+}

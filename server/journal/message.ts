@@ -1,0 +1,130 @@
+/**
+ * Messages as rows and as envelopes, and the addresses of their answers.
+ *
+ * - M3: one outcome per call. In memory it is `envelope.reply`; for a stored call it is a reply row, a request result
+ *   or a row for the asking node, written by the commit that ends the turn.
+ */
+import { errorData, errorFromData, type ErrorData, type RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import { decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
+import type { Envelope, Lineage } from '../kernel/envelope.ts'
+import type { MessageRow, NewMessage, ReplyAddress, RequestResult } from '../store/store.ts'
+import type { Outcome } from './entry.ts'
+
+/** Pseudo targets: rows taken by a node for a caller outside any process. */
+export function nodeTarget(node: number, epoch: number): ProcessId {
+  return `node/${node}-${epoch}`
+}
+
+export function envelopeOf(row: MessageRow): Envelope {
+  return {
+    kind: row.kind === 'reply' ? 'send' : row.kind,
+    op: row.op,
+    args: decode(row.args),
+    from: row.sender,
+    reply: null,
+    lineage: lineageOf(row),
+    at: row.at,
+    deadline: row.deadline,
+    attempts: row.attempts,
+    messageId: row.id,
+    row,
+  }
+}
+
+function lineageOf(row: MessageRow): Lineage {
+  return { cause: row.cause, root: row.root, traceparent: row.traceparent, actor: row.actor, chain: row.chain }
+}
+
+/** The store row of an envelope, when it has one. The kernel carries it without looking. */
+export function rowOf(envelope: Envelope): MessageRow | null {
+  return (envelope.row as MessageRow | null) ?? null // only this layer writes `row`
+}
+
+export type Draft = {
+  id: string
+  target: ProcessId
+  kind: NewMessage['kind']
+  op: string
+  args: Value
+  sender: ProcessId | null
+  n: number
+  lineage: Lineage
+  replyTo?: ReplyAddress | null
+  deadline?: number | null
+  timer?: NewMessage['timer']
+}
+
+export function newMessage(draft: Draft): NewMessage {
+  const { lineage } = draft
+  return {
+    id: draft.id,
+    target: draft.target,
+    kind: draft.kind,
+    op: draft.op,
+    sender: draft.sender,
+    n: draft.n,
+    args: encodeCopied(draft.args),
+    replyTo: draft.replyTo ?? null,
+    cause: lineage.cause,
+    root: lineage.root,
+    chain: lineage.chain,
+    traceparent: lineage.traceparent,
+    actor: lineage.actor,
+    deadline: draft.deadline ?? null,
+    timer: draft.timer ?? null,
+  }
+}
+
+/** What a commit must hold so that the caller hears the outcome. */
+export type Answer = { messages: NewMessage[]; requests: RequestResult[] }
+
+/** The stored form of an outcome for the address of a call. */
+export function answerTo(address: ReplyAddress, out: Outcome, from: { id: ProcessId; messageId: string; lineage: Lineage }): Answer {
+  const body = encodeOutcome(out)
+  if (address.kind === 'request') {
+    const status = 'ok' in out ? 'done' : 'failed'
+    return { messages: [], requests: [{ scope: address.scope, key: address.key, status, result: body }] }
+  }
+  const target = address.kind === 'process' ? address.id : nodeTarget(address.node, address.epoch)
+  const reply: NewMessage = {
+    ...newMessage({
+      id: `${from.messageId}.reply`,
+      target,
+      kind: 'reply',
+      op: address.call,
+      args: null,
+      sender: from.id,
+      n: 0,
+      lineage: { ...from.lineage, chain: [] },
+    }),
+    args: body,
+  }
+  return { messages: [reply], requests: [] }
+}
+
+export function encodeOutcome(out: Outcome): string {
+  return 'ok' in out ? encodeCopied({ ok: out.ok }) : encode({ err: plain(out.err) })
+}
+
+export function decodeOutcome(text: string): Outcome {
+  return decode(text) as Outcome // written by encodeOutcome
+}
+
+/** An error as a value: optional fields that are absent stay absent. */
+export function plain(error: ErrorData): Value {
+  const out: Record<string, Value> = { code: error.code, message: error.message.toWellFormed() }
+  if (error.name !== undefined) out['name'] = error.name
+  if (error.stack !== undefined) out['stack'] = error.stack.toWellFormed()
+  if (error.cause !== undefined) out['cause'] = plain(error.cause)
+  return Object.freeze(out)
+}
+
+/** An error as a journal outcome: every text in it can be stored. */
+export function outcomeOfError(error: unknown): Outcome {
+  return { err: plain(errorData(error)) as unknown as ErrorData } // plain() keeps the shape
+}
+
+export function toError(out: { readonly err: ErrorData }): RuntimeError {
+  return errorFromData(out.err)
+}

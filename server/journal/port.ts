@@ -1,0 +1,63 @@
+/**
+ * What the durable layer is handed by the runtime. It knows no thread, socket or environment.
+ */
+import type { Emit, EventKind } from '../../shared/event.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Value } from '../../shared/value.ts'
+import type { CrashPoints } from '../crash-point.ts'
+import type { AnyAgent } from '../definition/agent.ts'
+import type { Call } from '../definition/call.ts'
+import type { Clock, Random } from '../kernel/clock-port.ts'
+import type { AgentCode } from '../kernel/ephemeral.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { Process } from '../kernel/process.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import type { MessageRow, NodeIdentity, ProcessRecord, Store } from '../store/store.ts'
+import type { DurableRecord } from './record.ts'
+import type { Committer } from './committer.ts'
+
+export type AgentEntry = { readonly definition: AnyAgent; readonly code: AgentCode }
+
+/** Spans of a turn's parts; a no-op without OpenTelemetry. */
+export interface Tracing {
+  /** Runs a step's function inside a span of its own. Replayed steps never get here. */
+  step<T>(process: Process, name: string, fn: () => Promise<T>): Promise<T>
+  /** W3C traceparent of the active span; null without tracing. */
+  traceparent(): string | null
+}
+
+export type DurablePorts = {
+  readonly namespace: string
+  readonly store: Store
+  readonly kernel: Kernel
+  readonly clock: Clock
+  readonly random: Random
+  readonly emit: Emit
+  readonly crash: CrashPoints
+  readonly tracing: Tracing
+  readonly committer: Committer
+  readonly codeVersion: string
+  watching(kind: EventKind): boolean
+  node(): NodeIdentity
+  /** Milliseconds to add to this machine's clock to get the store's (V5). */
+  clockOffset(): number
+  agent(name: string): AgentEntry | null
+  /** A row is stored: hand it to whoever it is for, or make somebody fetch it. Hints may be lost. */
+  deliver(row: MessageRow): void
+  /** Another node owns the process: the message goes there, through the store. */
+  forward(record: ProcessRecord, envelope: Envelope): void
+  /** Gives the claim back; hints for the process then go through activation again. */
+  release(record: DurableRecord): Promise<void>
+  /** Starts a process in its pool; null when it cannot run here. */
+  start(id: ProcessId, agent: string, key: string): Process | null
+  /** A timer was armed; `due` in epoch ms of the store. */
+  timerArmed(due: number): void
+  /** Call to something that is not durable: outcome in memory only. */
+  callInMemory(from: Process, call: Call<unknown>, timeoutMs: number, chain: readonly ProcessId[]): Promise<Value>
+  /** Committed value of a query, from wherever the process is. */
+  query(id: ProcessId, op: string, args: Value): Promise<Value>
+  /** True once the node gives its processes up: ends are moves, not exits. */
+  draining(): boolean
+  /** Unique, sortable message ids. */
+  newId(): string
+}

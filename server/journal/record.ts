@@ -1,0 +1,248 @@
+/**
+ * The durable side of one process in memory: what is stored, what is on its way, what runs ahead of it.
+ *
+ * - T7: `live` may run ahead of `acked`; readers and observers only ever see `acked`. At most AHEAD_MAX turns ahead.
+ * - F1: at most one commit of a process is in flight; parts appended meanwhile leave together in the next row.
+ * - T9: parts belong to the record, not to an incarnation: what was appended goes out whatever becomes of the process.
+ * - Parts settle strictly in the order of append, each exactly once: stored, refused or fenced.
+ */
+import type { RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Value } from '../../shared/value.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import type { Process } from '../kernel/process.ts'
+import type { Claim, Commit, JournalMeta, MessageRow, NewFailure, Pid } from '../store/store.ts'
+import { encodeEntries, type Entry } from './entry.ts'
+
+/** Turns of one process that may be done and not yet stored. Bounds what a refusal throws away. */
+export const AHEAD_MAX = 256
+
+export type Settled =
+  | { kind: 'stored'; seq: number; at: number }
+  | { kind: 'refused'; error: RuntimeError }
+  | { kind: 'fenced' }
+
+export type Lineage4 = Pick<JournalMeta, 'cause' | 'root' | 'traceparent' | 'actor'>
+
+/** What one turn, step or exit adds to the next row. Lists are absent when empty. */
+export type Part = Omit<Commit, 'process' | 'id' | 'seq' | 'claim' | 'meta' | 'payload'> & {
+  entries: readonly Entry[]
+  turn: string | null
+  lineage: Lineage4 | null
+  /** State once this part is stored; absent when it does not change the state. */
+  state?: Value
+  /** Message of a turn that ended with this part: runs again when the row is refused. */
+  envelope?: Envelope
+  /** The accepted turn that ends with this part; it is open again when the row is refused. */
+  open?: OpenTurn
+  /** Exits and failure records: appended again when their row is refused because of a neighbour. */
+  keep?: boolean
+  /** Called once, in order. Must not throw. */
+  settle(outcome: Settled): void
+}
+
+export type Dropped = { flying: Part[]; waiting: Part[] }
+
+export type OpenTurn = {
+  readonly turn: string
+  readonly branch: number
+  readonly op: string
+  /** State the turn began with; a replay begins there again. */
+  readonly base: Value
+  /** Results in the order in which they were handed over; the accepted entry itself is not among them. */
+  readonly entries: Entry[]
+  /** How many of accepted entry and results are stored: 0 means that the turn is not accepted yet. */
+  stored: number
+  readonly startedAt: number
+  /** The message, to begin again after recovery. */
+  readonly envelope: Envelope
+}
+
+export class DurableRecord {
+  readonly id: ProcessId
+  readonly pid: Pid
+  readonly claim: Claim
+  process: Process
+  /** Head sequence that is stored. */
+  seq: number
+  acked: Value
+  /** Sequence and time of the row that made `acked`. */
+  ackedSeq: number
+  ackedAt: number
+  live: Value
+  stateVersion: number
+  open: OpenTurn | null = null
+  /** Reply rows whose call is not waited for yet, by call id. */
+  readonly replies = new Map<string, MessageRow>()
+  /** Armed timers, by name. */
+  readonly armed = new Map<string, number>()
+  armCount = 0
+  /** Position per receiver of what this process sent in this activation (M5). */
+  sent = 0
+  /** `now` never runs backwards for a process (V5). */
+  lastNow = 0
+  /** Rows that came with the load: a late hint of one of them is the same message. */
+  loaded: Set<number> | null = null
+  /** Turns that must be stored alone, after a refusal (T7). */
+  solo = 0
+  /** Characters of patches since the last snapshot, and of that snapshot. */
+  patchBytes = 0
+  snapshotBytes = 0
+  snapshotSeq = 0
+  /** True from the first refusal as foreign: nothing of this record may be written any more. */
+  fenced = false
+  /** First row of a new process carries its first state. */
+  fresh: Value | undefined = undefined
+  /** Envelopes of durable calls in progress are answered by rows; waiting continuations by call id. */
+  readonly waiting = new Map<string, (row: MessageRow) => void>()
+  ahead = 0
+  dirty = false
+  /** The turn in hand. */
+  turn: { close(): void; readonly abort: AbortController } | null = null
+  /** What the last crash or kill is remembered as, until the exit is stored. */
+  failure: NewFailure | null = null
+  /** Waits until fewer turns run ahead. */
+  roomFor: (() => void) | null = null
+
+  #next: Part[] = []
+  #flying: Part[] | null = null
+
+  constructor(init: { id: ProcessId; pid: Pid; claim: Claim; process: Process; seq: number; state: Value; stateVersion: number; at: number }) {
+    this.id = init.id
+    this.pid = init.pid
+    this.claim = init.claim
+    this.process = init.process
+    this.seq = init.seq
+    this.acked = init.state
+    this.live = init.state
+    this.ackedSeq = init.seq
+    this.ackedAt = init.at
+    this.stateVersion = init.stateVersion
+  }
+
+  get flying(): boolean {
+    return this.#flying !== null
+  }
+
+  get pending(): boolean {
+    return this.#flying !== null || this.#next.length > 0
+  }
+
+  append(part: Part): void {
+    this.#next.push(part)
+    if (part.state !== undefined) this.live = part.state
+    if (part.envelope !== undefined) this.ahead += 1
+  }
+
+  /** Rides on what is on its way already, without a row of its own: for results that changed nothing. */
+  attach(part: Part): void {
+    if (this.#next.length > 0 || this.#flying === null) this.#next.push(part)
+    else this.#flying.push(part)
+    if (part.envelope !== undefined) this.ahead += 1
+  }
+
+  /** The next row, or null when there is nothing to send. Marks the parts as flying. */
+  take(codeVersion: string): Commit | null {
+    if (this.#flying !== null || this.#next.length === 0 || this.fenced) return null
+    const parts = this.solo > 0 ? this.#next.splice(0, soloCount(this.#next)) : this.#next.splice(0)
+    this.#flying = parts
+    return this.#build(parts, codeVersion)
+  }
+
+  #build(parts: readonly Part[], codeVersion: string): Commit {
+    const first = parts[0] as Part // take() sends no empty row
+    const entries = parts.length === 1 ? [...first.entries] : parts.flatMap((part) => part.entries)
+    if (this.fresh !== undefined) entries.unshift({ k: 'init', value: this.fresh })
+    const lineage = parts.find((part) => part.lineage !== null)?.lineage ?? null
+    const meta: JournalMeta = {
+      stateVersion: this.stateVersion,
+      codeVersion,
+      turnIds: turnIds(parts),
+      cause: lineage?.cause ?? null,
+      root: lineage?.root ?? null,
+      traceparent: lineage?.traceparent ?? null,
+      actor: lineage?.actor ?? null,
+    }
+    const payload = encodeEntries(entries)
+    this.patchBytes += payload.length
+    const head = { process: this.pid, id: this.id, seq: this.seq + 1, claim: this.claim, meta, payload }
+    if (parts.length === 1) {
+      const { entries: _e, turn: _t, lineage: _l, state: _s, envelope: _v, keep: _k, open: _o, settle: _f, ...lists } = first
+      return { ...head, ...lists }
+    }
+    return { ...head, ...mergeLists(parts) }
+  }
+
+  /** The row is stored: the acknowledged value moves on, parts settle in order. */
+  stored(seq: number, at: number): void {
+    const parts = this.#flying ?? []
+    this.#flying = null
+    this.seq = seq
+    this.fresh = undefined
+    for (const part of parts) {
+      if (part.envelope !== undefined) this.ahead -= 1
+      if (part.state === undefined) continue
+      this.acked = part.state
+      this.ackedSeq = seq
+      this.ackedAt = at
+    }
+    if (this.solo > 0) this.solo -= 1
+    for (const part of parts) part.settle({ kind: 'stored', seq, at })
+    if (this.roomFor !== null && this.ahead < AHEAD_MAX / 2) {
+      const resume = this.roomFor
+      this.roomFor = null
+      resume()
+    }
+  }
+
+  /** Nothing of the row was written, nor will be: hands back all parts, flying and waiting, for a new start. */
+  drop(): Dropped {
+    const dropped = { flying: this.#flying ?? [], waiting: this.#next }
+    this.#flying = null
+    this.#next = []
+    this.live = this.acked
+    this.ahead = 0
+    const ended = [...dropped.flying, ...dropped.waiting].find((part) => (part.open?.stored ?? 0) > 0)?.open
+    const open = ended ?? this.open
+    this.open = open !== null && open.stored > 0 ? open : null
+    if (this.open !== null) this.open.entries.length = this.open.stored - 1
+    return dropped
+  }
+}
+
+/** Parts up to and with the first one that ends a turn. */
+function soloCount(parts: readonly Part[]): number {
+  const at = parts.findIndex((part) => part.envelope !== undefined)
+  return at < 0 ? parts.length : at + 1
+}
+
+function turnIds(parts: readonly Part[]): string[] {
+  const ids: string[] = []
+  for (const { turn } of parts) if (turn !== null && ids.at(-1) !== turn) ids.push(turn)
+  return ids
+}
+
+const LISTS = [
+  'consumed',
+  'messages',
+  'requests',
+  'timers',
+  'cancelTimers',
+  'spawns',
+  'links',
+  'names',
+  'failures',
+  'deadLetters',
+  'attempted',
+] as const
+
+function mergeLists(parts: readonly Part[]): Partial<Commit> {
+  const merged: Record<string, unknown> = {}
+  for (const name of LISTS) {
+    const items = parts.flatMap<unknown>((part) => part[name] ?? [])
+    if (items.length > 0) merged[name] = items
+  }
+  const patches = parts.flatMap((part) => (part.patch === undefined ? [] : [part.patch]))
+  if (patches.length > 0) merged['patch'] = Object.assign({}, ...patches)
+  return merged // each list keeps the element type of its name
+}

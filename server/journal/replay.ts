@@ -1,0 +1,117 @@
+/**
+ * Replay of the turn in flight: hands recorded results to user code in the order in which it got them first.
+ *
+ * - T5: one result per macrotask, so that parallel branches bind as they did; nothing live begins while a recorded
+ *   result is still to be handed over.
+ * - A replay that asks for something else never proceeds: when the next recorded result is not asked for although the
+ *   code waits for something unrecorded, or when the turn ends before all were asked for, the turn diverged.
+ */
+import { errorFromData } from '../../shared/error.ts'
+import type { Value } from '../../shared/value.ts'
+import type { Clock, Timer } from '../kernel/clock-port.ts'
+import type { Entry, Outcome } from './entry.ts'
+
+/** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
+export const STALL_MS = 500
+
+export type Recorded = { key: string; out: Outcome; at: number }
+
+type Request = { resolve(value: unknown): void; reject(error: unknown): void; live(): Promise<unknown> }
+
+export type ReplayPorts = {
+  clock: Clock
+  /** A recorded result is about to be handed over. */
+  delivering(item: Recorded): void
+  diverged(expected: string, found: string): void
+}
+
+export class Replay {
+  readonly #ports: ReplayPorts
+  readonly #queue: Recorded[]
+  readonly #requests = new Map<string, Request>()
+  #scheduled = false
+  #stall: Timer | null = null
+  #over = false
+
+  constructor(queue: readonly Recorded[], ports: ReplayPorts) {
+    this.#queue = [...queue]
+    this.#ports = ports
+  }
+
+  /** True once everything recorded was handed over: from then on requests are live. */
+  get done(): boolean {
+    return this.#over || (this.#queue.length === 0 && this.#requests.size === 0)
+  }
+
+  /** Key of the next recorded result; null when none is left. */
+  get expected(): string | null {
+    return this.#queue[0]?.key ?? null
+  }
+
+  request(key: string, live: () => Promise<unknown>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#requests.set(key, { resolve, reject, live })
+      this.#schedule()
+    })
+  }
+
+  close(): void {
+    this.#over = true
+    this.#stall?.cancel()
+    this.#stall = null
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#over) return
+    this.#scheduled = true
+    this.#ports.clock.macrotask(() => {
+      this.#scheduled = false
+      if (!this.#over) this.#pump()
+    })
+  }
+
+  #pump(): void {
+    const next = this.#queue[0]
+    if (next === undefined) return this.#goLive()
+    const request = this.#requests.get(next.key)
+    if (request === undefined) return this.#watch(next)
+    this.#stall?.cancel()
+    this.#stall = null
+    this.#queue.shift()
+    this.#requests.delete(next.key)
+    this.#ports.delivering(next)
+    if ('ok' in next.out) request.resolve(next.out.ok)
+    else request.reject(errorFromData(next.out.err))
+    this.#schedule()
+  }
+
+  /** The code waits, but not for what comes next. It may still be busy on its own; after STALL_MS it is judged. */
+  #watch(next: Recorded): void {
+    if (this.#stall !== null || this.#requests.size === 0) return
+    this.#stall = this.#ports.clock.after(STALL_MS, () => {
+      this.#stall = null
+      if (this.#over || this.#queue[0] !== next || this.#requests.has(next.key)) return
+      this.close()
+      this.#ports.diverged(next.key, [...this.#requests.keys()].join(', '))
+    })
+  }
+
+  #goLive(): void {
+    const requests = [...this.#requests.values()]
+    this.close()
+    this.#requests.clear()
+    for (const request of requests) request.live().then(request.resolve, request.reject)
+  }
+}
+
+/** Results of a turn in the order of the journal. A failed step at the very end of a crashed attempt runs again. */
+export function recordedOf(entries: readonly Entry[]): Recorded[] {
+  const found: Recorded[] = []
+  for (const entry of entries) {
+    if (entry.k === 'step' || entry.k === 'reply') found.push({ key: entry.key, out: entry.out, at: entry.at })
+    else if (entry.k === 'checkpoint') found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at })
+  }
+  const last = found.at(-1)
+  if (last !== undefined && 'err' in last.out && entries.at(-1)?.k === 'failed') found.pop()
+  return found
+}

@@ -1,0 +1,127 @@
+/**
+ * Calls and queries from inside a durable turn.
+ *
+ * - M2: the request row is written with the caller's `called` entry; the answer arrives as a row and is deleted by the
+ *   commit that holds the `reply` entry. Exactly once between durable agents, whatever dies in between.
+ * - M5: a call first releases what the turn sent to the same receiver before.
+ * - M7: a call to oneself or up the chain fails at once; every call has a deadline, which survives a crash.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { processId } from '../../shared/id.ts'
+import type { Wait } from '../../shared/snapshot.ts'
+import { copy, type Value } from '../../shared/value.ts'
+import type { Call } from '../definition/call.ts'
+import type { MessageRow, NewMessage } from '../store/store.ts'
+import { checkMessage } from './border.ts'
+import type { Outcome } from './entry.ts'
+import { decodeOutcome, outcomeOfError, toError } from './message.ts'
+import type { Turn } from './turn.ts'
+
+/** Ms a call inside a turn waits by default. Long, because the callee may be restarting; never for ever. */
+export const TURN_CALL_TIMEOUT_MS = 60_000
+
+export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_CALL_TIMEOUT_MS): Promise<unknown> {
+  turn.assertOpen()
+  const target = turn.ports.agent(call.agent)
+  if (target === null) throw unknownAgent(call)
+  const { args, isQuery } = checkMessage(target, call.op, call.message)
+  if (isQuery) {
+    const key = turn.key(`query:${call.target} ${call.op}`)
+    return turn.request(key, () => liveOutcome(turn, key, 1, () => turn.ports.query(call.target, call.op, args)))
+  }
+  const chain = [...turn.envelope.lineage.chain, turn.process.id]
+  if (chain.includes(call.target)) {
+    throw new RuntimeError('CALL_CYCLE', `${turn.process.id} calls ${call.target}, which waits for it: ${chain.join(' -> ')}.`)
+  }
+  const key = turn.key(`call:${call.target} ${call.op}`)
+  if (!target.definition.durable) {
+    return turn.request(key, async () => {
+      await turn.flushed()
+      return liveOutcome(turn, key, 1, () => turn.ports.callInMemory(turn.process, call, timeoutMs, chain))
+    })
+  }
+  // Built on every replay as well: ids of later messages count on it.
+  const released = turn.release(call.target)
+  const deadline = turn.now + timeoutMs
+  const callId = `${turn.id}/${key}`
+  const message = turn.post({
+    target: processId(call.agent, call.key),
+    kind: 'call',
+    op: call.op,
+    args,
+    chain,
+    replyTo: { kind: 'process', id: turn.process.id, call: callId },
+    deadline,
+  })
+  return turn.request(key, () => liveCall(turn, { key, callId, released, message, deadline }))
+}
+
+type Pending = { key: string; callId: string; released: NewMessage[]; message: NewMessage; deadline: number }
+
+async function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
+  const { key, callId, message } = pending
+  const before = turn.called(key)
+  const deadline = before?.deadline ?? pending.deadline
+  if (before === undefined) {
+    const { target, op } = message
+    const at = turn.stamp()
+    turn.append({ k: 'called', turn: turn.id, key, target, op, deadline, at }, { messages: [...pending.released, message] })
+  }
+  const row = await replyRow(turn, callId, `${message.target} ${message.op}`, deadline)
+  turn.assertOpen()
+  const out: Outcome = row === null ? timedOut(turn, message, deadline) : decodeOutcome(row.args)
+  const consumed = row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }
+  turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, consumed)
+  if ('ok' in out) return out.ok
+  throw toError(out)
+}
+
+function timedOut(turn: Turn, message: NewMessage, deadline: number): Outcome {
+  const error = new RuntimeError(
+    'CALL_TIMEOUT',
+    `Call ${message.op} of ${message.target} was not answered by ${new Date(deadline).toISOString()}. It may still be carried out.`,
+    { detail: { target: message.target, op: message.op, caller: turn.process.id } },
+  )
+  return outcomeOfError(error)
+}
+
+/** The reply row, or null at the deadline. A row that came before the code asked (replay) is taken at once. */
+function replyRow(turn: Turn, callId: string, what: string, deadline: number): Promise<MessageRow | null> {
+  const { record, ports, process } = turn
+  const early = record.replies.get(callId)
+  if (early !== undefined) {
+    record.replies.delete(callId)
+    return Promise.resolve(early)
+  }
+  const wait: Wait = { kind: 'call', target: what, since: ports.clock.now(), deadline, attempt: 1 }
+  process.wait = wait
+  return new Promise((resolve) => {
+    const left = Math.max(0, deadline - (ports.clock.now() + ports.clockOffset()))
+    const done = (row: MessageRow | null): void => {
+      timer.cancel()
+      record.waiting.delete(callId)
+      if (process.wait === wait) process.wait = null
+      resolve(row)
+    }
+    const timer = ports.clock.after(left, () => done(null))
+    record.waiting.set(callId, done)
+  })
+}
+
+/** Runs something whose outcome is recorded like a step's. */
+async function liveOutcome(turn: Turn, key: string, attempts: number, run: () => Promise<Value>): Promise<Value> {
+  let out: Outcome
+  try {
+    out = { ok: copy(await run()) }
+  } catch (error) {
+    out = outcomeOfError(error)
+  }
+  turn.assertOpen()
+  turn.append({ k: 'step', turn: turn.id, key, out, attempts, at: turn.stamp() })
+  if ('ok' in out) return out.ok
+  throw toError(out)
+}
+
+export function unknownAgent(call: Call<unknown>): RuntimeError {
+  return new RuntimeError('PROCESS_NOT_FOUND', `No agent "${call.agent}" is part of this runtime; ${call.target} cannot be reached.`)
+}

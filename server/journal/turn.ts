@@ -1,0 +1,384 @@
+/**
+ * One turn of a durable process: a message becomes a patch, an outbox and a reply, in one commit.
+ *
+ * - T1: the base is frozen; `ctx.state` is a draft; state, sends, spawns and timers leave with the end of the turn.
+ * - T3: before the first step, call or checkpoint the message itself is stored (`accepted`) and awaited, so that the
+ *   turn survives its caller and its node. A turn without any of these costs one commit in all.
+ * - T4: the turn's id is the message's id. Everything derived from it is the same on every replay.
+ * - T5: results are handed over in the order of the journal; live work begins only when nothing recorded is left.
+ * - A result is handed to user code before its row is stored; the next external effect waits until it is (T7).
+ *
+ * Awaits that matter: `flushed()`. Between two of them everything here is synchronous.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Wait } from '../../shared/snapshot.ts'
+import type { Value } from '../../shared/value.ts'
+import type { Call } from '../definition/call.ts'
+import type { Envelope, Lineage } from '../kernel/envelope.ts'
+import type { ExitReason } from '../kernel/exit.ts'
+import type { Process } from '../kernel/process.ts'
+import type { NewMessage, NewTimer } from '../store/store.ts'
+import type { Accepted, Entry, Outcome } from './entry.ts'
+import { newMessage, rowOf } from './message.ts'
+import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
+import type { AgentEntry, DurablePorts } from './port.ts'
+import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
+import { type Recorded, recordedOf, Replay } from './replay.ts'
+import { SeededRandom } from './seeded.ts'
+
+/** Messages one turn may send. A turn that sends more is a loop. */
+export const OUTBOX_MAX = 10_000
+
+/** Everything a turn collects until it ends. */
+export type Outbox = {
+  messages: NewMessage[]
+  timers: NewTimer[]
+  cancelTimers: { name: string; arm: number }[]
+  part: Pick<Part, 'spawns' | 'links' | 'names'>
+  /** In-memory effects: run once the commit is stored. */
+  after: (() => void)[]
+}
+
+export class Turn {
+  readonly ports: DurablePorts
+  readonly agent: AgentEntry
+  readonly record: DurableRecord
+  readonly process: Process
+  readonly envelope: Envelope
+  readonly id: string
+  readonly incarnation: number
+  readonly epoch: number
+  readonly abort = new AbortController()
+  readonly calls: Call<unknown>[] = []
+  outbox: Outbox = emptyOutbox()
+  /** Set by ctx.reply. */
+  answer: Outcome | null = null
+  /** Set by ctx.exit: the process ends with the turn. */
+  exit: ExitReason | null = null
+  closed = false
+  open: OpenTurn | null
+  sent = 0
+  spawned = 0
+  readonly #base0: Value
+  #base: Value
+  #draft: Draft | null = null
+  #replaced = false
+  #primitive: unknown
+  #now: number
+  #replay: Replay | null = null
+  #random: SeededRandom | null = null
+  readonly #counters = new Map<string, number>()
+  readonly #pending = new Set<string>()
+  readonly #calledKeys = new Map<string, Extract<Entry, { k: 'called' }>>()
+  readonly #checkpoints = new Map<string, Extract<Entry, { k: 'checkpoint' }>>()
+  #stored: Promise<void> | null = null
+
+  constructor(ports: DurablePorts, agent: AgentEntry, process: Process, record: DurableRecord, envelope: Envelope) {
+    this.ports = ports
+    this.agent = agent
+    this.process = process
+    this.record = record
+    this.envelope = envelope
+    this.id = envelope.messageId ?? ports.newId()
+    this.incarnation = process.incarnation
+    this.epoch = process.epoch
+    this.open = record.open?.turn === this.id ? record.open : null
+    this.#base0 = this.open?.base ?? record.live
+    this.#base = this.#base0
+    this.#now = this.open?.startedAt ?? Math.max(record.lastNow, Math.floor(ports.clock.now() + ports.clockOffset()))
+    record.lastNow = Math.max(record.lastNow, this.#now)
+    if (this.open !== null) this.#beginReplay(this.open)
+  }
+
+  get now(): number {
+    return this.#now
+  }
+
+  get random(): SeededRandom {
+    this.#random ??= new SeededRandom(`${this.id}/${this.open?.branch ?? 0}`)
+    return this.#random
+  }
+
+  get replaying(): boolean {
+    return this.#replay !== null && !this.#replay.done
+  }
+
+  get lineage(): Lineage {
+    const from = this.envelope.lineage
+    return {
+      cause: this.id,
+      root: from.root ?? this.id,
+      traceparent: this.ports.tracing.traceparent() ?? from.traceparent,
+      actor: from.actor,
+      chain: [],
+    }
+  }
+
+  // State
+
+  get state(): unknown {
+    if (this.#replaced) return this.#primitive
+    if (this.#draft !== null) return this.#draft.value
+    if (!isDraftable(this.#base)) return this.#base
+    this.#draft = draftOf(this.#base)
+    return this.#draft.value
+  }
+
+  set state(value: unknown) {
+    this.#replaced = true
+    this.#primitive = value
+  }
+
+  /** Ends the draft. @throws VALUE_UNSUPPORTED with the path of what cannot be stored */
+  takePatches(): Patch[] {
+    if (this.#replaced) return replaceAll(this.#primitive)
+    return this.#draft === null ? [] : this.#draft.finish()
+  }
+
+  get base(): Value {
+    return this.#base
+  }
+
+  /** Goes on from a stored state: a checkpoint. */
+  rebase(base: Value): void {
+    this.#base = base
+    this.#draft = null
+    this.#replaced = false
+    this.#primitive = undefined
+  }
+
+  // Guards
+
+  assertOpen(): void {
+    if (!this.closed && this.process.epoch === this.epoch) return
+    throw new RuntimeError(
+      'CONTEXT_CLOSED',
+      `The turn "${this.envelope.op}" of ${this.process.id} is over; its ctx cannot be used any more. ` +
+        'Await everything the handler starts.',
+    )
+  }
+
+  close(): void {
+    this.closed = true
+    this.#replay?.close()
+  }
+
+  // Journal
+
+  /** Makes the turn the runtime's promise: from now on it is replayed until it ends (T3). */
+  accept(): OpenTurn {
+    if (this.open !== null) return this.open
+    const { envelope } = this
+    const open: OpenTurn = {
+      turn: this.id,
+      branch: 0,
+      op: envelope.op,
+      base: this.#base0,
+      entries: [],
+      stored: 0,
+      startedAt: this.#now,
+      envelope,
+    }
+    envelope.messageId = this.id
+    this.open = open
+    this.record.open = open
+    this.append({ k: 'accepted', turn: this.id, branch: 0, message: acceptedOf(envelope), at: this.#now })
+    return open
+  }
+
+  /** Adds an entry that is not the end: it leaves with the next row. */
+  append(entry: Entry, extra: Partial<Part> = {}): void {
+    const open = this.open
+    if (entry.k !== 'accepted') open?.entries.push(entry)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    promise.catch(() => {}) // awaited through flushed() where it matters; the refusal itself is handled by the record
+    this.#stored = promise
+    const settle = (outcome: Settled): void => {
+      if (outcome.kind === 'stored') {
+        if (open !== null) open.stored += 1
+        resolve()
+      } else reject(outcome.kind === 'refused' ? outcome.error : fenced(this.process.id))
+    }
+    this.record.append({ ...extra, entries: [entry], turn: this.id, lineage: this.envelope.lineage, settle })
+    this.ports.committer.wake(this.record)
+  }
+
+  /** Resolves once everything before is stored: an external effect may follow (T7). */
+  async flushed(): Promise<void> {
+    if (this.#stored === null) return
+    const wait: Wait = { kind: 'commit', target: null, since: this.ports.clock.now(), deadline: null, attempt: 1 }
+    this.process.wait = wait
+    await this.#stored
+    if (this.process.wait === wait) this.process.wait = null
+    this.assertOpen()
+  }
+
+  // Requests: steps, calls, checkpoints
+
+  /** A stable key: the explicit one, or a counter per name. @throws STEP_KEY_REQUIRED */
+  key(name: string, explicit?: string): string {
+    if (explicit !== undefined) {
+      const key = `${name}:${explicit}`
+      if (this.#pending.has(key)) throw this.#ambiguous(name, key)
+      return key
+    }
+    const n = this.#counters.get(name) ?? 0
+    if (n > 0 && this.#pending.has(`${name}#${n - 1}`)) throw this.#ambiguous(name, `${name}#${n - 1}`)
+    this.#counters.set(name, n + 1)
+    return `${name}#${n}`
+  }
+
+  /** Asks for a recorded result, or makes it live. */
+  async request(key: string, live: () => Promise<unknown>): Promise<unknown> {
+    this.accept()
+    this.#pending.add(key)
+    try {
+      if (this.#replay === null || this.#replay.done) return await live()
+      return await this.#replay.request(key, live)
+    } finally {
+      this.#pending.delete(key)
+    }
+  }
+
+  called(key: string): Extract<Entry, { k: 'called' }> | undefined {
+    return this.#calledKeys.get(key)
+  }
+
+  checkpointed(key: string): Extract<Entry, { k: 'checkpoint' }> | undefined {
+    return this.#checkpoints.get(key)
+  }
+
+  /** Time moves on with each result that is handed over. */
+  advance(at: number): void {
+    this.#now = Math.max(this.#now, at)
+    this.record.lastNow = Math.max(this.record.lastNow, this.#now)
+  }
+
+  /** Epoch ms for a result made now. */
+  stamp(): number {
+    const at = Math.max(this.#now, Math.floor(this.ports.clock.now() + this.ports.clockOffset()))
+    this.advance(at)
+    return at
+  }
+
+  /** What the journal holds and the code never asked for; null when the replay is complete. */
+  get unreplayed(): string | null {
+    return this.#replay === null || this.#replay.done ? null : this.#replay.expected
+  }
+
+  #beginReplay(open: OpenTurn): void {
+    const recorded = recordedOf(open.entries)
+    for (const entry of open.entries) {
+      if (entry.k === 'called') this.#calledKeys.set(entry.key, entry)
+      else if (entry.k === 'checkpoint') this.#checkpoints.set(entry.key, entry)
+    }
+    if (recorded.length === 0) return
+    this.#replay = new Replay(recorded, {
+      clock: this.ports.clock,
+      delivering: (item) => this.#delivering(item),
+      diverged: (expected, found) => this.diverge(expected, found),
+    })
+  }
+
+  #delivering(item: Recorded): void {
+    this.ports.crash.hit('replay:middle')
+    this.advance(item.at)
+  }
+
+  /** Parks the process: nothing is overwritten, an operator or the right code goes on (T5). */
+  diverge(expected: string, found: string): void {
+    const { process, ports } = this
+    if (process.epoch !== this.epoch) return
+    this.close()
+    process.status = 'diverged'
+    process.stats.since = ports.clock.now()
+    process.wait = {
+      kind: 'user',
+      target: `journal expects ${expected}, code asks for ${found}`,
+      since: ports.clock.now(),
+      deadline: null,
+      attempt: 1,
+    }
+    ports.emit({
+      kind: 'process:diverge',
+      at: ports.clock.now(),
+      id: process.id,
+      incarnation: process.incarnation,
+      turn: this.id,
+      expected,
+      found,
+      codeVersion: ports.codeVersion,
+    })
+    this.record.append({
+      entries: [{ k: 'diverged', turn: this.id, expected, found }],
+      turn: this.id,
+      lineage: null,
+      keep: true,
+      patch: { diverged: true },
+      settle: () => {},
+    })
+    ports.committer.wake(this.record)
+  }
+
+  #ambiguous(name: string, key: string): RuntimeError {
+    return new RuntimeError(
+      'STEP_KEY_REQUIRED',
+      `A second "${name}" began while "${key}" is open. Give parallel ones an explicit key, e.g. { key: item.id }.`,
+    )
+  }
+
+  // Outbox
+
+  /** Adds a message; its id follows from turn and position (T4). */
+  post(draft: { target: ProcessId; kind: NewMessage['kind']; op: string; args: Value; chain?: readonly ProcessId[] } & Partial<Pick<NewMessage, 'replyTo' | 'deadline'>>): NewMessage {
+    if (this.outbox.messages.length >= OUTBOX_MAX) {
+      throw new RuntimeError('MAILBOX_FULL', `A turn of ${this.process.id} sent ${OUTBOX_MAX} messages; that is the limit.`)
+    }
+    this.sent += 1
+    return newMessage({
+      id: `${this.id}.${this.sent}`,
+      target: draft.target,
+      kind: draft.kind,
+      op: draft.op,
+      args: draft.args,
+      sender: this.process.id,
+      n: ++this.record.sent,
+      lineage: { ...this.lineage, chain: draft.chain ?? [] },
+      replyTo: draft.replyTo ?? null,
+      deadline: draft.deadline ?? null,
+    })
+  }
+
+  /** Takes the sends to one receiver out of the outbox: a call releases them first (M5). */
+  release(target: ProcessId): NewMessage[] {
+    const mine = this.outbox.messages.filter((message) => message.target === target)
+    if (mine.length > 0) this.outbox.messages = this.outbox.messages.filter((message) => message.target !== target)
+    return mine
+  }
+}
+
+export function emptyOutbox(): Outbox {
+  return { messages: [], timers: [], cancelTimers: [], part: {}, after: [] }
+}
+
+export function fenced(id: ProcessId): RuntimeError {
+  return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
+}
+
+function acceptedOf(envelope: Envelope): Accepted {
+  const { lineage } = envelope
+  return {
+    kind: envelope.kind,
+    op: envelope.op,
+    args: envelope.args,
+    from: envelope.from,
+    at: envelope.at,
+    cause: lineage.cause,
+    root: lineage.root,
+    traceparent: lineage.traceparent,
+    actor: lineage.actor,
+    chain: lineage.chain,
+    ord: rowOf(envelope)?.ord ?? null,
+  }
+}
