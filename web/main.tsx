@@ -12,10 +12,20 @@ import { Shell } from './components/shell.tsx'
 import { FeedClient } from './feed/client.ts'
 import { FeedContext } from './feed/hooks.ts'
 import { PAGES, pageOf } from './routes.ts'
-import { resolve, usePlace } from './ui/location.ts'
 import { ErrorBoundary } from './ui/error-boundary.tsx'
+import { resolve, usePlace } from './ui/location.ts'
 import { StateNote } from './ui/state-note.tsx'
 import { applyTheme } from './ui/theme.ts'
+
+const LATER = [
+  () => import('./components/inspector.tsx'),
+  () => import('./components/action-sheet.tsx'),
+  () => import('./components/palette.tsx'),
+  () => import('./components/help-sheet.tsx'),
+  () => import('./pages/agent.tsx'),
+  () => import('./pages/failures.tsx'),
+  () => import('./pages/audit.tsx'),
+]
 
 function Observer() {
   const { path } = usePlace()
@@ -55,3 +65,9 @@ createRoot(root).render(
     <Observer />
   </FeedContext>,
 )
+
+// The rest of the pages, once the first one stands: a key press must not wait for the network.
+const idle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 2_000))
+idle(() => {
+  for (const load of LATER) void load()
+})

@@ -1,9 +1,6 @@
 /** The one list of pages. Built-in pages use nothing but this type: a page added by a host looks the same. */
-import type { ComponentType } from 'react'
-import { AgentPage } from './pages/agent.tsx'
+import { type ComponentType, lazy } from 'react'
 import { AgentsPage } from './pages/agents.tsx'
-import { AuditPage } from './pages/audit.tsx'
-import { FailuresPage } from './pages/failures.tsx'
 import { OverviewPage } from './pages/overview.tsx'
 
 export type Page = {
@@ -14,6 +11,11 @@ export type Page = {
   key: string | null
   View: ComponentType
 }
+
+// What is not seen first is loaded when asked for, or when the browser has nothing to do (main.tsx).
+const AgentPage = lazy(async () => ({ default: (await import('./pages/agent.tsx')).AgentPage }))
+const AuditPage = lazy(async () => ({ default: (await import('./pages/audit.tsx')).AuditPage }))
+const FailuresPage = lazy(async () => ({ default: (await import('./pages/failures.tsx')).FailuresPage }))
 
 export const PAGES: readonly Page[] = [
   { path: '', title: 'Overview', key: 'o', View: OverviewPage },

@@ -1,14 +1,13 @@
 /** The sheet every action passes: what, what it would do, why; then Ctrl/⌘+Enter. */
-import { type FormEvent, useState, useSyncExternalStore } from 'react'
+import { type FormEvent, useState } from 'react'
 import type { ProcessDetail } from '../../shared/snapshot.ts'
 import { useConnection, useFeed, useRow, useSubscription } from '../feed/hooks.ts'
 import { Kbd } from '../ui/kbd.tsx'
 import { useKeys } from '../ui/keys.ts'
 import { Sheet } from '../ui/sheet.tsx'
 import {
+  type Asked,
   ask,
-  currentlyAsked,
-  listenAsked,
   PROCESS_VERBS,
   type ProcessVerb,
   recentReasons,
@@ -18,22 +17,16 @@ import {
   VERB_TITLE,
 } from './action.ts'
 import { BlastRadiusView } from './blast-radius.tsx'
-import { MessageFields, type Message } from './message-fields.tsx'
+import { type Message, MessageFields } from './message-fields.tsx'
 import { ProcessName } from './process-name.tsx'
 
-export function ActionSheet() {
-  const asked = useSyncExternalStore(listenAsked, currentlyAsked)
-  return asked === null ? null : <OpenSheet key={asked.id} id={asked.id} first={asked.verb} seen={asked.incarnation} />
-}
-
-type OpenSheetProps = { id: string; first: ProcessVerb; seen: number }
-
-function OpenSheet({ id, first, seen }: OpenSheetProps) {
+export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
+  const { id } = asked
   const feed = useFeed()
   const connected = useConnection().kind === 'live'
-  const [verb, setVerb] = useState<ProcessVerb>(first)
+  const [verb, setVerb] = useState<ProcessVerb>(asked.verb)
   const [reason, setReason] = useState('')
-  const [incarnation, setIncarnation] = useState(seen)
+  const [incarnation, setIncarnation] = useState(asked.incarnation)
   const [message, setMessage] = useState<Message>({ op: '', text: '', args: null, problem: null })
   const [complaint, setComplaint] = useState<string | null>(null)
   const row = useRow<ProcessDetail>(useSubscription(`process:${id}`), id)
@@ -148,8 +141,7 @@ function ReasonField({ reason, required, onChange }: ReasonFieldProps) {
         maxLength={2_000}
         value={reason}
         required={required}
-        // biome-ignore lint/a11y/noAutofocus: the sheet was opened to write this; the dialog itself is announced first
-        autoFocus
+        data-first-focus
         onChange={(event) => onChange(event.target.value)}
       />
       {recent.length === 0 ? null : (

@@ -77,7 +77,11 @@ function Affected({ effect, affected }: AffectedProps) {
     <>
       <dt>{EFFECT_TITLE[effect]}</dt>
       <dd className={effect === 'unaffected' ? 'dim' : `effect-${effect}`}>
-        {effect === 'unaffected' ? plural(affected.length, 'process', 'processes') : <Names ids={affected.map((a) => a.id)} />}
+        {effect === 'unaffected' ? (
+          plural(affected.length, 'process', 'processes')
+        ) : (
+          <Names ids={affected.map((a) => a.id)} />
+        )}
         <span className="dim"> · {first.why}</span>
       </dd>
     </>

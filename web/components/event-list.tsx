@@ -17,7 +17,9 @@ export function EventList({ topic, title, named = false }: EventListProps) {
     <section className="events" aria-label={title}>
       <h3>{title}</h3>
       {newest.length === 0 ? (
-        <p className="dim">{loaded ? 'None yet.' : 'None since this view was opened. They appear here as they happen.'}</p>
+        <p className="dim">
+          {loaded ? 'None yet.' : 'None since this view was opened. They appear here as they happen.'}
+        </p>
       ) : null}
       <ol>
         {newest.map((entry) =>

@@ -27,7 +27,9 @@ export function eventLine(event: RuntimeEvent): EventLine {
     case 'process:fenced':
       return warning('fenced: another node owns it now')
     case 'supervisor:give-up':
-      return critical(`gave up: more than ${event.intensity} restarts in ${durationText(event.periodMs)} (${event.child})`)
+      return critical(
+        `gave up: more than ${event.intensity} restarts in ${durationText(event.periodMs)} (${event.child})`,
+      )
     case 'supervisor:child-failed':
       return warning(`child ${event.child} did not start (attempt ${event.attempt}): ${event.error.message}`)
     case 'failure':
@@ -35,7 +37,10 @@ export function eventLine(event: RuntimeEvent): EventLine {
     case 'dead-letter':
       return critical(`dead letter ${event.op}: ${event.reason}`)
     case 'log':
-      return { text: event.message, tone: event.level === 'error' ? 'critical' : event.level === 'warn' ? 'warning' : 'plain' }
+      return {
+        text: event.message,
+        tone: event.level === 'error' ? 'critical' : event.level === 'warn' ? 'warning' : 'plain',
+      }
     default:
       return workLine(event)
   }

@@ -17,7 +17,9 @@ export function Footer() {
         <>
           <span>{plural(vitals.feed.viewers, 'viewer')}</span>
           <span>observer {vitals.feed.cpuPercent.toFixed(1)} % CPU</span>
-          <span className={vitals.feed.dropped > 0 ? 'alarm' : undefined}>dropped {countText(vitals.feed.dropped)}</span>
+          <span className={vitals.feed.dropped > 0 ? 'alarm' : undefined}>
+            dropped {countText(vitals.feed.dropped)}
+          </span>
         </>
       )}
       {feed.unknownFrames > 0 ? (

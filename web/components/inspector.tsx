@@ -4,9 +4,9 @@ import type { ProcessDetail } from '../../shared/snapshot.ts'
 import { useConnection, useFeed, useProblem, useRow, useSubscription, useWindow } from '../feed/hooks.ts'
 import { useKeys } from '../ui/keys.ts'
 import { Link } from '../ui/link.tsx'
+import { useNow } from '../ui/now.ts'
 import { StateNote } from '../ui/state-note.tsx'
 import { Tabs } from '../ui/tabs.tsx'
-import { useNow } from '../ui/now.ts'
 import { ask, type ProcessVerb, VERB_TITLE } from './action.ts'
 import { agentPath } from './address.ts'
 import { GoneStrip, RebornStrip } from './life-strip.tsx'
@@ -83,7 +83,13 @@ function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean;
             <span className="sr-only">Full page</span>
           </Link>
         )}
-        <button type="button" className="icon-button" aria-label="Close inspector" title="Close (Esc)" onClick={onClose}>
+        <button
+          type="button"
+          className="icon-button"
+          aria-label="Close inspector"
+          title="Close (Esc)"
+          onClick={onClose}
+        >
           ×
         </button>
       </div>
@@ -130,7 +136,17 @@ function Verbs({ row, gone }: { row: ProcessDetail; gone: boolean }) {
   )
 }
 
-function Missing({ id, text, loaded, onClose }: { id: string; text: string | null; loaded: boolean; onClose: () => void }) {
+function Missing({
+  id,
+  text,
+  loaded,
+  onClose,
+}: {
+  id: string
+  text: string | null
+  loaded: boolean
+  onClose: () => void
+}) {
   return (
     <article className="inspector" aria-label={`Inspector of ${id}`}>
       <header className="inspector-head">

@@ -65,7 +65,12 @@ function NeedLink({ need, children }: { need: Need; children: React.ReactNode })
     )
   }
   if (need.process === null) return <div className="need">{children}</div>
-  const tab = need.kind === 'crash-loop' || need.kind === 'diverged' ? 'failures' : need.kind === 'mailbox' ? 'mailbox' : undefined
+  const tab =
+    need.kind === 'crash-loop' || need.kind === 'diverged'
+      ? 'failures'
+      : need.kind === 'mailbox'
+        ? 'mailbox'
+        : undefined
   return (
     <Link to="agents" search={{ sel: need.process, tab }} className="need">
       {children}

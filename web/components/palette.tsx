@@ -17,7 +17,10 @@ export function Palette({ pages, onClose }: PaletteProps) {
   const [text, setText] = useState('')
   const [at, setAt] = useState(0)
   const prefix = useId()
-  const view = useMemo(() => ({ q: text.trim(), mode: 'flat' as const, window: [0, FOUND_MAX] as [number, number] }), [text])
+  const view = useMemo(
+    () => ({ q: text.trim(), mode: 'flat' as const, window: [0, FOUND_MAX] as [number, number] }),
+    [text],
+  )
   const found = useRows<ProcessRow>(useSubscription('processes', view, 4))
   const items = itemsOf(pages, found, text)
   const active = Math.min(at, items.length - 1)
@@ -44,8 +47,7 @@ export function Palette({ pages, onClose }: PaletteProps) {
         className="palette-input"
         placeholder="Page, process id, or a query such as status:waiting"
         value={text}
-        // biome-ignore lint/a11y/noAutofocus: the palette was opened to type
-        autoFocus
+        data-first-focus
         onChange={(event) => {
           setText(event.target.value)
           setAt(0)

@@ -6,7 +6,7 @@ import { agentPath } from './address.ts'
 export function ProcessName({ id }: { id: string }) {
   const { agent, key } = splitId(id)
   return (
-    <span className="process-name">
+    <span className="process-name" title={id}>
       <span className="process-agent">{key === '' ? agent : `${agent}/`}</span>
       <span className="process-key">{key}</span>
     </span>

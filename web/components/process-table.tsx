@@ -28,12 +28,15 @@ export const PROCESS_COLUMNS: readonly Column[] = [
 const MARGIN = 20
 const STEP = 20
 
-export type Cursor = { id: string; index: number }
+/** `follow`: moved by a key, so the list scrolls along. */
+export type Cursor = { id: string; index: number; follow: boolean }
 
 type ProcessTableProps = {
   subscription: Subscription
   total: number
   sort: Sort | null
+  /** A flat list is not indented. */
+  flat: boolean
   selected: string | null
   cursor: Cursor | null
   onCursor: (cursor: Cursor) => void
@@ -62,14 +65,15 @@ export function ProcessTable(props: ProcessTableProps) {
   const move = (index: number) => {
     const bounded = Math.max(0, Math.min(props.total - 1, index))
     const id = subscription.rows.idAt(bounded)
-    if (id !== undefined) onCursor({ id, index: bounded })
+    if (id !== undefined) onCursor({ id, index: bounded, follow: true })
   }
   const onKeyDown = (event: KeyboardEvent) => {
     const command = commandOf(event)
     if (command === null) return
     event.preventDefault()
     const at = cursor?.index ?? -1
-    if (typeof command === 'number') return move(Number.isFinite(command) ? at + command : command < 0 ? 0 : props.total - 1)
+    if (typeof command === 'number')
+      return move(Number.isFinite(command) ? at + command : command < 0 ? 0 : props.total - 1)
     if (cursor === null) return
     if (command === 'open') return onOpen(cursor.id)
     onToggle(cursor.id, command === 'expand')
@@ -84,6 +88,7 @@ export function ProcessTable(props: ProcessTableProps) {
       sort={props.sort}
       onSort={props.onSort}
       cursor={cursor?.index ?? -1}
+      follow={cursor?.follow ?? false}
       cursorId={cursor === null ? undefined : `${prefix}-${cursor.index}`}
       onKeyDown={onKeyDown}
       onRange={onRange}
@@ -101,6 +106,7 @@ export function ProcessTable(props: ProcessTableProps) {
             id={id}
             nextId={next}
             index={index}
+            flat={props.flat}
             selected={id === props.selected}
             active={id === cursor?.id}
             onCursor={onCursor}
@@ -119,6 +125,7 @@ type TableRowProps = {
   id: string
   nextId: string | undefined
   index: number
+  flat: boolean
   selected: boolean
   active: boolean
 } & Pick<ProcessTableProps, 'onCursor' | 'onOpen' | 'onToggle'>
@@ -128,7 +135,8 @@ const TableRow = memo(function TableRow(props: TableRowProps) {
   const row = useRow<ProcessRow>(subscription, id)
   const next = useRow<ProcessRow>(subscription, nextId ?? id)
   if (row === undefined) return <SkeletonRow index={index} />
-  const open = row.children === 0 ? undefined : next !== undefined && next !== row && next.depth > row.depth
+  const open =
+    row.children === 0 || props.flat ? undefined : next !== undefined && next !== row && next.depth > row.depth
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the grid handles keys for the row under its cursor
     <div
@@ -136,13 +144,13 @@ const TableRow = memo(function TableRow(props: TableRowProps) {
       role="row"
       tabIndex={-1}
       aria-rowindex={index + 2}
-      aria-level={row.depth + 1}
+      aria-level={props.flat ? 1 : row.depth + 1}
       aria-expanded={open}
       aria-selected={props.selected}
-      data-depth={Math.min(row.depth, 16)}
+      data-depth={props.flat ? 0 : Math.min(row.depth, 16)}
       className={`table-row process-row st-row-${row.status}${props.active ? ' row-active' : ''}`}
       onClick={() => {
-        onCursor({ id, index })
+        onCursor({ id, index, follow: false })
         onOpen(id)
       }}
     >
@@ -165,7 +173,7 @@ function SkeletonRow({ index }: { index: number }) {
 function placeOf(subscription: Subscription, cursor: Cursor | null, order: readonly string[]): Cursor | null {
   if (cursor === null || order.length === 0) return null
   const index = subscription.rows.indexOf(cursor.id)
-  return index < 0 ? null : { id: cursor.id, index }
+  return index < 0 ? null : { id: cursor.id, index, follow: cursor.follow && index === cursor.index }
 }
 
 /** Rows to move by, or what to do with the row under the cursor. */

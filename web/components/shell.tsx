@@ -1,16 +1,18 @@
 /** The frame around every page: navigation, connection, the page's own cost, and the sheets that open from anywhere. */
-import { type ReactNode, useState } from 'react'
+import { lazy, type ReactNode, Suspense, useState, useSyncExternalStore } from 'react'
 import { useConnection } from '../feed/hooks.ts'
 import { useKeys } from '../ui/keys.ts'
 import { Link } from '../ui/link.tsx'
-import { adjust, currentPlace, go } from '../ui/location.ts'
+import { go } from '../ui/location.ts'
 import { toggleTheme } from '../ui/theme.ts'
 import { Toasts } from '../ui/toast.tsx'
-import { ActionSheet } from './action-sheet.tsx'
+import { currentlyAsked, listenAsked } from './action.ts'
 import { ConnectionBar, ConnectionChip, useStale } from './connection.tsx'
 import { Footer } from './footer.tsx'
-import { HelpSheet } from './help-sheet.tsx'
-import { Palette } from './palette.tsx'
+
+const ActionSheet = lazy(async () => ({ default: (await import('./action-sheet.tsx')).ActionSheet }))
+const HelpSheet = lazy(async () => ({ default: (await import('./help-sheet.tsx')).HelpSheet }))
+const Palette = lazy(async () => ({ default: (await import('./palette.tsx')).Palette }))
 
 export type NavItem = { path: string; title: string; key: string | null }
 
@@ -19,6 +21,7 @@ type ShellProps = { pages: readonly NavItem[]; current: string; children: ReactN
 export function Shell({ pages, current, children }: ShellProps) {
   const connection = useConnection()
   const stale = useStale()
+  const asked = useSyncExternalStore(listenAsked, currentlyAsked)
   const [open, setOpen] = useState<'help' | 'palette' | null>(null)
   useKeys(navigationKeys(pages))
   useKeys({
@@ -54,22 +57,36 @@ export function Shell({ pages, current, children }: ShellProps) {
             Go to… <kbd>{/Mac/.test(navigator.platform) ? '⌘K' : 'Ctrl K'}</kbd>
           </button>
           <ConnectionChip />
-          <button type="button" className="icon-button" aria-label="Switch theme" title="Theme (t)" onClick={toggleTheme}>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Switch theme"
+            title="Theme (t)"
+            onClick={toggleTheme}
+          >
             <ThemeMark />
           </button>
-          <button type="button" className="icon-button" aria-label="Help" title="Help (?)" onClick={() => setOpen('help')}>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Help"
+            title="Help (?)"
+            onClick={() => setOpen('help')}
+          >
             ?
           </button>
         </div>
       </header>
       <ConnectionBar />
       <main id="main" className="main">
-        {children}
+        <Suspense>{children}</Suspense>
       </main>
       <Footer />
-      <ActionSheet />
-      {open === 'help' ? <HelpSheet onClose={() => setOpen(null)} /> : null}
-      {open === 'palette' ? <Palette pages={pages} onClose={() => setOpen(null)} /> : null}
+      <Suspense>
+        {asked === null ? null : <ActionSheet asked={asked} key={asked.id} />}
+        {open === 'help' ? <HelpSheet onClose={() => setOpen(null)} /> : null}
+        {open === 'palette' ? <Palette pages={pages} onClose={() => setOpen(null)} /> : null}
+      </Suspense>
       <Toasts />
     </div>
   )
@@ -79,12 +96,6 @@ function navigationKeys(pages: readonly NavItem[]) {
   const bindings: Record<string, () => void> = {}
   for (const page of pages) if (page.key !== null) bindings[`g ${page.key}`] = () => go(page.path)
   return bindings
-}
-
-/** Opens the drawer of a process on the Agents page, keeping the list as it is when we are there already. */
-export function openProcess(id: string): void {
-  if (currentPlace().path === 'agents') adjust({ sel: id })
-  else go('agents', { sel: id })
 }
 
 function Mark() {

@@ -39,12 +39,7 @@ function shapeOf(status: ProcessStatus) {
       return <path d="M3 2 10 6 3 10z" fill="currentColor" />
     case 'restarting':
       return (
-        <path
-          d="M9.9 4.2A4.3 4.3 0 1 0 10.3 7M10.4 1.6V4.6H7.4"
-          fill="none"
-          stroke="currentColor"
-          strokeWidth="1.5"
-        />
+        <path d="M9.9 4.2A4.3 4.3 0 1 0 10.3 7M10.4 1.6V4.6H7.4" fill="none" stroke="currentColor" strokeWidth="1.5" />
       )
     case 'diverged':
       return <path d="M6 11V7L2.5 2M6 7 9.5 2" fill="none" stroke="currentColor" strokeWidth="1.6" />

@@ -41,7 +41,9 @@ export function ChildList({ supervisor }: { supervisor: SupervisorDetail }) {
           </li>
         ))}
       </ul>
-      {children.length > CHILDREN_MAX ? <p className="dim">and {plural(children.length - CHILDREN_MAX, 'more', 'more')}</p> : null}
+      {children.length > CHILDREN_MAX ? (
+        <p className="dim">and {plural(children.length - CHILDREN_MAX, 'more', 'more')}</p>
+      ) : null}
     </section>
   )
 }

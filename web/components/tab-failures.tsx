@@ -8,13 +8,19 @@ export function FailuresTab({ row }: { row: ProcessDetail }) {
   const { entries, loaded } = useLog(useSubscription(`failures:${row.id}`))
   if (!loaded) return <StateNote title="Reading the failures…" />
   if (entries.length === 0) {
-    return <StateNote title="It never failed.">Each failure leaves its last events, its mailbox and its stack here.</StateNote>
+    return (
+      <StateNote title="It never failed.">
+        Each failure leaves its last events, its mailbox and its stack here.
+      </StateNote>
+    )
   }
   return (
     <ol className="failures">
       {[...entries].reverse().map((entry) =>
         // The topic promises failure records.
-        entry.kind === 'gap' ? null : <FailureItem key={entry.key} failure={entry.value as FailureRecord} named={false} />,
+        entry.kind === 'gap' ? null : (
+          <FailureItem key={entry.key} failure={entry.value as FailureRecord} named={false} />
+        ),
       )}
     </ol>
   )

@@ -77,7 +77,8 @@ function InHand({ row, now }: { row: ProcessDetail; now: number }) {
     <section className="in-hand" aria-label="Message in hand">
       <span className="in-hand-op">{current.op}</span>
       <span className="dim">
-        {current.from === null ? 'from outside' : <>from {current.from}</>} · in hand for {durationText(now - current.since)}
+        {current.from === null ? 'from outside' : <>from {current.from}</>} · in hand for{' '}
+        {durationText(now - current.since)}
         {current.attempt > 1 ? ` · attempt ${current.attempt}` : ''}
       </span>
     </section>
@@ -92,7 +93,11 @@ function MailboxGauge({ row }: { row: ProcessDetail }) {
         <span className="gauge-value">{countText(row.mailbox)}</span>
         <span className="dim"> of {countText(row.mailboxLimit)} in the mailbox</span>
       </div>
-      <Sparkline values={samples} slots={SAMPLES} label={`Mailbox over the last ${samples.length} s, now ${row.mailbox}`} />
+      <Sparkline
+        values={samples}
+        slots={SAMPLES}
+        label={`Mailbox over the last ${samples.length} s, now ${row.mailbox}`}
+      />
     </section>
   )
 }
@@ -115,7 +120,9 @@ function Optional({ title, ids, plain = false }: { title: string; ids: readonly 
   return (
     <>
       <dt>{title}</dt>
-      <dd className="names">{ids.map((id) => (plain ? <code key={id}>{id}</code> : <ProcessLink key={id} id={id} />))}</dd>
+      <dd className="names">
+        {ids.map((id) => (plain ? <code key={id}>{id}</code> : <ProcessLink key={id} id={id} />))}
+      </dd>
     </>
   )
 }

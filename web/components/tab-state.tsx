@@ -13,12 +13,21 @@ export function StateTab({ row }: { row: ProcessDetail }) {
   const state = useBlob(`state:${row.id}`, row.stateVersion)
   const snapshot = snapshotOf(state)
   const pair = useChange(snapshot)
-  const marks = useMemo(() => (pair.before === null ? new Map() : jsonMarks(pair.before.value, pair.after?.value)), [pair])
+  const marks = useMemo(
+    () => (pair.before === null ? new Map() : jsonMarks(pair.before.value, pair.after?.value)),
+    [pair],
+  )
   if (row.kind === 'supervisor') {
-    return <StateNote title="A supervisor has no state of its own.">Its children and its restarts are under Now.</StateNote>
+    return (
+      <StateNote title="A supervisor has no state of its own.">Its children and its restarts are under Now.</StateNote>
+    )
   }
   if (snapshot === null) {
-    return state.problem === null ? <StateNote title="Reading the state…" /> : <StateNote title={state.problem.detail} />
+    return state.problem === null ? (
+      <StateNote title="Reading the state…" />
+    ) : (
+      <StateNote title={state.problem.detail} />
+    )
   }
   return (
     <div className="tab-state">
@@ -27,7 +36,9 @@ export function StateTab({ row }: { row: ProcessDetail }) {
         {snapshot.at === null ? null : <span className="dim">committed {clockText(snapshot.at)}</span>}
         {state.blob === null ? null : <span className="dim">{bytesText(state.blob.bytes)}</span>}
         {state.blob?.truncated ? <Chip tone="warning">truncated: only the head is shown</Chip> : null}
-        {snapshot.version < row.stateVersion ? <Chip tone="notice">version {row.stateVersion} is on its way</Chip> : null}
+        {snapshot.version < row.stateVersion ? (
+          <Chip tone="notice">version {row.stateVersion} is on its way</Chip>
+        ) : null}
         <span className="tab-bar-end">
           {pair.before === null ? (
             <span className="dim">changes are marked as they are committed</span>

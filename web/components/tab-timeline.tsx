@@ -51,7 +51,9 @@ function Journal({ id }: { id: string }) {
           Show {Math.min(PAGE, newest.length - shown)} older
         </button>
       ) : null}
-      {dropped > 0 ? <Chip tone="notice">{plural(dropped, 'older entry', 'older entries')} not kept in this page</Chip> : null}
+      {dropped > 0 ? (
+        <Chip tone="notice">{plural(dropped, 'older entry', 'older entries')} not kept in this page</Chip>
+      ) : null}
     </div>
   )
 }

@@ -52,7 +52,11 @@ function lineOf(wait: Wait, now: number): WaitLine {
     case 'step':
       return { text: `step ${target}${again}`, time, long }
     case 'retry':
-      return { text: `step ${target}, attempt ${wait.attempt}`, time: until(wait, now, 'next in', 'next now'), long: false }
+      return {
+        text: `step ${target}, attempt ${wait.attempt}`,
+        time: until(wait, now, 'next in', 'next now'),
+        long: false,
+      }
     case 'commit':
       return { text: 'waiting for the store', time, long: passed > LONG_WAIT_MS / 10 }
     case 'task':

@@ -88,8 +88,7 @@ export function useBlob(ref: string, version: unknown): BlobState {
       askedAt.current = Date.now()
       feed.get(ref).then(
         (blob) => live && setState({ blob, problem: null, loading: false, ref }),
-        (thrown: unknown) =>
-          live && setState((was) => ({ ...was, ref, problem: toProblem(thrown), loading: false })),
+        (thrown: unknown) => live && setState((was) => ({ ...was, ref, problem: toProblem(thrown), loading: false })),
       )
     }
     const timer = setTimeout(ask, Math.max(0, askedAt.current + BLOB_PERIOD_MS - Date.now()))

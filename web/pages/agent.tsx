@@ -1,8 +1,8 @@
 /** Full page of one process. */
 import { agentOfPath } from '../components/address.ts'
 import { Inspector } from '../components/inspector.tsx'
-import { adjust, go, usePlace } from '../ui/location.ts'
 import { useKeys } from '../ui/keys.ts'
+import { adjust, go, usePlace } from '../ui/location.ts'
 import { StateNote } from '../ui/state-note.tsx'
 
 export function AgentPage() {

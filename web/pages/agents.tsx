@@ -1,10 +1,9 @@
 /** Agents: the tree-list with filter, sort and folding; the inspector of the selected process beside it. */
-import { useCallback, useEffect, useMemo, useState } from 'react'
+import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react'
 import type { View } from '../../shared/frame.ts'
-import { type AgentsView, agentsViewOf, foldChange } from '../components/agents-view.ts'
 import { agentPath } from '../components/address.ts'
+import { type AgentsView, agentsViewOf, foldChange } from '../components/agents-view.ts'
 import { FilterBox } from '../components/filter-box.tsx'
-import { Inspector } from '../components/inspector.tsx'
 import { ListNote } from '../components/list-note.tsx'
 import { type Cursor, ProcessTable } from '../components/process-table.tsx'
 import { useProblem, useSubscription, useWindow } from '../feed/hooks.ts'
@@ -13,6 +12,8 @@ import { useKeys } from '../ui/keys.ts'
 import { adjust, go, step, usePlace } from '../ui/location.ts'
 import { countText } from '../ui/quantity.ts'
 import { Segmented } from '../ui/segmented.tsx'
+
+const Inspector = lazy(async () => ({ default: (await import('../components/inspector.tsx')).Inspector }))
 
 /** Updates of visible rows a second: more is not read, less feels dead. */
 const ROWS_HZ = 2
@@ -55,7 +56,7 @@ export function AgentsPage() {
   const neighbour = (by: number) => {
     const index = (current?.index ?? 0) + by
     const id = subscription.rows.idAt(index)
-    if (id !== undefined) moveTo({ id, index })
+    if (id !== undefined) moveTo({ id, index, follow: true })
   }
   useKeys({
     '/': (event) => {
@@ -94,6 +95,7 @@ export function AgentsPage() {
           subscription={subscription}
           total={total}
           sort={shown.sort}
+          flat={shown.view.mode === 'flat' || shown.sort !== null}
           selected={selected}
           cursor={current}
           onCursor={moveTo}
@@ -107,7 +109,9 @@ export function AgentsPage() {
       </section>
       {selected === null ? null : (
         <aside className="drawer" aria-label="Inspector">
-          <Inspector id={selected} tab={search.tab} full={false} onTab={(tab) => adjust({ tab })} onClose={close} />
+          <Suspense>
+            <Inspector id={selected} tab={search.tab} full={false} onTab={(tab) => adjust({ tab })} onClose={close} />
+          </Suspense>
         </aside>
       )}
     </div>
@@ -135,5 +139,5 @@ function Counts({ shown, counts, total }: CountsProps) {
 }
 
 function cursorAt(id: string, index: number): Cursor | null {
-  return index < 0 ? null : { id, index }
+  return index < 0 ? null : { id, index, follow: false }
 }

@@ -14,7 +14,9 @@ export function AuditPage() {
       <h1 className="page-title">Audit</h1>
       {!loaded ? <StateNote title="Reading the audit…" /> : null}
       {loaded && items.length === 0 ? (
-        <StateNote title="Nobody has acted yet.">Every kill, restart, message and other action is recorded here.</StateNote>
+        <StateNote title="Nobody has acted yet.">
+          Every kill, restart, message and other action is recorded here.
+        </StateNote>
       ) : null}
       {items.length === 0 ? null : (
         <div className="plain-table-frame" tabIndex={0} role="region" aria-label="Audit entries">

@@ -22,7 +22,11 @@ export function FailuresPage() {
       <Tabs
         label="Failures and dead letters"
         tabs={[
-          { id: 'failures', title: 'Failures', badge: failures.items.length > 0 ? String(failures.items.length) : undefined },
+          {
+            id: 'failures',
+            title: 'Failures',
+            badge: failures.items.length > 0 ? String(failures.items.length) : undefined,
+          },
           { id: 'dead-letters', title: 'Dead letters', badge: waiting > 0 ? String(waiting) : undefined },
         ]}
         current={current}
@@ -41,7 +45,9 @@ export function FailuresPage() {
 function FailureList({ failures, loaded }: { failures: readonly FailureRecord[]; loaded: boolean }) {
   if (!loaded) return <StateNote title="Reading the failures…" />
   if (failures.length === 0) {
-    return <StateNote title="No failures.">Each failure leaves a record here: what, where, and what was decided.</StateNote>
+    return (
+      <StateNote title="No failures.">Each failure leaves a record here: what, where, and what was decided.</StateNote>
+    )
   }
   return (
     <ol className="failures">
@@ -56,7 +62,9 @@ function DeadLetterList({ letters, loaded }: { letters: readonly DeadLetter[]; l
   if (!loaded) return <StateNote title="Reading the dead letters…" />
   if (letters.length === 0) {
     return (
-      <StateNote title="No dead letters.">A message that fails every attempt, or is dropped by hand, ends here.</StateNote>
+      <StateNote title="No dead letters.">
+        A message that fails every attempt, or is dropped by hand, ends here.
+      </StateNote>
     )
   }
   return (

@@ -23,7 +23,9 @@ export type JsonLine = {
 }
 
 type Entry = readonly [name: string, value: unknown]
-type Shape = { kind: 'leaf'; text: string; tone: JsonLine['tone'] } | { kind: 'branch'; label: string; entries: Entry[] }
+type Shape =
+  | { kind: 'leaf'; text: string; tone: JsonLine['tone'] }
+  | { kind: 'branch'; label: string; entries: Entry[] }
 
 export type LineOptions = {
   /** Paths whose openness differs from the default. */

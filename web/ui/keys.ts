@@ -7,6 +7,18 @@ import { tinykeys } from 'tinykeys'
 
 export type KeyMap = Readonly<Record<string, (event: KeyboardEvent) => void>>
 
+/** Milliseconds in which a second key belongs to a `g` before it. */
+const SEQUENCE_MS = 1_000
+
+let sequenceUntil = 0
+window.addEventListener('keydown', (event) => {
+  // Set after the bindings ran, so that `g` itself and the key that ends the sequence see the state before.
+  const until = event.key === 'g' ? Date.now() + SEQUENCE_MS : 0
+  queueMicrotask(() => {
+    sequenceUntil = until
+  })
+})
+
 const OFF_KEY = 'vivarium.keys.off'
 
 export function singleKeysOn(): boolean {
@@ -40,6 +52,7 @@ function allowed(event: KeyboardEvent, name: string, inDialog: boolean): boolean
   if (!inDialog && document.querySelector('dialog[open]') !== null) return false
   const target = event.target instanceof HTMLElement ? event.target : null
   if (name === 'Escape') return true
+  if (!name.includes(' ') && Date.now() < sequenceUntil) return false
   if (target?.closest('input, textarea, select, [contenteditable]')) return false
   // Enter and Space belong to a focused button or link; everything else is ours.
   if ((name === 'Enter' || name === 'Space') && target?.closest('button, a, summary, [role=tab]')) return false

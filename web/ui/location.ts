@@ -19,10 +19,6 @@ export function usePlace(): Place {
   return useSyncExternalStore(listen, () => place)
 }
 
-export function currentPlace(): Place {
-  return place
-}
-
 /** A URL for links; empty values are left out. */
 export function hrefOf(path: string, search: Readonly<Record<string, string | undefined>> = {}): string {
   const url = new URL(path, base)

@@ -9,6 +9,8 @@ export function Sheet({ label, onClose, className, children }: SheetProps) {
     const dialog = ref.current
     const before = document.activeElement
     dialog?.showModal()
+    // The dialog would focus its first control; the one to begin with says so itself.
+    dialog?.querySelector<HTMLElement>('[data-first-focus]')?.focus()
     return () => {
       dialog?.close()
       if (before instanceof HTMLElement && before.isConnected) before.focus()

@@ -30,6 +30,8 @@ type TableProps = {
   /** Index that keys act on, -1 for none, and the element id of its row. */
   cursor: number
   cursorId: string | undefined
+  /** The cursor was moved by a key: bring it into view. Rows that move by themselves must not move the reader. */
+  follow: boolean
   onKeyDown: (event: KeyboardEvent) => void
   /** Visible range [from, to), with overscan. */
   onRange: (from: number, to: number) => void
@@ -41,7 +43,7 @@ export const ROW_PX = 30
 const OVERSCAN = 8
 
 export function Table(props: TableProps) {
-  const { label, role, columns, count, cursor, cursorId, onKeyDown, onRange, onHover, row } = props
+  const { label, role, columns, count, cursor, cursorId, follow, onKeyDown, onRange, onHover, row } = props
   const scroller = useRef<HTMLDivElement>(null)
   const spacer = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
@@ -59,9 +61,11 @@ export function Table(props: TableProps) {
   const to = (items.at(-1)?.index ?? -1) + 1
   useEffect(() => onRange(from, to), [onRange, from, to])
   useEffect(() => {
-    if (cursor >= 0) virtual.scrollToIndex(cursor, { align: 'auto' })
-  }, [cursor, virtual])
+    if (follow && cursor >= 0) virtual.scrollToIndex(cursor, { align: 'auto' })
+  }, [cursor, follow, virtual])
   return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: the role is grid or treegrid, which both take keys
+    // biome-ignore lint/a11y/useAriaPropsSupportedByRole: as above; both have rows, columns and an active descendant
     <div
       ref={scroller}
       className={`table ${props.className}`}

@@ -18,7 +18,11 @@ export function showToast(toast: Toast): void {
   set([...others, toast].slice(-TOASTS_MAX))
   clearTimeout(timers.get(toast.id))
   timers.delete(toast.id)
-  if (toast.tone === 'good') timers.set(toast.id, setTimeout(() => closeToast(toast.id), STAY_MS))
+  if (toast.tone === 'good')
+    timers.set(
+      toast.id,
+      setTimeout(() => closeToast(toast.id), STAY_MS),
+    )
 }
 
 export function closeToast(id: string): void {
