@@ -214,6 +214,9 @@ export type Loaded = {
   names: readonly string[]
 }
 
+/** Gives a process up. `open`: a turn is open, so recovery takes the process although no message waits for it. */
+export type Release = { process: Pid; claim: Claim; open?: boolean }
+
 export type SnapshotWrite = { process: Pid; claim: Claim; seq: number; stateVersion: number; value: string }
 
 export type RequestRow = {
@@ -258,7 +261,7 @@ export interface Store {
   claim(node: NodeIdentity, requests: readonly ClaimRequest[]): Promise<ClaimOutcome[]>
   load(node: NodeIdentity, processes: readonly Pid[]): Promise<Loaded[]>
   /** Gives processes up (passivation, drain); a foreign claim is left alone. Returns the released ones. */
-  release(node: NodeIdentity, claims: readonly { process: Pid; claim: Claim }[]): Promise<Pid[]>
+  release(node: NodeIdentity, claims: readonly Release[]): Promise<Pid[]>
   snapshot(node: NodeIdentity, writes: readonly SnapshotWrite[]): Promise<void>
 
   /** Messages from outside and hints that got lost: rows inserted without a sender's turn. Returns `ord` per message. */

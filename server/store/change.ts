@@ -1,0 +1,45 @@
+/**
+ * What the lists of one commit come to. A row that covers several turns may arm, cancel and arm again: both stores write
+ * only the net effect, because one statement can change each stored row once.
+ */
+import type { Commit, LinkChange, NameChange, NewTimer } from './store.ts'
+
+export type NetTimers = { readonly set: readonly NewTimer[]; readonly cancel: readonly { name: string; arm: number }[] }
+
+/** Arms rise per process (V5): the highest stands, unless the same commit cancels exactly that one. */
+export function netTimers(commit: Commit): NetTimers {
+  const set = new Map<string, NewTimer>()
+  for (const timer of commit.timers ?? []) {
+    const earlier = set.get(timer.name)
+    if (earlier === undefined || earlier.arm <= timer.arm) set.set(timer.name, timer)
+  }
+  const cancel = new Map<string, { name: string; arm: number }>()
+  for (const item of commit.cancelTimers ?? []) {
+    const armed = set.get(item.name)
+    if (armed !== undefined && armed.arm > item.arm) continue // replaced by the newer arm anyway
+    if (armed !== undefined) set.delete(item.name)
+    const earlier = cancel.get(item.name)
+    if (earlier === undefined || earlier.arm < item.arm) cancel.set(item.name, item)
+  }
+  return { set: [...set.values()], cancel: [...cancel.values()] }
+}
+
+/** The last change of each tie. */
+export function netLinks(changes: readonly LinkChange[]): LinkChange[] {
+  const last = new Map<string, LinkChange>()
+  for (const change of changes) {
+    const tie = change.kind === 'link' || change.kind === 'unlink' ? `l ${change.peer}` : `m ${change.ref}`
+    last.set(tie, change)
+  }
+  return [...last.values()]
+}
+
+/** The last change of each name. */
+export function netNames(changes: readonly NameChange[]): NameChange[] {
+  return [...new Map(changes.map((change) => [change.name, change])).values()]
+}
+
+/** A link has no direction: it is stored once, smaller id first. */
+export function linkEnds(a: string, b: string): [string, string] {
+  return a < b ? [a, b] : [b, a]
+}

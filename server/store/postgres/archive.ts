@@ -1,0 +1,245 @@
+/**
+ * The archive on Postgres: cold reads for people, through Drizzle on a pool of its own with a short statement timeout.
+ * Pages go by key, never by offset, and never longer than PAGE_MAX.
+ */
+import { and, asc, count, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
+import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
+import { decode, type Value } from '../../../shared/value.ts'
+import { type Tables, tablesIn } from '../schema.ts'
+import type { Archive, JournalRow, Loaded, NewFailure, Page, Pid, ProcessRecord } from '../store.ts'
+import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordOf } from './archive-row.ts'
+import type { Context } from './context.ts'
+import { guarded } from './failure.ts'
+
+/** Rows. A page is for a screen; a program pages on. */
+const PAGE_MAX = 1_000
+
+export class PostgresArchive implements Archive {
+  readonly #db: PostgresJsDatabase
+  readonly #t: Tables
+
+  constructor({ archive, schema }: Context) {
+    this.#db = drizzle(archive)
+    this.#t = tablesIn(schema)
+  }
+
+  process(namespace: string, id: string): Promise<ProcessRecord | null> {
+    const { processes: p } = this.#t
+    return guarded(async () => {
+      const [row] = await this.#db.select().from(p).where(and(eq(p.namespace, namespace), eq(p.id, id)))
+      return row === undefined ? null : recordOf(row)
+    })
+  }
+
+  processes(
+    namespace: string,
+    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
+  ): Promise<Page<ProcessRecord> & { total: number }> {
+    const { processes: p } = this.#t
+    const wanted = [eq(p.namespace, namespace), ...this.#passive(query.passiveOnly === true)]
+    if (query.agent !== undefined) wanted.push(eq(p.agent, query.agent))
+    if (query.prefix !== undefined) wanted.push(sql`starts_with(${p.id}, ${query.prefix})`, sql`${p.id} >= ${query.prefix}`)
+    const size = limitOf(query.limit)
+    return guarded(async () => {
+      const after = query.cursor === undefined ? wanted : [...wanted, gt(p.id, query.cursor)]
+      const [rows, [all]] = await Promise.all([
+        this.#db.select().from(p).where(and(...after)).orderBy(asc(p.id)).limit(size),
+        this.#db.select({ total: count() }).from(p).where(and(...wanted)),
+      ])
+      const items = rows.map(recordOf)
+      return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all?.total ?? 0 }
+    })
+  }
+
+  stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
+    const { snapshots: s, journal: j } = this.#t
+    // One view of both: between two reads a new snapshot could make the older rows look missing.
+    return guarded(() =>
+      this.#db.transaction(
+        async (tx) => {
+          const [snapshot] = await tx.select().from(s).where(eq(s.process, pid))
+          const rows = await tx
+            .select()
+            .from(j)
+            .where(and(eq(j.process, pid), gt(j.seq, snapshot?.seq ?? 0)))
+            .orderBy(asc(j.seq))
+          return {
+            snapshot:
+              snapshot === undefined
+                ? null
+                : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
+            journal: rows.map(journalItem),
+          }
+        },
+        { isolationLevel: 'repeatable read', accessMode: 'read only' },
+      ),
+    )
+  }
+
+  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]> {
+    const { journal: j } = this.#t
+    const before = query.beforeSeq === undefined ? undefined : lt(j.seq, query.beforeSeq)
+    return guarded(async () => {
+      const rows = await this.#db
+        .select()
+        .from(j)
+        .where(and(eq(j.process, pid), before))
+        .orderBy(desc(j.seq))
+        .limit(limitOf(query.limit))
+      return rows.map(journalItem)
+    })
+  }
+
+  mailbox(namespace: string, target: string, query: { afterOrd?: number; limit: number }) {
+    const { mailbox: m } = this.#t
+    return guarded(async () => {
+      const rows = await this.#db
+        .select()
+        .from(m)
+        .where(and(eq(m.namespace, namespace), eq(m.target, target), gt(m.ord, query.afterOrd ?? 0)))
+        .orderBy(asc(m.ord))
+        .limit(limitOf(query.limit))
+      return rows.map(mailboxItem)
+    })
+  }
+
+  mailboxCounts(namespace: string, targets: readonly string[]): Promise<Map<string, number>> {
+    const { mailbox: m } = this.#t
+    if (targets.length === 0) return Promise.resolve(new Map())
+    return guarded(async () => {
+      const rows = await this.#db
+        .select({ target: m.target, rows: count() })
+        .from(m)
+        .where(and(eq(m.namespace, namespace), inArray(m.target, [...targets])))
+        .groupBy(m.target)
+      return new Map(rows.map((row) => [row.target, row.rows]))
+    })
+  }
+
+  failures(
+    namespace: string,
+    query: { process?: string; before?: number; limit: number },
+  ): Promise<FailureRecord[]> {
+    const { failures: f } = this.#t
+    const wanted = [eq(f.namespace, namespace)]
+    if (query.process !== undefined) wanted.push(eq(f.process, query.process))
+    if (query.before !== undefined) wanted.push(lt(f.at, new Date(query.before)))
+    return guarded(async () => {
+      const rows = await this.#db
+        .select()
+        .from(f)
+        .where(and(...wanted))
+        .orderBy(desc(f.at), desc(f.id))
+        .limit(limitOf(query.limit))
+      return rows.map(failureRecord)
+    })
+  }
+
+  deadLetters(namespace: string, query: { process?: string; limit: number }): Promise<DeadLetter[]> {
+    const { deadLetters: d } = this.#t
+    const process = query.process === undefined ? undefined : eq(d.process, query.process)
+    return guarded(async () => {
+      const rows = await this.#db
+        .select()
+        .from(d)
+        .where(and(eq(d.namespace, namespace), process))
+        .orderBy(desc(d.at), desc(d.id))
+        .limit(limitOf(query.limit))
+      return rows.map(deadLetter)
+    })
+  }
+
+  deadLetter(namespace: string, id: string): Promise<DeadLetter | null> {
+    const { deadLetters: d } = this.#t
+    return guarded(async () => {
+      const [row] = await this.#db.select().from(d).where(and(eq(d.namespace, namespace), eq(d.id, id)))
+      return row === undefined ? null : deadLetter(row)
+    })
+  }
+
+  markRedelivered(namespace: string, id: string): Promise<boolean> {
+    const { deadLetters: d } = this.#t
+    return guarded(async () => {
+      const rows = await this.#db
+        .update(d)
+        .set({ redeliveredAt: sql`now()` })
+        .where(and(eq(d.namespace, namespace), eq(d.id, id), isNull(d.redeliveredAt)))
+        .returning({ id: d.id })
+      return rows.length > 0
+    })
+  }
+
+  audit(namespace: string, query: { target?: string; limit: number }): Promise<AuditItem[]> {
+    const { audit: a } = this.#t
+    const target = query.target === undefined ? undefined : eq(a.target, query.target)
+    return guarded(async () => {
+      const rows = await this.#db
+        .select()
+        .from(a)
+        .where(and(eq(a.namespace, namespace), target))
+        .orderBy(desc(a.id))
+        .limit(limitOf(query.limit))
+      return rows.map(auditItem)
+    })
+  }
+
+  writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem> {
+    const { audit: a } = this.#t
+    const { actor, verb, target, reason, outcome } = item
+    const detail = JSON.stringify(item.detail ?? null)
+    return guarded(async () => {
+      const [row] = await this.#db.insert(a).values({ namespace, actor, verb, target, reason, outcome, detail }).returning()
+      if (row === undefined) throw new Error('Inserting an audit row returned none.')
+      return auditItem(row)
+    })
+  }
+
+  writeFailure(namespace: string, process: string, failure: NewFailure): Promise<void> {
+    const { failures: f } = this.#t
+    return guarded(async () => {
+      await this.#db.insert(f).values({
+        ...failure,
+        namespace,
+        process,
+        error: JSON.stringify(failure.error),
+        box: JSON.stringify(failure.box),
+      })
+    })
+  }
+
+  counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }> {
+    const { processes: p, deadLetters: d } = this.#t
+    return guarded(async () => {
+      const [[all], [passive], [dead]] = await Promise.all([
+        this.#db.select({ n: count() }).from(p).where(and(eq(p.namespace, namespace), ne(p.ended, true))),
+        this.#db.select({ n: count() }).from(p).where(and(eq(p.namespace, namespace), ...this.#passive(true))),
+        this.#db.select({ n: count() }).from(d).where(and(eq(d.namespace, namespace), isNull(d.redeliveredAt))),
+      ])
+      return { processes: all?.n ?? 0, passive: passive?.n ?? 0, deadLetters: dead?.n ?? 0 }
+    })
+  }
+
+  blob(hash: string): Promise<Value | null> {
+    const { blobs: b } = this.#t
+    return guarded(async () => {
+      const [row] = await this.#db.select({ value: b.value }).from(b).where(eq(b.hash, hash))
+      return row === undefined ? null : decode(row.value)
+    })
+  }
+
+  /** Passive: not ended, and no live node owns it. */
+  #passive(only: boolean): (SQL | undefined)[] {
+    if (!only) return []
+    const { processes: p, nodes: n } = this.#t
+    const owner = this.#db
+      .select({ id: n.id })
+      .from(n)
+      .where(and(eq(n.id, p.owner), eq(n.epoch, p.ownerEpoch)))
+    return [ne(p.ended, true), or(isNull(p.owner), sql`not exists (${owner})`)]
+  }
+}
+
+function limitOf(limit: number): number {
+  return Math.max(1, Math.min(limit, PAGE_MAX))
+}

@@ -1,0 +1,103 @@
+/**
+ * The postgres.js clients of one store. They are never shared between raw SQL and Drizzle: Drizzle replaces the codecs
+ * of the client it is given.
+ *
+ * - commit: one connection per batch in flight and one to spare. C1: `lock_timeout` is set, so that two writers that
+ *   meet end as `contended` instead of waiting for ever. Plans are generic and go by index: the hot statement is planned
+ *   once per connection, and a plan made while the tables were empty must not scan them when they are large.
+ * - read: claims, loads, messages and timers. archive: Drizzle, for people, with a short patience.
+ * - A lost connection is made again after BACKOFF_S_MAX at most; the driver's own back-off would sleep 20 s.
+ */
+import postgres from 'postgres'
+
+/** Options of postgres.js that say where the server is; `url` wins where given. */
+export type PostgresConnection =
+  | { readonly url: string }
+  | {
+      readonly host: string
+      readonly port: number
+      readonly user: string
+      readonly password: string
+      readonly database: string
+    }
+
+export type Sql = postgres.Sql<{ bigint: number }>
+
+export type Clients = { readonly commit: Sql; readonly read: Sql; readonly archive: postgres.Sql }
+
+/** Connections. Three batches are in flight (ARCHITECTURE §4); the fourth takes a retry in halves. */
+export const COMMIT_CONNECTIONS = 4
+const READ_CONNECTIONS = 4
+const ARCHIVE_CONNECTIONS = 3
+
+/** Ms. Long enough for a neighbour's batch, short enough that a deadlock with a foreign writer hurts nobody. */
+const LOCK_TIMEOUT_MS = 2_000
+/** Ms. A commit takes milliseconds; one that takes this long is on a broken disk or connection. */
+const COMMIT_TIMEOUT_MS = 30_000
+/** Ms. A page for a person: who waits longer has gone. */
+const ARCHIVE_TIMEOUT_MS = 5_000
+/** Seconds until a connection attempt fails, and between attempts. */
+const CONNECT_TIMEOUT_S = 5
+const BACKOFF_S_STEP = 0.05
+const BACKOFF_S_MAX = 0.5
+
+const NAME = 'vivarium'
+
+/** int8 as a number: every bigint of the schema is a counter that stays far below 2^53. */
+const bigint = {
+  to: 20,
+  from: [20],
+  serialize: (value: number) => String(value),
+  parse: (text: string) => Number(text),
+}
+
+export function openClients(connection: PostgresConnection): Clients {
+  return {
+    commit: openClient(connection, `${NAME} commit`, COMMIT_CONNECTIONS, {
+      lock_timeout: LOCK_TIMEOUT_MS,
+      statement_timeout: COMMIT_TIMEOUT_MS,
+      plan_cache_mode: 'force_generic_plan',
+      enable_seqscan: false,
+    }),
+    read: openClient(connection, `${NAME} read`, READ_CONNECTIONS, {
+      lock_timeout: LOCK_TIMEOUT_MS,
+      statement_timeout: COMMIT_TIMEOUT_MS,
+    }),
+    archive: open(
+      connection,
+      { ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }), max: ARCHIVE_CONNECTIONS },
+    ),
+  }
+}
+
+/** A client for raw SQL. `settings` are sent with the connection and hold for all of its life. */
+export function openClient(
+  connection: PostgresConnection,
+  name: string,
+  max: number,
+  settings: Record<string, string | number | boolean> = {},
+): Sql {
+  return open(connection, { ...common(name, settings), max, types: { bigint } })
+}
+
+function common(name: string, settings: Record<string, string | number | boolean>) {
+  return {
+    connection: { application_name: name, ...settings },
+    connect_timeout: CONNECT_TIMEOUT_S,
+    backoff: (attempt: number) => Math.min(attempt * BACKOFF_S_STEP, BACKOFF_S_MAX),
+    fetch_types: false,
+    onnotice: () => undefined,
+  }
+}
+
+function open<T extends Record<string, postgres.PostgresType>>(
+  connection: PostgresConnection,
+  options: postgres.Options<T>,
+) {
+  return 'url' in connection ? postgres(connection.url, options) : postgres({ ...connection, ...options })
+}
+
+/** Ends the clients; what is queued is done first, for as long as `seconds`. */
+export async function closeClients(clients: Clients, seconds: number): Promise<void> {
+  await Promise.all(Object.values(clients).map((client) => client.end({ timeout: seconds })))
+}

@@ -1,0 +1,237 @@
+/**
+ * The commit: one statement for a whole batch, its text composed from what the batch has.
+ *
+ * - F1: a head is compared and set first; journal rows come from its RETURNING, and everything else is written only for
+ *   rows whose head moved. D1: it is one statement, so each row is written whole or not at all.
+ * - F2: the node row is held `for key share`; without it no head moves.
+ * - M1: consumed rows are deleted in the same statement. The fast text deletes and counts: one missing row divides by
+ *   zero, nothing at all is written, and the batch goes out again with the checked text, which refuses just the rows
+ *   whose messages are missing. Missing rows are a bug or a race with a takeover, so the second trip is never hot.
+ * - C1: rows are sorted by process, so that two batches lock heads in one order.
+ */
+import type { Commit, CommitOutcome, NodeIdentity } from '../store.ts'
+import { isSeldom, messageSql, messageValues, SENT_ORDS, type Sent } from './commit-message.ts'
+import { accepted, hasRecords, SECTIONS, type Section } from './commit-record.ts'
+import { type Context, fence, ms } from './context.ts'
+import { asFailure } from './failure.ts'
+import { bigints, numberList, textList, texts } from './list.ts'
+
+/** Only the guard over consumed rows divides. */
+const DIVISION_BY_ZERO = '22012'
+/** Statements kept prepared per connection. The hot ones come first; a rare mixture of lists is planned when it comes. */
+const PREPARED_MAX = 64
+
+const NO_ORDS: readonly number[] = []
+
+type Result = { n: number; at: number; accepted: string | null; ords?: string | null }
+type Shape = {
+  readonly lineage: boolean
+  readonly consumed: boolean
+  readonly checked: boolean
+  readonly messages: 'none' | 'plain' | 'seldom'
+  readonly sections: readonly Section[]
+}
+type Built = { readonly shape: Shape; readonly values: string[]; readonly sent: readonly Sent[] }
+
+/** Texts by shape, one map per store: a bounded number of statements is prepared. */
+export class CommitStatement {
+  readonly #context: Context
+  readonly #texts = new Map<string, string>()
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  async run(node: NodeIdentity, batch: readonly Commit[]): Promise<CommitOutcome[]> {
+    if (batch.length === 0) return []
+    const rows = inOrder(batch)
+    try {
+      const built = build(node, rows, false)
+      let result: Result
+      try {
+        result = await this.#send(built)
+      } catch (error) {
+        if (!built.shape.consumed || Reflect.get(Object(error), 'code') !== DIVISION_BY_ZERO) throw error
+        result = await this.#send(build(node, rows, true))
+      }
+      return outcomes(batch, rows, built.sent, result)
+    } catch (error) {
+      throw asFailure(error)
+    }
+  }
+
+  async #send({ shape, values }: Built): Promise<Result> {
+    const key = shapeKey(shape)
+    let text = this.#texts.get(key)
+    const prepare = text !== undefined || this.#texts.size < PREPARED_MAX
+    if (text === undefined) {
+      text = statement(this.#context.q, shape)
+      if (prepare) this.#texts.set(key, text)
+    }
+    const [result] = await this.#context.commit.unsafe<Result[]>(text, values, { prepare })
+    if (result === undefined) throw new Error('The commit statement returned no row; an aggregate always returns one.')
+    return result
+  }
+}
+
+function inOrder(batch: readonly Commit[]): readonly Commit[] {
+  for (let i = 1; i < batch.length; i++) {
+    const before = batch[i - 1]
+    const after = batch[i]
+    if (before !== undefined && after !== undefined && before.process > after.process) {
+      return batch.toSorted((a, b) => a.process - b.process)
+    }
+  }
+  return batch
+}
+
+function build(node: NodeIdentity, rows: readonly Commit[], checked: boolean): Built {
+  let lineage = false
+  let consumed = false
+  let records = false
+  const sent: Sent[] = []
+  for (const [at, row] of rows.entries()) {
+    const { cause, root, traceparent, actor } = row.meta
+    lineage ||= cause !== null || root !== null || traceparent !== null || actor !== null
+    consumed ||= row.consumed !== undefined && row.consumed.length > 0
+    records ||= hasRecords(row)
+    for (const message of row.messages ?? []) sent.push({ row: at + 1, message })
+  }
+  const values = [String(node.id), String(node.epoch), node.namespace, ...rowValues(rows, lineage)]
+  if (consumed) values.push(...consumedValues(rows))
+  const seldom = sent.some((item) => isSeldom(item.message))
+  if (sent.length > 0) values.push(...messageValues(sent, seldom))
+  const sections: Section[] = []
+  for (const section of records ? SECTIONS : []) {
+    const items = rows.flatMap((row, at) => section.items(row, at + 1))
+    if (items.length === 0) continue
+    sections.push(section)
+    values.push(JSON.stringify(items))
+  }
+  const messages = sent.length === 0 ? 'none' : seldom ? 'seldom' : 'plain'
+  return { shape: { lineage, consumed, checked, messages, sections }, values, sent }
+}
+
+function rowValues(rows: readonly Commit[], lineage: boolean): string[] {
+  const values = [
+    numberList(rows, (row) => row.process),
+    numberList(rows, (row) => row.seq),
+    numberList(rows, (row) => row.claim),
+    numberList(rows, (row) => row.meta.stateVersion),
+    textList(rows, (row) => row.meta.codeVersion),
+    // One text per row; the ids inside are told apart by the unit separator.
+    textList(rows, (row) => (row.meta.turnIds.length === 0 ? null : row.meta.turnIds.join('\u001f'))),
+    textList(rows, (row) => row.payload),
+  ]
+  if (lineage) {
+    values.push(
+      textList(rows, (row) => row.meta.cause),
+      textList(rows, (row) => row.meta.root),
+      textList(rows, (row) => row.meta.traceparent),
+      textList(rows, (row) => row.meta.actor),
+    )
+  }
+  return values
+}
+
+function consumedValues(rows: readonly Commit[]): string[] {
+  const refs = rows.flatMap((row, at) => (row.consumed ?? []).map((ref) => ({ i: at + 1, ...ref })))
+  return [numberList(refs, (ref) => ref.i), textList(refs, (ref) => ref.target), numberList(refs, (ref) => ref.ord)]
+}
+
+function shapeKey(shape: Shape): string {
+  const { lineage, consumed, checked, messages, sections } = shape
+  return `${lineage} ${consumed} ${checked} ${messages} ${sections.map((section) => section.key).join(' ')}`
+}
+
+function statement(q: string, shape: Shape): string {
+  let used = 3
+  const parameter = () => `$${++used}`
+  const ctes = [fence(q), incoming(parameter, shape.lineage)]
+  if (shape.consumed) ctes.push(consumedRows(parameter))
+  ctes.push(moved(q, shape), written(q, shape.lineage))
+  const results = [
+    'count(*)::int as n',
+    `${ms('now()')} as at`,
+    `case when count(*) < (select count(*) from incoming) then string_agg(i::text, ',') end as accepted`,
+  ]
+  if (shape.consumed) {
+    ctes.push(gone(q))
+    results.push(GUARD)
+  }
+  if (shape.messages !== 'none') {
+    ctes.push(messageSql(q, parameter, { seldom: shape.messages === 'seldom', where: accepted('s') }))
+    results.push(SENT_ORDS)
+  }
+  for (const section of shape.sections) ctes.push(section.sql(q, parameter()))
+  return `with ${ctes.join(',\n  ')}\nselect ${results.join(', ')} from moved`
+}
+
+const ROW = 'process, seq, claim, state_version, code_version, turn_ids, payload'
+const LINEAGE = ', cause, root, traceparent, actor'
+
+function incoming(parameter: () => string, lineage: boolean): string {
+  const numbers = [bigints, bigints, bigints, bigints]
+  const words = lineage ? [texts, texts, texts, texts, texts, texts, texts] : [texts, texts, texts]
+  const arrays = [...numbers, ...words].map((array) => array(parameter()))
+  return `incoming as (
+    select * from unnest(${arrays.join(', ')}) with ordinality as r(${ROW}${lineage ? LINEAGE : ''}, i))`
+}
+
+function consumedRows(parameter: () => string): string {
+  return `consumed as (
+    select * from unnest(${bigints(parameter())}, ${texts(parameter())}, ${bigints(parameter())}) as c(i, target, ord))`
+}
+
+function moved(q: string, shape: Shape): string {
+  const columns = `${ROW}${shape.lineage ? LINEAGE : ''}, i`.split(', ').map((column) => `r.${column}`)
+  const check = shape.checked
+    ? `and not exists (
+        select 1 from consumed c where c.i = r.i and not exists (
+          select 1 from ${q}mailbox m where m.namespace = $3::text and m.target = c.target and m.ord = c.ord))`
+    : ''
+  return `moved as (
+    update ${q}heads h set seq = r.seq from incoming r, fence
+    where h.process = r.process and h.seq = r.seq - 1 and h.claim = r.claim ${check}
+    returning ${columns.join(', ')})`
+}
+
+function written(q: string, lineage: boolean): string {
+  return `written as (
+    insert into ${q}journal (${ROW}${lineage ? LINEAGE : ''})
+    select process, seq, claim, state_version, code_version, coalesce(string_to_array(turn_ids, E'\\x1f'), '{}'), payload
+      ${lineage ? LINEAGE : ''} from moved)`
+}
+
+function gone(q: string): string {
+  return `gone as (
+    delete from ${q}mailbox m using consumed c
+    where m.namespace = $3::text and m.target = c.target and m.ord = c.ord and ${accepted('c')} returning c.i)`
+}
+
+const GUARD = `1 / (case when (select count(*) from gone) =
+    (select count(*) from consumed c where ${accepted('c')}) then 1 else 0 end) as guard`
+
+function outcomes(
+  batch: readonly Commit[],
+  rows: readonly Commit[],
+  sent: readonly Sent[],
+  result: Result,
+): CommitOutcome[] {
+  const ords = result.ords == null ? [] : result.ords.split(',').map(Number)
+  if (result.n === batch.length && sent.length === 0) {
+    const outcome: CommitOutcome = { kind: 'committed', at: result.at, ords: NO_ORDS }
+    return batch.map(() => outcome)
+  }
+  const places = result.accepted === null ? null : new Set(result.accepted.split(',').map(Number))
+  const byRow = new Map<Commit, CommitOutcome>()
+  let next = 0
+  for (const [at, row] of rows.entries()) {
+    const count = row.messages?.length ?? 0
+    const own = count === 0 ? NO_ORDS : ords.slice(next, next + count)
+    next += count
+    const written = result.n === batch.length || places?.has(at + 1) === true
+    byRow.set(row, written ? { kind: 'committed', at: result.at, ords: own } : { kind: 'refused' })
+  }
+  return batch.map((row) => byRow.get(row) ?? { kind: 'refused' })
+}

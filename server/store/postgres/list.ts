@@ -1,0 +1,51 @@
+/**
+ * Columns of a batch as single text parameters: the cheapest way through postgres.js, whose array codec costs more than
+ * Postgres needs for the whole statement (figures: bench/README.md, store-commit).
+ *
+ * - Texts are joined by the record separator, null is the group separator alone. JSON never holds either raw, ids may
+ *   not hold control characters; a text that does is refused before anything is sent, so rows cannot be forged.
+ * - An empty text alone in its list would read back as no row at all: columns that can be empty go through JSON.
+ */
+import { StoreFailure } from '../store.ts'
+
+const SEPARATOR = '\u001e'
+const NULL = '\u001d'
+
+/** SQL that turns the parameter back into an array. */
+export const texts = (parameter: string): string => `string_to_array(${parameter}::text, E'\\x1e', E'\\x1d')`
+export const bigints = (parameter: string): string => `${parameter}::text::bigint[]`
+
+/** @throws StoreFailure `rejected`, as the server itself would say of a text it cannot store */
+export function textList<T>(items: readonly T[], pick: (item: T) => string | null): string {
+  let list = ''
+  let first = true
+  for (const item of items) {
+    const text = pick(item)
+    if (first) first = false
+    else list += SEPARATOR
+    if (text === null) list += NULL
+    else {
+      if (text.includes(SEPARATOR) || text === NULL) throw unfit(text)
+      list += text
+    }
+  }
+  return list
+}
+
+export function numberList<T>(items: readonly T[], pick: (item: T) => number | null): string {
+  let list = '{'
+  let first = true
+  for (const item of items) {
+    if (first) first = false
+    else list += ','
+    list += pick(item) ?? 'NULL'
+  }
+  return `${list}}`
+}
+
+function unfit(text: string): StoreFailure {
+  const shown = JSON.stringify(text.slice(0, 80))
+  return new StoreFailure('rejected', `Text ${shown} has a control character that cannot be stored.`, {
+    sqlState: '22021', // character_not_in_repertoire
+  })
+}

@@ -1,0 +1,124 @@
+/**
+ * V4: everything of many processes as one instant saw it: snapshots, later journal rows, mailbox, timers, ties, names.
+ * One repeatable-read transaction, its statements sent together.
+ */
+import type { JournalRow, Loaded, NodeIdentity, Pid, TimerRow } from '../store.ts'
+import { type Context, ms } from './context.ts'
+import { bigints, numberList } from './list.ts'
+import { type MailboxRow, messageColumns, messageRow } from './message-row.ts'
+
+type SnapshotRow = { process: number; seq: number; state_version: number; value: string }
+export type JournalSqlRow = {
+  process: number
+  seq: number
+  claim: number
+  state_version: number
+  code_version: string
+  turn_ids: string | null
+  cause: string | null
+  root: string | null
+  traceparent: string | null
+  actor: string | null
+  at: number
+  payload: string
+}
+type TieRow = { pid: number; outgoing: boolean; kind: 'link' | 'monitor'; peer: string; ref: string }
+type Mutable = { -readonly [K in keyof Loaded]: Loaded[K] extends readonly (infer T)[] ? T[] : Loaded[K] }
+
+export async function load({ read, q }: Context, node: NodeIdentity, processes: readonly Pid[]): Promise<Loaded[]> {
+  if (processes.length === 0) return []
+  const pids = numberList(processes, (pid) => pid)
+  const values = [node.namespace, pids]
+  const options = { prepare: true }
+  const [snapshots, journal, mailbox, timers, ties, names] = await read.begin(
+    'isolation level repeatable read read only',
+    (tx) => [
+      tx.unsafe<SnapshotRow[]>(snapshotSql(q), [pids], options),
+      tx.unsafe<JournalSqlRow[]>(journalSql(q), [pids], options),
+      tx.unsafe<(MailboxRow & { pid: number })[]>(mailboxSql(q), values, options),
+      tx.unsafe<TimerRow[]>(timerSql(q), [pids], options),
+      tx.unsafe<TieRow[]>(tieSql(q), values, options),
+      tx.unsafe<{ pid: number; name: string }[]>(nameSql(q), values, options),
+    ],
+  )
+  const byPid = new Map<Pid, Mutable>(
+    processes.map((process) => [
+      process,
+      { process, snapshot: null, journal: [], mailbox: [], timers: [], links: [], names: [] },
+    ]),
+  )
+  for (const { process, seq, state_version: stateVersion, value } of snapshots) {
+    const loaded = byPid.get(process)
+    if (loaded !== undefined) loaded.snapshot = { seq, stateVersion, value }
+  }
+  for (const row of journal) byPid.get(row.process)?.journal.push(journalRow(row))
+  for (const row of mailbox) byPid.get(row.pid)?.mailbox.push(messageRow(row))
+  for (const row of timers) byPid.get(row.process)?.timers.push({ ...row })
+  for (const { pid, outgoing, kind, peer, ref } of ties) {
+    const shown = kind === 'monitor' && !outgoing ? 'monitored' : kind
+    byPid.get(pid)?.links.push({ kind: shown, peer, ref: kind === 'link' ? null : ref })
+  }
+  for (const { pid, name } of names) byPid.get(pid)?.names.push(name)
+  return processes.flatMap((pid) => byPid.get(pid) ?? [])
+}
+
+function snapshotSql(q: string): string {
+  return `select process, seq, state_version, value from ${q}snapshots where process = any(${bigints('$1')})`
+}
+
+export const journalColumns = (alias: string): string =>
+  `${alias}.process, ${alias}.seq, ${alias}.claim, ${alias}.state_version, ${alias}.code_version,
+   array_to_string(${alias}.turn_ids, E'\\x1f') as turn_ids, ${alias}.cause, ${alias}.root, ${alias}.traceparent,
+   ${alias}.actor, ${ms(`${alias}.at`)} as at, ${alias}.payload`
+
+function journalSql(q: string): string {
+  return `select ${journalColumns('j')} from unnest(${bigints('$1')}) as x(pid)
+    cross join lateral (
+      select * from ${q}journal r
+      where r.process = x.pid and r.seq > coalesce((select s.seq from ${q}snapshots s where s.process = x.pid), 0)
+      order by r.seq) j`
+}
+
+function mailboxSql(q: string): string {
+  return `select p.pid, ${messageColumns('m')} from ${q}processes p
+    cross join lateral (select * from ${q}mailbox b where b.namespace = $1::text and b.target = p.id order by b.ord) m
+    where p.pid = any(${bigints('$2')})`
+}
+
+function timerSql(q: string): string {
+  return `select process, target, name, arm, ${ms('due')} as due, op, args, root, traceparent
+    from ${q}timers where process = any(${bigints('$1')}) order by process, name`
+}
+
+function tieSql(q: string): string {
+  return `select p.pid, true as outgoing, l.kind, l.peer, l.ref
+    from ${q}processes p join ${q}links l on l.namespace = $1::text and l.process = p.id
+    where p.pid = any(${bigints('$2')})
+    union all
+    select p.pid, false, l.kind, l.process, l.ref
+    from ${q}processes p join ${q}links l on l.namespace = $1::text and l.peer = p.id
+    where p.pid = any(${bigints('$2')})
+    order by 1, 3, 4, 5`
+}
+
+function nameSql(q: string): string {
+  return `select p.pid, n.name from ${q}processes p join ${q}names n on n.namespace = $1::text and n.process = p.id
+    where p.pid = any(${bigints('$2')}) order by p.pid, n.name`
+}
+
+export function journalRow(row: JournalSqlRow): JournalRow {
+  return {
+    seq: row.seq,
+    claim: row.claim,
+    at: row.at,
+    stateVersion: row.state_version,
+    codeVersion: row.code_version,
+    turnIds: row.turn_ids === null || row.turn_ids === '' ? [] : row.turn_ids.split('\u001f'),
+    cause: row.cause,
+    root: row.root,
+    traceparent: row.traceparent,
+    actor: row.actor,
+    payload: row.payload,
+  }
+}
+
