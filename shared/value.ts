@@ -12,7 +12,14 @@
 import { RuntimeError } from './error.ts'
 
 export type Primitive = string | number | boolean | null
-export type Value = Primitive | Date | Uint8Array | readonly Value[] | { readonly [key: string]: Value } | ValueMap | ValueSet
+export type Value =
+  | Primitive
+  | Date
+  | Uint8Array
+  | readonly Value[]
+  | { readonly [key: string]: Value }
+  | ValueMap
+  | ValueSet
 export type ValueMap = ReadonlyMap<string, Value>
 export type ValueSet = ReadonlySet<Primitive>
 
@@ -24,10 +31,17 @@ export type Path = readonly (string | number)[]
 /** A deep, locked copy. Functions of the input's prototype chain are never called.
  *  @throws VALUE_UNSUPPORTED with `detail.path` for anything outside the documented set */
 export function copy(value: unknown): Value {
-  return copyAt(value, 0)
+  return copyAt(value, 0, true)
 }
 
-function copyAt(value: unknown, depth: number): Value {
+/** As `copy`, but the result belongs to whoever gets it and may be changed: for what stays in memory as plain data.
+ *  Keys that are symbols are not looked for; `copy` refuses them before anything is stored.
+ *  @throws VALUE_UNSUPPORTED */
+export function clone(value: unknown): Value {
+  return copyAt(value, 0, false)
+}
+
+function copyAt(value: unknown, depth: number, lock: boolean): Value {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -35,83 +49,98 @@ function copyAt(value: unknown, depth: number): Value {
     case 'number':
       return finite(value)
     case 'object':
-      return value === null ? null : copyObject(value, depth)
+      return value === null ? null : copyObject(value, depth, lock)
     default:
       throw refused(value)
   }
 }
 
-function copyObject(value: object, depth: number): Value {
+function copyObject(value: object, depth: number, lock: boolean): Value {
+  const proto: unknown = Object.getPrototypeOf(value)
+  if (proto === Object.prototype && depth <= VALUE_DEPTH_MAX) return copyPlain(value, depth, lock)
   if (depth > VALUE_DEPTH_MAX) throw new Refusal(`is nested deeper than ${VALUE_DEPTH_MAX} levels`)
-  if (Array.isArray(value)) return copyArray(value, depth)
-  const proto: object | null = Object.getPrototypeOf(value)
-  if (proto === Object.prototype || proto === null) return copyPlain(value, depth)
-  if (value instanceof Date) return lockedDate(value)
+  if (Array.isArray(value)) return copyArray(value, depth, lock)
+  if (proto === null) return copyPlain(value, depth, lock)
+  if (value instanceof Date) return lock ? lockedDate(value) : validDate(value)
   if (value instanceof Uint8Array) return new Uint8Array(value)
-  if (value instanceof Map) return copyMap(value, depth)
-  if (value instanceof Set) return copySet(value)
-  if (proto !== null && Object.getPrototypeOf(proto) === null && 'constructor' in value) {
+  if (value instanceof Map) return copyMap(value, depth, lock)
+  if (value instanceof Set) return copySet(value, lock)
+  if (Object.getPrototypeOf(proto) === null && 'constructor' in value) {
     // Plain objects of another realm (vm contexts, test runners) look exactly like ours but for the identity of Object.
-    if (Reflect.get(proto, 'constructor')?.name === 'Object') return copyPlain(value, depth)
+    if (Reflect.get(proto as object, 'constructor')?.name === 'Object') return copyPlain(value, depth, lock)
   }
   throw refused(value)
 }
 
-function copyPlain(value: object, depth: number): Value {
-  const out: Record<string, Value> = {}
-  const source = value as Record<string, unknown> // reading own string keys only
+function copyPlain(value: object, depth: number, lock: boolean): Value {
+  const source = value as Record<string, Value> // Value is what this function is about to make sure of
+  const flat = isFlat(source)
+  // A spread clones the shape in one go: own enumerable keys, no setter runs, `__proto__` becomes a plain own key.
+  const out = { ...source }
+  if (!flat) copyItems(out, depth, lock)
+  // Looking for symbols costs as much as all the rest, so it is done only for what may be stored.
+  if (lock && Object.getOwnPropertySymbols(out).length > 0) throw new Refusal('has a symbol as key')
+  return lock ? Object.freeze(out) : out
+}
+
+/** Flat objects of primitives are most of all messages. Looping over the source, whose shape is warm, is what is fast:
+ *  30 ns for five fields where looping over the clone takes 90. */
+function isFlat(source: Record<string, unknown>): boolean {
   for (const key in source) {
-    if (!Object.hasOwn(source, key)) continue
+    if (key === '__proto__') return false
     const item = source[key]
-    if (key === '__proto__') throw at(new Refusal('is a key that would change the prototype of the object'), key)
-    // Flat primitives are most of all messages: no call, no try.
     const type = typeof item
-    if (type === 'string' || type === 'boolean' || item === null) out[key] = item as Primitive
-    else {
-      try {
-        out[key] = copyAt(item, depth + 1)
-      } catch (error) {
-        throw at(error, key)
-      }
-    }
+    if (type === 'string' || type === 'boolean' || item === null) continue
+    if (type !== 'number' || !Number.isFinite(item)) return false
   }
-  if (Object.getOwnPropertySymbols(source).length > 0) throw new Refusal('has a symbol as key')
-  return Object.freeze(out)
+  return true
 }
 
-function copyArray(value: readonly unknown[], depth: number): Value {
-  const out: Value[] = new Array(value.length)
-  for (let i = 0; i < value.length; i++) {
+function copyItems(out: Record<string, Value>, depth: number, lock: boolean): void {
+  for (const key in out) {
+    if (!Object.hasOwn(out, key)) continue // an enumerable key somebody added to Object.prototype is not ours
+    if (key === '__proto__') throw at(new Refusal('is a key that would change the prototype of the object'), key)
     try {
-      if (!(i in value)) throw new Refusal('is a hole; use null')
-      out[i] = copyAt(value[i], depth + 1)
-    } catch (error) {
-      throw at(error, i)
-    }
-  }
-  return Object.freeze(out)
-}
-
-function copyMap(value: ReadonlyMap<unknown, unknown>, depth: number): Value {
-  const out = new Map<string, Value>()
-  for (const [key, item] of value) {
-    if (typeof key !== 'string') throw new Refusal(`has a ${typeof key} as Map key; keys must be strings`)
-    try {
-      out.set(key, copyAt(item, depth + 1))
+      out[key] = copyAt(out[key], depth + 1, lock)
     } catch (error) {
       throw at(error, key)
     }
   }
-  return lockMap(out)
 }
 
-function copySet(value: ReadonlySet<unknown>): Value {
+function copyArray(value: readonly unknown[], depth: number, lock: boolean): Value {
+  const out: Value[] = new Array(value.length)
+  for (let i = 0; i < value.length; i++) {
+    try {
+      if (!(i in value)) throw new Refusal('is a hole; use null')
+      out[i] = copyAt(value[i], depth + 1, lock)
+    } catch (error) {
+      throw at(error, i)
+    }
+  }
+  return lock ? Object.freeze(out) : out
+}
+
+function copyMap(value: ReadonlyMap<unknown, unknown>, depth: number, lock: boolean): Value {
+  const out = new Map<string, Value>()
+  for (const [key, item] of value) {
+    if (typeof key !== 'string') throw new Refusal(`has a ${typeof key} as Map key; keys must be strings`)
+    try {
+      out.set(key, copyAt(item, depth + 1, lock))
+    } catch (error) {
+      throw at(error, key)
+    }
+  }
+  return lock ? lockMap(out) : out
+}
+
+function copySet(value: ReadonlySet<unknown>, lock: boolean): Value {
   const out = new Set<Primitive>()
   for (const item of value) {
     if (typeof item === 'object' && item !== null) throw new Refusal('has an object in a Set; use primitives')
-    out.add(copyAt(item, 0) as Primitive) // proved primitive by the line above
+    out.add(copyAt(item, 0, lock) as Primitive) // proved primitive by the line above
   }
-  return lockSet(out)
+  return lock ? lockSet(out) : out
 }
 
 function finite(value: number): number {
@@ -148,9 +177,13 @@ const DATE_SETTERS: PropertyDescriptorMap = Object.fromEntries(
 )
 
 function lockedDate(value: Date): Date {
+  return Object.defineProperties(validDate(value), DATE_SETTERS)
+}
+
+function validDate(value: Date): Date {
   const ms = value.getTime()
   if (Number.isNaN(ms)) throw new Refusal('is an invalid Date')
-  return Object.defineProperties(new Date(ms), DATE_SETTERS)
+  return new Date(ms)
 }
 
 // Text form
@@ -234,13 +267,28 @@ function untag(source: Record<string, unknown>): Value {
 
 export function isPlain(value: object): value is { readonly [key: string]: Value } {
   const proto: object | null = Object.getPrototypeOf(value)
-  return proto === Object.prototype || proto === null || !(value instanceof Date || value instanceof Uint8Array || value instanceof Map || value instanceof Set || Array.isArray(value))
+  return (
+    proto === Object.prototype ||
+    proto === null ||
+    !(
+      value instanceof Date ||
+      value instanceof Uint8Array ||
+      value instanceof Map ||
+      value instanceof Set ||
+      Array.isArray(value)
+    )
+  )
 }
 
 /** `$.items[3].price`, as people write it. */
 export function pathText(path: Path): string {
   return path.reduce<string>(
-    (text, part) => (typeof part === 'number' ? `${text}[${part}]` : /^\w+$/.test(part) ? `${text}.${part}` : `${text}[${JSON.stringify(part)}]`),
+    (text, part) =>
+      typeof part === 'number'
+        ? `${text}[${part}]`
+        : /^\w+$/.test(part)
+          ? `${text}.${part}`
+          : `${text}[${JSON.stringify(part)}]`,
     '$',
   )
 }

@@ -5,7 +5,8 @@
  *   no late reply is ever seen (OTP aliases).
  * - The target is not told that a caller gave up; the request stays queued and is executed (OTP).
  * - Deadlines cost no timer per call: calls of equal patience form a queue in order of deadline, and each queue keeps
- *   one timer for its head.
+ *   one timer for its head. They cost no reading of the clock either: a call made while the run queue is at work is
+ *   dated at its next reading, so a call may end some ms late but never early.
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
@@ -24,8 +25,8 @@ export class PendingCall implements ReplyTo {
   readonly caller: Process | null
   readonly target: ProcessId
   readonly op: string
-  /** On the monotonic clock. */
-  readonly deadline: number
+  /** Monotonic ms; not known before the call is dated. */
+  deadline = Number.POSITIVE_INFINITY
   wait: Wait | null = null
   /** Neighbours in the queue of equal patience; `queue` is null once settled. */
   queue: PatienceQueue | null = null
@@ -36,11 +37,10 @@ export class PendingCall implements ReplyTo {
   #resolve: (value: Value) => void = nobody
   #reject: (error: RuntimeError) => void = nobody
 
-  constructor(caller: Process | null, target: ProcessId, op: string, deadline: number) {
+  constructor(caller: Process | null, target: ProcessId, op: string) {
     this.caller = caller
     this.target = target
     this.op = op
-    this.deadline = deadline
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -74,6 +74,8 @@ class PatienceQueue {
   readonly #emptied: () => void
   #first: PendingCall | null = null
   #last: PendingCall | null = null
+  /** First call without a deadline; all behind it have none either. */
+  #undated: PendingCall | null = null
   #timer: Timer | null = null
 
   constructor(clock: Clock, timeoutMs: number, emptied: () => void) {
@@ -91,10 +93,18 @@ class PatienceQueue {
       else this.#timer.keepAlive(true)
     } else this.#last.next = call
     this.#last = call
+    this.#undated ??= call
+  }
+
+  date(monotonic: number): void {
+    const deadline = monotonic + this.#timeoutMs
+    for (let call = this.#undated; call !== null; call = call.next) call.deadline = deadline
+    this.#undated = null
   }
 
   remove(call: PendingCall): void {
     call.queue = null
+    if (this.#undated === call) this.#undated = call.next
     if (call.previous === null) this.#first = call.next
     else call.previous.next = call.next
     if (call.next === null) this.#last = call.previous
@@ -127,8 +137,9 @@ class PatienceQueue {
         ),
       )
     }
-    if (this.#first === null) this.#emptied()
-    else this.#arm(Math.max(1, Math.ceil(this.#first.deadline - now)))
+    if (this.#first === null) return this.#emptied()
+    if (this.#first === this.#undated) this.date(now)
+    this.#arm(Math.max(1, Math.ceil(this.#first.deadline - now)))
   }
 }
 
@@ -147,6 +158,11 @@ export class Patience {
       this.#queues.set(timeoutMs, queue)
     }
     queue.add(call)
+  }
+
+  /** The clock was read: calls added since the last reading get their deadline. */
+  date(monotonic: number): void {
+    for (const queue of this.#queues.values()) queue.date(monotonic)
   }
 
   close(): void {

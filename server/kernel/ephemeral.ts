@@ -1,13 +1,13 @@
 /**
  * The behaviour of ephemeral agents: plain state in memory, handlers run one at a time, results are the replies.
  *
- * - K15: a reply is a locked copy; `undefined` is answered as null. A result that cannot be copied crashes the agent,
+ * - K15: a reply is a copy that belongs to the caller; `undefined` is answered as null. A result that cannot be copied crashes the agent,
  *   as a bad return value does in OTP.
  * - K16: a handler that throws a rejection (`CALL_REJECTED`) answers with it and goes on; any other throw is a crash.
  * - A synchronous handler completes without any await; its turn costs no promise.
  */
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
-import { copy, type Value } from '../../shared/value.ts'
+import { clone, type Value } from '../../shared/value.ts'
 import type { Behaviour } from './behaviour.ts'
 import type { DownSignal, Envelope, ExitSignal } from './envelope.ts'
 import type { ExitReason } from './exit.ts'
@@ -79,7 +79,7 @@ export class EphemeralBehaviour implements Behaviour {
   query(process: Process, op: string, args: Value): Value {
     const query = this.code.queries.get(op)
     if (query === undefined) throw this.#unknown(op)
-    return copy(query(process.state, args) ?? null)
+    return clone(query(process.state, args) ?? null)
   }
 
   #ctx(process: Process): unknown {
@@ -116,7 +116,7 @@ export class EphemeralBehaviour implements Behaviour {
 
 function answer(reply: Envelope['reply'], result: unknown): void {
   if (result === NO_REPLY) return
-  if (reply !== null) reply.resolve(result === undefined ? null : copy(result))
+  if (reply !== null) reply.resolve(result === undefined ? null : clone(result))
 }
 
 function refuse(reply: Envelope['reply'], error: unknown): void {

@@ -14,7 +14,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import { copy, type Value } from '../../shared/value.ts'
+import { clone, copy, type Value } from '../../shared/value.ts'
 import type { SpawnSpec } from './behaviour.ts'
 import { assertTimeout, CALL_TIMEOUT_MS, Patience, PendingCall } from './call.ts'
 import { type Envelope, type Lineage, NO_LINEAGE, type ReplyTo } from './envelope.ts'
@@ -47,10 +47,10 @@ export class Kernel {
 
   constructor(ports: KernelPorts) {
     this.ports = ports
-    this.lifecycle = new Lifecycle(ports)
+    this.#patience = new Patience(ports.clock)
+    this.lifecycle = new Lifecycle(ports, (monotonic) => this.#patience.date(monotonic))
     this.groups = new Groups((monitor, change) => this.#tellGroup(monitor, change))
     this.#ids = new SortableIds(ports.clock, ports.random)
-    this.#patience = new Patience(ports.clock)
   }
 
   // Birth
@@ -91,12 +91,17 @@ export class Kernel {
 
   /** Routes an envelope whose `args` are a copy already. @throws MAILBOX_FULL */
   deliver(id: ProcessId, envelope: Envelope): void {
-    const process = this.lifecycle.processes.get(id)
+    this.#route(this.lifecycle.processes.get(id), id, envelope)
+  }
+
+  #route(process: Process | undefined, id: ProcessId, envelope: Envelope): void {
     if (process === undefined) return this.ports.missing(id, envelope)
     if (!process.alive && (!process.durable || process.status !== 'restarting')) {
       return this.lifecycle.refuse(process, envelope)
     }
-    if (process.mailboxLength >= process.mailboxLimit && isLimited(envelope)) throw full(process)
+    if (process.mailbox !== null && process.mailbox.length >= process.mailboxLimit && isLimited(envelope)) {
+      throw full(process)
+    }
     this.lifecycle.post(process, envelope)
   }
 
@@ -108,10 +113,11 @@ export class Kernel {
   /** Sends without waiting. @throws MAILBOX_FULL VALUE_UNSUPPORTED */
   send(id: ProcessId, op: string, args: unknown, options: SendOptions = {}): void {
     const from = options.from ?? null
-    this.deliver(id, {
+    const target = this.lifecycle.processes.get(id)
+    this.#route(target, id, {
       kind: 'send',
       op,
-      args: args === undefined ? null : copy(args),
+      args: argsFor(target, args),
       from: from?.id ?? null,
       reply: null,
       lineage: options.lineage ?? NO_LINEAGE,
@@ -130,16 +136,17 @@ export class Kernel {
     const timeoutMs = options?.timeoutMs ?? CALL_TIMEOUT_MS
     if (timeoutMs !== CALL_TIMEOUT_MS) assertTimeout(timeoutMs)
     const lineage = from === null ? (options?.lineage ?? NO_LINEAGE) : lineageOf(from, id, options?.lineage)
-    const clock = this.ports.clock
-    const at = clock.now()
-    const call = new PendingCall(from, id, op, clock.monotonic() + timeoutMs)
+    const { queue } = this.lifecycle
+    const at = queue.now()
+    const call = new PendingCall(from, id, op)
     if (from !== null) {
       call.wait = { kind: 'call', target: `${id} ${op}`, since: at, deadline: at + timeoutMs, attempt: 1 }
     }
-    this.deliver(id, {
+    const target = this.lifecycle.processes.get(id)
+    this.#route(target, id, {
       kind: 'call',
       op,
-      args: args === undefined ? null : copy(args),
+      args: argsFor(target, args),
       from: from === null ? null : from.id,
       reply: call,
       lineage,
@@ -152,6 +159,7 @@ export class Kernel {
     if (!call.settled) {
       if (from !== null) from.wait = call.wait
       this.#patience.add(call, timeoutMs)
+      if (!queue.inPeriod) this.#patience.date(this.ports.clock.monotonic())
     }
     return call.promise
   }
@@ -392,6 +400,12 @@ export class Kernel {
     const { id, incarnation } = process
     if (this.ports.watching(kind)) this.ports.emit({ kind, at: this.ports.clock.now(), id, incarnation, actor })
   }
+}
+
+/** K14: an ephemeral agent owns its copy and may build it into its plain state; all others get a locked one. */
+function argsFor(target: Process | undefined, args: unknown): Value {
+  if (args === undefined) return null
+  return target === undefined || target.behaviour.durable ? copy(args) : clone(args)
 }
 
 function isLimited(envelope: Envelope): boolean {

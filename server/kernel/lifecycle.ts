@@ -43,10 +43,14 @@ export class Lifecycle {
   /** Messages to processes that were dead. */
   dropped = 0
   readonly #ports: KernelPorts
+  /** Of the slice that runs now: turn events are wanted; turns share the context entered for the slice. */
+  #watched = false
+  #shared = false
+  readonly #runMessages = (process: Process, _none: null): number => this.#run(process)
 
-  constructor(ports: KernelPorts) {
+  constructor(ports: KernelPorts, onReading: (monotonic: number) => void) {
     this.#ports = ports
-    this.queue = new RunQueue(ports.clock, (process) => this.#slice(process))
+    this.queue = new RunQueue(ports.clock, (process) => this.#slice(process), onReading)
     this.signals = new Signals({
       die: (process, reason, viaLink) => this.die(process, reason, viaLink ? 'free' : 'attempt'),
       requestStop: (process, reason) => this.requestStop(process, reason, 0),
@@ -188,6 +192,13 @@ export class Lifecycle {
   #slice(process: Process): number {
     process.supervisor?.pump()
     if (process.busy || !process.alive) return 0
+    this.#watched = !process.durable && this.#ports.watching('turn:stop')
+    this.#shared = !process.durable && !this.#watched
+    // The context of the process is entered once for all its turns; a turn that is traced gets its own (#turn).
+    return this.#shared ? this.#ports.around(process, null, this.#runMessages) : this.#run(process)
+  }
+
+  #run(process: Process): number {
     let handled = 0
     while (handled < SLICE_MESSAGES_MAX) {
       if (process.ties !== null && this.#stopDue(process)) return handled
@@ -204,13 +215,14 @@ export class Lifecycle {
   /** False when the process cannot take another message now. */
   #turn(process: Process, envelope: Envelope): boolean {
     if (envelope.kind === 'timer' && envelope.row instanceof TimerTicket && !envelope.row.take(process)) return true
-    const epoch = process.epoch
+    const { epoch, behaviour } = process
     process.current = envelope
     process.busy = true
-    const watched = !process.durable && this.#ports.watching('turn:stop')
+    const watched = this.#watched
     const startedAt = watched ? this.#turnStarted(process, envelope) : 0
     try {
-      const result = this.#ports.around(process, envelope, TURN)
+      const shared = this.#shared && envelope.lineage.traceparent === null
+      const result = shared ? behaviour.turn(process, envelope) : this.#ports.around(process, envelope, TURN)
       if (result instanceof Promise) {
         this.#turnLater(process, epoch, watched, startedAt, result)
         return false

@@ -6,53 +6,52 @@
  */
 import type { Envelope } from './envelope.ts'
 
-/** Slots of consumed messages before the rest is moved down: keeps a never-empty mailbox from growing. */
+/** Slots kept when the mailbox runs empty: a burst must not hold its memory for ever. */
+const SLOTS_KEPT = 64
+/** Consumed slots before the rest is moved down: keeps a never-empty mailbox from growing. */
 const COMPACT_AT = 1_024
 
 export class Mailbox {
+  // The array is reused while it is small: emptying and refilling it costs no allocation.
   #items: (Envelope | undefined)[] = []
   #head = 0
+  #tail = 0
 
   get length(): number {
-    return this.#items.length - this.#head
+    return this.#tail - this.#head
   }
 
   push(envelope: Envelope): void {
-    this.#items.push(envelope)
+    this.#items[this.#tail++] = envelope
   }
 
   shift(): Envelope | undefined {
-    const items = this.#items
     const head = this.#head
-    if (head === items.length) return undefined
-    const envelope = items[head]
-    items[head] = undefined // the array lives on; the message must not
+    if (head === this.#tail) return undefined
+    const envelope = this.#items[head]
+    this.#items[head] = undefined // the array lives on; the message must not
     this.#head = head + 1
-    if (this.#head === items.length) {
-      items.length = 0
-      this.#head = 0
-    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= items.length) {
-      this.#items = items.slice(this.#head)
-      this.#head = 0
-    }
+    if (this.#head === this.#tail) {
+      this.#head = this.#tail = 0
+      if (this.#items.length > SLOTS_KEPT) this.#items = []
+    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#tail) this.#reset(this.#items.slice(this.#head, this.#tail))
     return envelope
   }
 
   unshift(envelope: Envelope): void {
-    if (this.#head === 0) {
-      this.#items.unshift(envelope)
-      return
-    }
-    this.#head -= 1
-    this.#items[this.#head] = envelope
+    if (this.#head > 0) {
+      this.#head -= 1
+      this.#items[this.#head] = envelope
+    } else this.#reset([envelope, ...this.#items.slice(0, this.#tail)])
   }
 
   /** Removes the first message that satisfies `test`, wherever it is. */
   take(test: (envelope: Envelope) => boolean): Envelope | undefined {
-    for (let i = this.#head; i < this.#items.length; i++) {
+    for (let i = this.#head; i < this.#tail; i++) {
       const envelope = this.#items[i]
       if (envelope === undefined || !test(envelope)) continue
       this.#items.splice(i, 1)
+      this.#tail -= 1
       return envelope
     }
     return undefined
@@ -61,14 +60,19 @@ export class Mailbox {
   /** Oldest first, without taking; at most `limit` from position `offset`. */
   peek(offset: number, limit: number): Envelope[] {
     const from = this.#head + offset
-    return this.#items.slice(from, from + limit).filter((item) => item !== undefined)
+    return this.#items.slice(from, Math.min(from + limit, this.#tail)).filter((item) => item !== undefined)
   }
 
   /** Empties the mailbox and hands out what was in it, oldest first. */
   drain(): Envelope[] {
     const rest = this.peek(0, this.length)
-    this.#items = []
-    this.#head = 0
+    this.#reset([])
     return rest
+  }
+
+  #reset(items: (Envelope | undefined)[]): void {
+    this.#items = items
+    this.#head = 0
+    this.#tail = items.length
   }
 }

@@ -13,7 +13,9 @@ export type KernelPorts = {
   emit: Emit
   /** Events of a kind nobody watches are not built. */
   watching(kind: EventKind): boolean
-  /** Runs `fn` in the context of the process (AsyncLocalStorage, trace). Once per init, turn and terminate. */
+  /** Runs `fn` in the context of the process (AsyncLocalStorage, trace). Once per init, terminate and turn, with the
+   *  message; but turns of an ephemeral process that nobody traces (no `turn:stop` subscriber, no traceparent) share
+   *  one call per slice, with null. */
   around<E extends Envelope | null, T>(process: Process, envelope: E, fn: (process: Process, envelope: E) => T): T
   /** A message for an id that is not in memory: activate, forward, or refuse with PROCESS_NOT_FOUND. */
   missing(id: ProcessId, envelope: Envelope): void

@@ -16,37 +16,59 @@ export const PERIOD_MESSAGES_MAX = 10_000
 /** Ms of a period: what a timer or socket may have to wait because of messages. */
 export const PERIOD_MS_MAX = 5
 
+/** Slots kept when nobody is ready: a burst must not hold its memory, nor the processes in it, for ever. */
+const SLOTS_KEPT = 1_024
+
 /** Runs up to SLICE_MESSAGES_MAX messages of a process and says how many it handled. */
 export type RunSlice = (process: Process) => number
 
 export class RunQueue {
   readonly #clock: Clock
   readonly #slice: RunSlice
-  #ready: Process[] = []
+  readonly #onReading: (monotonic: number) => void
+  // The array is reused: filling it again costs no allocation.
+  #ready: (Process | undefined)[] = []
   #head = 0
+  #tail = 0
   #scheduled = false
   #period = false
   #messages = 0
   #startedAt = 0
+  /** Monotonic ms at the last reading of the clock, and what to add to get epoch ms. */
+  #reading = 0
+  #epoch = 0
   readonly #drain = (): void => this.#run()
   readonly #newPeriod = (): void => {
     this.#period = false
-    if (this.#head < this.#ready.length) this.#run()
+    this.#onReading(this.#clock.monotonic())
+    if (this.#head < this.#tail) this.#run()
   }
 
-  constructor(clock: Clock, slice: RunSlice) {
+  /** `onReading` hears of each reading of the clock: whatever happened since the last one is not younger than it. */
+  constructor(clock: Clock, slice: RunSlice, onReading: (monotonic: number) => void) {
     this.#clock = clock
     this.#slice = slice
+    this.#onReading = onReading
   }
 
   get length(): number {
-    return this.#ready.length - this.#head
+    return this.#tail - this.#head
+  }
+
+  /** True between the first slice and the next macrotask: `now` is a recent reading then, and another one will come. */
+  get inPeriod(): boolean {
+    return this.#period
+  }
+
+  /** Epoch ms: as of the last slice inside a period (at most some ms old unless user code blocks), else exact. */
+  now(): number {
+    return this.#period ? Math.floor(this.#reading + this.#epoch) : this.#clock.now()
   }
 
   push(process: Process): void {
     if (process.queued) return
     process.queued = true
-    this.#ready.push(process)
+    this.#ready[this.#tail++] = process
     if (this.#scheduled || (this.#period && this.#exhausted())) return
     this.#scheduled = true
     this.#clock.microtask(this.#drain)
@@ -59,40 +81,41 @@ export class RunQueue {
   }
 
   #exhausted(): boolean {
-    return this.#messages >= PERIOD_MESSAGES_MAX || this.#clock.monotonic() - this.#startedAt >= PERIOD_MS_MAX
+    return this.#messages >= PERIOD_MESSAGES_MAX || this.#reading - this.#startedAt >= PERIOD_MS_MAX
   }
 
   #run(): void {
     this.#scheduled = true // whatever is pushed meanwhile is run by this loop
     const clock = this.#clock
-    let now = clock.monotonic()
+    this.#reading = clock.monotonic()
     if (!this.#period) {
       this.#period = true
       this.#messages = 0
-      this.#startedAt = now
+      this.#startedAt = this.#reading
+      this.#epoch = clock.now() - this.#reading
       clock.macrotask(this.#newPeriod)
     }
-    const ready = this.#ready
-    while (this.#head < ready.length) {
-      if (this.#messages >= PERIOD_MESSAGES_MAX || now - this.#startedAt >= PERIOD_MS_MAX) break
-      // The index is inside the array by the loop's condition.
-      const process = ready[this.#head++] as Process
+    this.#onReading(this.#reading)
+    while (this.#head < this.#tail && !this.#exhausted()) {
+      const process = this.#ready[this.#head] as Process // inside the filled part by the loop's condition
+      this.#ready[this.#head++] = undefined // the array lives on; it must not keep the process
       process.queued = false
       this.#messages += this.#slice(process) + 1
       const after = clock.monotonic()
-      process.stats.busyMs += after - now
-      now = after
+      process.stats.busyMs += after - this.#reading
+      this.#reading = after
     }
     this.#compact()
     this.#scheduled = false
   }
 
   #compact(): void {
-    if (this.#head === this.#ready.length) {
-      this.#ready.length = 0
-      this.#head = 0
-    } else if (this.#head > SLICE_MESSAGES_MAX && this.#head * 2 > this.#ready.length) {
-      this.#ready.splice(0, this.#head)
+    if (this.#head === this.#tail) {
+      this.#head = this.#tail = 0
+      if (this.#ready.length > SLOTS_KEPT) this.#ready = []
+    } else if (this.#head * 2 > this.#tail) {
+      this.#ready = this.#ready.slice(this.#head, this.#tail)
+      this.#tail -= this.#head
       this.#head = 0
     }
   }
