@@ -26,7 +26,14 @@ export type RuntimeEvent = { at: number } & (
   | ({ kind: 'turn:start'; turn: string | null; op: string; from: string | null; traceparent: string | null } & Of)
   | ({ kind: 'turn:stop'; turn: string | null; op: string; durationMs: number; outcome: 'done' | 'failed' } & Of)
   | ({ kind: 'step:start'; turn: string; step: string; attempt: number } & Of)
-  | ({ kind: 'step:stop'; turn: string; step: string; attempt: number; durationMs: number; outcome: 'done' | 'failed' } & Of)
+  | ({
+      kind: 'step:stop'
+      turn: string
+      step: string
+      attempt: number
+      durationMs: number
+      outcome: 'done' | 'failed'
+    } & Of)
   | ({ kind: 'failure'; failureId: string; class: string; error: ErrorData; decision: string; op: string | null } & Of)
   | ({ kind: 'dead-letter'; messageId: string; op: string; reason: string } & Of)
   | ({ kind: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string; data: unknown } & Of)

@@ -106,7 +106,8 @@ function termTest(text: string): Test {
   const [, field = '', operator = '', value = ''] = parts
   if (field === 'under') return underTest(text, operator, value)
   const asText = TEXT_FIELDS[field]
-  if (asText !== undefined && Object.hasOwn(TEXT_FIELDS, field)) return fieldTest({ text, field, operator, value }, asText)
+  if (asText !== undefined && Object.hasOwn(TEXT_FIELDS, field))
+    return fieldTest({ text, field, operator, value }, asText)
   const asNumber = NUMBER_FIELDS[field]
   if (asNumber !== undefined && Object.hasOwn(NUMBER_FIELDS, field)) {
     return numberTest({ text, field, operator, value }, asNumber)
@@ -155,10 +156,10 @@ function numberTest({ text, field, operator, value }: Term, { read, duration: ti
     const example = timed ? `${field}>60s (ms, s, m, h or d)` : `${field}>10`
     throw refused(`has ${shown(value)} where ${field} needs a number in ${shown(text)}. Write for example ${example}.`)
   }
-  const compare = COMPARE[operator] ?? COMPARE['=']
+  const compare = COMPARE[operator] ?? same
   return (row, context) => {
     const found = read(row, context.now)
-    return found !== null && compare !== undefined && compare(found, limit)
+    return found !== null && compare(found, limit)
   }
 }
 
@@ -167,8 +168,10 @@ const COMPARE: Readonly<Record<string, (a: number, b: number) => boolean>> = {
   '>=': (a, b) => a >= b,
   '<': (a, b) => a < b,
   '<=': (a, b) => a <= b,
-  '=': (a, b) => a === b,
-  ':': (a, b) => a === b,
+}
+
+function same(a: number, b: number): boolean {
+  return a === b
 }
 
 function amount(text: string, timed: boolean): number | null {

@@ -214,7 +214,16 @@ export type Vitals = {
 export type Need = {
   key: string
   severity: 'critical' | 'warning' | 'notice'
-  kind: 'gave-up' | 'diverged' | 'dead-letter' | 'crash-loop' | 'stuck' | 'mailbox' | 'store' | 'near-limit' | 'suspended'
+  kind:
+    | 'gave-up'
+    | 'diverged'
+    | 'dead-letter'
+    | 'crash-loop'
+    | 'stuck'
+    | 'mailbox'
+    | 'store'
+    | 'near-limit'
+    | 'suspended'
   process: ProcessId | null
   since: number
   text: string

@@ -1,0 +1,48 @@
+/**
+ * Request bodies: JSON, bounded while they arrive, so that a large one is refused without being held in memory.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+
+/** Bytes. Messages are small; large data belongs outside the agent. */
+export const BODY_BYTES_MAX = 1024 * 1024
+
+/** The parsed body; an empty one is `{}`, because every field of many bodies is optional.
+ *  @throws PAYLOAD_TOO_LARGE REQUEST_INVALID */
+export async function readJson(request: Request): Promise<unknown> {
+  const text = await readText(request)
+  if (text.trim() === '') return {}
+  const type = request.headers.get('content-type') ?? ''
+  if (!/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type)) {
+    throw new RuntimeError(
+      'REQUEST_INVALID',
+      `The body has the content type ${JSON.stringify(type)}. Send application/json.`,
+    )
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new RuntimeError('REQUEST_INVALID', `The body is not JSON: ${why}.`)
+  }
+}
+
+async function readText(request: Request): Promise<string> {
+  if (Number(request.headers.get('content-length') ?? 0) > BODY_BYTES_MAX) throw tooLarge()
+  if (request.body === null) return ''
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  for await (const part of request.body) {
+    bytes += part.byteLength
+    if (bytes > BODY_BYTES_MAX) throw tooLarge() // leaving the loop cancels the stream
+    parts.push(part)
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))
+  } catch {
+    throw new RuntimeError('REQUEST_INVALID', 'The body is not valid UTF-8.')
+  }
+}
+
+function tooLarge(): RuntimeError {
+  return new RuntimeError('PAYLOAD_TOO_LARGE', `The body is larger than ${BODY_BYTES_MAX} bytes.`)
+}

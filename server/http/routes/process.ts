@@ -1,0 +1,125 @@
+/** Processes: lists and details. Reading never wakes or waits for a process. */
+import { z } from 'zod'
+import { RuntimeError } from '../../../shared/error.ts'
+import { toPlain } from '../../../shared/plain.ts'
+import { parseQuery } from '../../../shared/query.ts'
+import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
+import { flagSchema, limitSchema, pageOf, processSchema, record, statusSchema } from '../schema.ts'
+
+const SORTS = ['id', 'status', 'mailbox', 'turns', 'busyMs', 'restarts', 'since', 'failures'] as const
+
+const listQuery = z.strictObject({
+  q: z.string().max(1_000).optional(),
+  under: z.string().max(400).optional(),
+  agent: z.string().max(64).optional(),
+  status: statusSchema.optional(),
+  sort: z.enum(SORTS).optional(),
+  dir: z.enum(['asc', 'desc']).optional(),
+  limit: limitSchema,
+  cursor: z.string().max(1_000).optional(),
+  hidden: flagSchema.optional(),
+})
+
+const afterQuery = z.strictObject({ after: z.string().max(400).optional(), limit: limitSchema })
+const beforeQuery = z.strictObject({ before: z.coerce.number().int().nonnegative().optional(), limit: limitSchema })
+
+const tag = 'processes'
+
+export const processEndpoints: readonly Endpoint[] = [
+  endpoint({
+    method: 'get',
+    path: '/processes',
+    summary: 'Processes that live now; passive ones only with status=passive',
+    tag,
+    role: 'viewer',
+    query: listQuery,
+    body: null,
+    response: { status: 200, schema: pageOf(processSchema), description: 'A page of processes' },
+    async handle({ query, deps }) {
+      if (query.q !== undefined) parseQuery(query.q)
+      const { items, total, cursor } = await deps.inspect.processes(withoutUndefined(query))
+      return json({ items, total, cursor })
+    },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}',
+    summary: 'One process with links, monitors, supervisor and operations',
+    tag,
+    role: 'viewer',
+    query: noQuery,
+    body: null,
+    response: { status: 200, schema: processSchema, description: 'The process' },
+    async handle({ params, deps }) {
+      const id = params.id ?? ''
+      const found = await deps.inspect.process(id)
+      if (found === null) throw new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`)
+      return json(found)
+    },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/state',
+    summary: 'The last committed state; dates, maps, sets and bytes in the tagged form of docs/http.md',
+    tag,
+    role: 'viewer',
+    query: noQuery,
+    body: null,
+    response: {
+      status: 200,
+      schema: z.object({ version: z.int(), value: z.unknown() }),
+      description: 'Version and value',
+    },
+    async handle({ params, deps }) {
+      const { version, value } = await deps.inspect.state(params.id ?? '')
+      return json({ version, value: toPlain(value) })
+    },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/mailbox',
+    summary: 'Messages that wait, first first',
+    tag,
+    role: 'viewer',
+    query: afterQuery,
+    body: null,
+    response: { status: 200, schema: pageOf(record), description: 'A page of messages' },
+    async handle({ params, query, deps }) {
+      return json(await deps.inspect.mailbox(params.id ?? '', withoutUndefined(query)))
+    },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/journal',
+    summary: 'Journal entries, newest first',
+    tag,
+    role: 'viewer',
+    query: beforeQuery,
+    body: null,
+    response: { status: 200, schema: pageOf(record), description: 'A page of entries' },
+    async handle({ params, query, deps }) {
+      const page = await deps.inspect.journal(params.id ?? '', withoutUndefined(query))
+      return json({ ...page, items: page.items.map((item) => ({ ...item, payload: toPlain(item.payload) })) })
+    },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/failures',
+    summary: 'Failure records of the process, newest first',
+    tag,
+    role: 'viewer',
+    query: beforeQuery,
+    body: null,
+    response: { status: 200, schema: pageOf(record), description: 'A page of failures' },
+    async handle({ params, query, deps }) {
+      return json(await deps.inspect.failures({ process: params.id ?? '', ...withoutUndefined(query) }))
+    },
+  }),
+]
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+/** Interfaces of the runtime tell an absent option from one that is undefined. */
+export function withoutUndefined<T extends object>(value: T): Defined<Partial<T>> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as Defined<Partial<T>>
+}

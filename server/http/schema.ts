@@ -1,0 +1,46 @@
+/**
+ * Schemas of what HTTP answers, for the OpenAPI document. The types of shared/snapshot.ts are the contract; each
+ * schema here is checked against its type by the compiler.
+ */
+import { z } from 'zod'
+import { PROCESS_STATUSES, type Wait } from '../../shared/snapshot.ts'
+
+const time = z.int().meta({ description: 'Epoch milliseconds' })
+
+export const statusSchema = z.enum(PROCESS_STATUSES)
+
+export const waitSchema = z.object({
+  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep']),
+  target: z.string().nullable(),
+  since: time,
+  deadline: time.nullable(),
+  attempt: z.int(),
+}) satisfies z.ZodType<Wait>
+
+export const processSchema = z
+  .looseObject({
+    id: z.string(),
+    kind: z.enum(['agent', 'supervisor', 'task', 'service']),
+    agent: z.string().nullable(),
+    parent: z.string().nullable(),
+    status: statusSchema,
+    incarnation: z.int(),
+    mailbox: z.int(),
+    turns: z.int(),
+    busyMs: z.number(),
+    restarts: z.int(),
+    wait: waitSchema.nullable(),
+    stateVersion: z.int(),
+    durable: z.boolean(),
+  })
+  .meta({ id: 'Process' })
+
+export const pageOf = (item: z.ZodType) =>
+  z.object({ items: z.array(item), total: z.int().optional(), cursor: z.string().nullable() })
+
+export const record = z.looseObject({})
+export const actResultSchema = z.object({ id: z.string(), incarnation: z.int(), outcome: z.string() })
+
+/** Query parameters arrive as text. */
+export const limitSchema = z.coerce.number().int().min(1).max(1_000).default(100)
+export const flagSchema = z.enum(['true', 'false']).transform((text) => text === 'true')
