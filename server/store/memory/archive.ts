@@ -1,0 +1,148 @@
+/** The archive on memory: the answers of postgres/archive.ts. */
+import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
+import { decode, type Value } from '../../../shared/value.ts'
+import type { Archive, JournalRow, Loaded, MessageRow, NewFailure, Page, Pid, ProcessRecord } from '../store.ts'
+import { load, recordOf } from './claim.ts'
+import { keyOf, type MemoryDatabase, type StoredDeadLetter } from './database.ts'
+import { messages } from './message.ts'
+
+/** Rows. The same as on Postgres. */
+const PAGE_MAX = 1_000
+
+export class MemoryArchive implements Archive {
+  readonly #db: MemoryDatabase
+
+  constructor(db: MemoryDatabase) {
+    this.#db = db
+  }
+
+  async process(namespace: string, id: string): Promise<ProcessRecord | null> {
+    const row = this.#db.find(namespace, id)
+    return row === undefined ? null : recordOf(row)
+  }
+
+  async processes(
+    namespace: string,
+    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
+  ): Promise<Page<ProcessRecord> & { total: number }> {
+    const { agent, prefix = '', passiveOnly = false, cursor } = query
+    const all = [...this.#db.processes.values()]
+      .filter((row) => row.namespace === namespace && row.id.startsWith(prefix))
+      .filter((row) => agent === undefined || row.agent === agent)
+      .filter((row) => !passiveOnly || (!row.ended && !this.#db.ownerAlive(row)))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    const size = limitOf(query.limit)
+    const items = all.filter((row) => cursor === undefined || row.id > cursor).slice(0, size).map(recordOf)
+    return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all.length }
+  }
+
+  async stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
+    const { snapshot, journal } = load(this.#db, pid)
+    return { snapshot, journal }
+  }
+
+  async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]> {
+    const { beforeSeq = Number.POSITIVE_INFINITY } = query
+    const rows = (this.#db.journal.get(pid) ?? []).filter((row) => row.seq < beforeSeq)
+    return rows.reverse().slice(0, limitOf(query.limit)).map((row) => ({ ...row }))
+  }
+
+  async mailbox(
+    namespace: string,
+    target: string,
+    query: { afterOrd?: number; limit: number },
+  ): Promise<MessageRow[]> {
+    return messages(this.#db, { namespace, target, afterOrd: query.afterOrd ?? 0, limit: limitOf(query.limit) })
+  }
+
+  async mailboxCounts(namespace: string, targets: readonly string[]): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
+    for (const target of targets) {
+      const size = this.#db.box(namespace, target)?.size ?? 0
+      if (size > 0) counts.set(target, size)
+    }
+    return counts
+  }
+
+  async failures(
+    namespace: string,
+    query: { process?: string; before?: number; limit: number },
+  ): Promise<FailureRecord[]> {
+    const { process, before = Number.POSITIVE_INFINITY, limit } = query
+    return newestFirst(this.#db.failures.values(), namespace, process)
+      .filter((row) => row.at < before)
+      .slice(0, limitOf(limit))
+      .map(({ namespace: _namespace, ...row }) => row)
+  }
+
+  async deadLetters(namespace: string, query: { process?: string; limit: number }): Promise<DeadLetter[]> {
+    return newestFirst(this.#db.deadLetters.values(), namespace, query.process)
+      .slice(0, limitOf(query.limit))
+      .map(letterOf)
+  }
+
+  async deadLetter(namespace: string, id: string): Promise<DeadLetter | null> {
+    const row = this.#db.deadLetters.get(keyOf(namespace, id))
+    return row === undefined ? null : letterOf(row)
+  }
+
+  async markRedelivered(namespace: string, id: string): Promise<boolean> {
+    const row = this.#db.deadLetters.get(keyOf(namespace, id))
+    if (row === undefined || row.redeliveredAt !== null) return false
+    row.redeliveredAt = this.#db.clock.now()
+    return true
+  }
+
+  async audit(namespace: string, query: { target?: string; limit: number }): Promise<AuditItem[]> {
+    return this.#db.audit
+      .filter((row) => row.namespace === namespace && (query.target === undefined || row.target === query.target))
+      .reverse()
+      .slice(0, limitOf(query.limit))
+      .map(({ namespace: _namespace, ...row }) => row)
+  }
+
+  async writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem> {
+    // Through JSON, as the column does: what a caller passed and changes later is not what was written.
+    const detail: unknown = JSON.parse(JSON.stringify(item.detail ?? null))
+    const row = { ...item, detail, id: String(this.#db.audit.length + 1), at: this.#db.clock.now() }
+    this.#db.audit.push({ ...row, namespace })
+    return row
+  }
+
+  async writeFailure(namespace: string, process: string, failure: NewFailure): Promise<void> {
+    const at = this.#db.clock.now()
+    this.#db.failures.set(keyOf(namespace, failure.id), { ...failure, namespace, process, at })
+  }
+
+  async counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }> {
+    const rows = [...this.#db.processes.values()].filter((row) => row.namespace === namespace && !row.ended)
+    const letters = [...this.#db.deadLetters.values()].filter((row) => row.namespace === namespace)
+    return {
+      processes: rows.length,
+      passive: rows.filter((row) => !this.#db.ownerAlive(row)).length,
+      deadLetters: letters.filter((row) => row.redeliveredAt === null).length,
+    }
+  }
+
+  async blob(hash: string): Promise<Value | null> {
+    return this.#db.blobs.get(hash) ?? null
+  }
+}
+
+function newestFirst<T extends { namespace: string; process: string; at: number; id: string }>(
+  rows: Iterable<T>,
+  namespace: string,
+  process: string | undefined,
+): T[] {
+  return [...rows]
+    .filter((row) => row.namespace === namespace && (process === undefined || row.process === process))
+    .sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1))
+}
+
+function letterOf({ namespace: _namespace, args, ...row }: StoredDeadLetter): DeadLetter {
+  return { ...row, args: decode(args) }
+}
+
+function limitOf(limit: number): number {
+  return Math.max(1, Math.min(limit, PAGE_MAX))
+}

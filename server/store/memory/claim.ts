@@ -1,0 +1,121 @@
+/** Claims, loads, releases and snapshots on memory: the verdicts of postgres/claim.ts, load.ts, release.ts, snapshot.ts. */
+import type {
+  ClaimOutcome,
+  ClaimRequest,
+  Loaded,
+  NodeIdentity,
+  Pid,
+  ProcessRecord,
+  Release,
+  SnapshotWrite,
+} from '../store.ts'
+import { NEW_PROCESS } from './commit.ts'
+import { type MemoryDatabase, NO_CLAIM, type StoredProcess } from './database.ts'
+import { assertText } from './text.ts'
+
+export function claim(db: MemoryDatabase, node: NodeIdentity, request: ClaimRequest): ClaimOutcome {
+  const { id, agent, key, kind, parent, stateVersion } = request
+  let process = db.find(node.namespace, id)
+  if (process === undefined) {
+    if (!request.create) return { kind: 'absent' }
+    const row = { ...NEW_PROCESS, id, agent, key, kind, parent, stateVersion, namespace: node.namespace, open: false }
+    process = db.insertProcess(row)
+  }
+  if (db.ownerAlive(process)) return { kind: 'owned', record: recordOf(process) }
+  if (process.stateVersion > stateVersion) return { kind: 'unsupported', record: recordOf(process) }
+  if (process.ended && !request.recreate) return { kind: 'ended', record: recordOf(process) }
+  const recovered = process.owner !== null
+  take(process, node, stateVersion)
+  const head = { seq: db.heads.get(process.pid)?.seq ?? 0, claim: db.nextClaim() }
+  db.heads.set(process.pid, head)
+  if (recovered) raiseRecoveries(db, process)
+  return { kind: 'claimed', record: recordOf(process), claim: head.claim, seq: head.seq, recovered }
+}
+
+function take(process: StoredProcess, node: NodeIdentity, stateVersion: number): void {
+  if (process.ended) {
+    process.incarnation += 1
+    process.exit = null
+    process.ended = false
+  }
+  if (process.stateVersion === 0) process.stateVersion = stateVersion
+  process.owner = node.id
+  process.ownerEpoch = node.epoch
+  process.open = false
+}
+
+/** P2: the owner died holding the oldest pending message. */
+function raiseRecoveries(db: MemoryDatabase, process: StoredProcess): void {
+  for (const message of db.box(process.namespace, process.id)?.values() ?? []) {
+    if (message.kind === 'reply') continue
+    message.recoveries += 1
+    return
+  }
+}
+
+export function recordOf(process: StoredProcess): ProcessRecord {
+  const { namespace: _namespace, open: _open, ...record } = process
+  return record
+}
+
+export function load(db: MemoryDatabase, pid: Pid): Loaded {
+  const process = db.processes.get(pid)
+  const snapshot = db.snapshots.get(pid)
+  const ties = [...db.ties.values()].filter((tie) => tie.namespace === process?.namespace)
+  const own = ties.filter((tie) => tie.process === process?.id)
+  const foreign = ties.filter((tie) => tie.peer === process?.id)
+  return {
+    process: pid,
+    snapshot:
+      snapshot === undefined
+        ? null
+        : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
+    journal: (db.journal.get(pid) ?? []).filter((row) => row.seq > (snapshot?.seq ?? 0)).map((row) => ({ ...row })),
+    mailbox:
+      process === undefined ? [] : [...(db.box(process.namespace, process.id)?.values() ?? [])].map((row) => ({ ...row })),
+    timers: [...(db.timers.get(pid)?.values() ?? [])]
+      .map(({ namespace: _namespace, ...timer }) => timer)
+      .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    links: [
+      ...own.map(({ kind, peer, ref }) => ({ kind, peer, ref: kind === 'link' ? null : ref })),
+      ...foreign.map((tie) =>
+        tie.kind === 'link'
+          ? { kind: 'link' as const, peer: tie.process, ref: null }
+          : { kind: 'monitored' as const, peer: tie.process, ref: tie.ref },
+      ),
+    ].sort((a, b) => (a.kind === b.kind ? (a.peer < b.peer ? -1 : 1) : a.kind < b.kind ? -1 : 1)),
+    names: namesOf(db, process),
+  }
+}
+
+function namesOf(db: MemoryDatabase, process: StoredProcess | undefined): string[] {
+  if (process === undefined) return []
+  const start = `${process.namespace}\u0000`
+  return [...db.names]
+    .filter(([key, holder]) => holder === process.id && key.startsWith(start))
+    .map(([key]) => key.slice(start.length))
+    .sort()
+}
+
+export function release(db: MemoryDatabase, node: NodeIdentity, claims: readonly Release[]): Pid[] {
+  if (!db.alive(node)) return []
+  return claims.flatMap(({ process: pid, claim: held, open }) => {
+    const head = db.heads.get(pid)
+    const process = db.processes.get(pid)
+    if (head === undefined || process === undefined || head.claim !== held) return []
+    head.claim = NO_CLAIM
+    if (process.owner !== node.id || process.ownerEpoch !== node.epoch) return []
+    Object.assign(process, { owner: null, ownerEpoch: null, open: open ?? false })
+    return [pid]
+  })
+}
+
+export function snapshot(db: MemoryDatabase, node: NodeIdentity, writes: readonly SnapshotWrite[]): void {
+  for (const write of writes) assertText(write.value)
+  if (!db.alive(node)) return
+  for (const { process: pid, claim: held, seq, stateVersion, value } of writes) {
+    const head = db.heads.get(pid)
+    if (head === undefined || head.claim !== held || head.seq < seq) continue
+    if ((db.snapshots.get(pid)?.seq ?? 0) < seq) db.snapshots.set(pid, { seq, claim: held, stateVersion, value })
+  }
+}

@@ -1,0 +1,99 @@
+/** Messages, requests and timers on memory: the verdicts of postgres/enqueue.ts, request.ts and fire-timers.ts. */
+import { RuntimeError } from '../../../shared/error.ts'
+import type { MessageRow, NewMessage, NewRequest, NodeIdentity, RequestRow } from '../store.ts'
+import { keyOf, type MemoryDatabase } from './database.ts'
+import { assertMessage } from './text.ts'
+
+/** @throws FENCED */
+export function assertAlive(db: MemoryDatabase, node: NodeIdentity): void {
+  if (db.alive(node)) return
+  throw new RuntimeError(
+    'FENCED',
+    `Epoch ${node.epoch} of node ${node.name} (${node.id}) is over: it left or was declared dead. Nothing was written.`,
+    { detail: { node: node.id, epoch: node.epoch } },
+  )
+}
+
+export function enqueue(db: MemoryDatabase, node: NodeIdentity, messages: readonly NewMessage[]): number[] {
+  if (messages.length === 0) return []
+  for (const message of messages) assertMessage(message)
+  assertAlive(db, node)
+  return messages.map((message) => db.deliver(node.namespace, message).ord)
+}
+
+export function messages(
+  db: MemoryDatabase,
+  at: { namespace: string; target: string; afterOrd: number; limit: number },
+): MessageRow[] {
+  const rows = [...(db.box(at.namespace, at.target)?.values() ?? [])]
+  return rows.filter((row) => row.ord > at.afterOrd).slice(0, at.limit).map((row) => ({ ...row }))
+}
+
+export function take(db: MemoryDatabase, node: NodeIdentity, from: { target: string; limit: number }): MessageRow[] {
+  if (!db.alive(node)) return []
+  const rows = messages(db, { namespace: node.namespace, target: from.target, afterOrd: 0, limit: from.limit })
+  for (const row of rows) db.remove(node.namespace, from.target, row.ord)
+  return rows
+}
+
+export function request(
+  db: MemoryDatabase,
+  node: NodeIdentity,
+  wanted: NewRequest,
+): { row: RequestRow; created: boolean; ord: number } {
+  assertMessage(wanted.message)
+  assertAlive(db, node)
+  const key = keyOf(node.namespace, wanted.scope, wanted.key)
+  const found = db.requests.get(key)
+  const over = found?.status !== 'pending' && (found?.expiresAt ?? Number.POSITIVE_INFINITY) <= db.clock.now()
+  if (found !== undefined && !over) return { row: requestShape(found), created: false, ord: 0 }
+  const row = {
+    scope: wanted.scope,
+    key: wanted.key,
+    argsHash: wanted.argsHash,
+    process: wanted.message.target,
+    messageId: wanted.message.id,
+    status: 'pending' as const,
+    result: null,
+    expiresAt: wanted.expiresAt,
+  }
+  db.requests.set(key, row)
+  return { row: requestShape(row), created: true, ord: db.deliver(node.namespace, wanted.message).ord }
+}
+
+export function requestRow(db: MemoryDatabase, namespace: string, scope: string, key: string): RequestRow | null {
+  const row = db.requests.get(keyOf(namespace, scope, key))
+  return row === undefined ? null : requestShape(row)
+}
+
+function requestShape({ expiresAt: _expiresAt, ...row }: RequestRow & { expiresAt: number | null }): RequestRow {
+  return row
+}
+
+export function fireTimers(db: MemoryDatabase, node: NodeIdentity, limit: number): MessageRow[] {
+  if (!db.alive(node)) return []
+  const now = db.clock.now()
+  const due = [...armed(db, node.namespace)].filter((timer) => timer.due <= now)
+  due.sort((a, b) => a.due - b.due || a.process - b.process || a.arm - b.arm)
+  return due.slice(0, limit).map((timer) => {
+    db.timers.get(timer.process)?.delete(timer.name)
+    const { process, arm, name, target, op, args, root, traceparent } = timer
+    const row = db.deliver(node.namespace, {
+      ...{ id: `timer/${process}/${arm}/${name}`, target, kind: 'timer', op, sender: null, n: 0, args, replyTo: null },
+      ...{ cause: null, root, chain: [], traceparent, actor: null, deadline: null, timer: { name, arm } },
+    })
+    return { ...row }
+  })
+}
+
+export function nextTimer(db: MemoryDatabase, namespace: string): number | null {
+  let next: number | null = null
+  for (const timer of armed(db, namespace)) if (next === null || timer.due < next) next = timer.due
+  return next
+}
+
+function* armed(db: MemoryDatabase, namespace: string) {
+  for (const timers of db.timers.values()) {
+    for (const timer of timers.values()) if (timer.namespace === namespace) yield timer
+  }
+}

@@ -1,0 +1,106 @@
+/** Nodes, their leases, and who should run but does not, on memory: the verdicts of postgres/node.ts and orphans.ts. */
+import { splitId } from '../../../shared/id.ts'
+import type { NodeIdentity, NodeRow, NodeStart } from '../store.ts'
+import { type MemoryDatabase, NO_CLAIM, type StoredNode } from './database.ts'
+
+export function registerNode(db: MemoryDatabase, namespace: string, start: NodeStart): NodeIdentity {
+  const { leaseMs, ...facts } = start
+  const now = db.clock.now()
+  const row: StoredNode = {
+    ...facts,
+    capabilities: { ...start.capabilities },
+    id: db.nextNode(),
+    epoch: db.nextEpoch(),
+    namespace,
+    startedAt: now,
+    leaseUntil: now + leaseMs,
+    stoppedAt: null,
+    session: false,
+  }
+  db.nodes.set(row.id, row)
+  return { id: row.id, epoch: row.epoch, name: row.name, namespace }
+}
+
+export function renewLease(db: MemoryDatabase, node: NodeIdentity, leaseMs: number): boolean {
+  const row = db.nodes.get(node.id)
+  if (row === undefined || !db.alive(node)) return false
+  row.leaseUntil = db.clock.now() + leaseMs
+  return true
+}
+
+export function nodes(db: MemoryDatabase, namespace: string): NodeRow[] {
+  const owners = new Set([...db.processes.values()].map((process) => (process.ended ? null : process.owner)))
+  return [...db.nodes.values()]
+    .filter((row) => row.namespace === namespace && (row.stoppedAt === null || owners.has(row.id)))
+    .map(({ namespace: _namespace, session: _session, ...row }) => ({ ...row, capabilities: { ...row.capabilities } }))
+}
+
+export function buryNode(
+  db: MemoryDatabase,
+  node: NodeIdentity,
+  { victim, proof }: { victim: { id: number; epoch: number }; proof: 'lease' | 'host' | 'session' },
+): boolean {
+  const row = db.nodes.get(victim.id)
+  if (row === undefined || row.epoch !== victim.epoch || row.namespace !== node.namespace || !db.alive(node)) return false
+  if (!isProven(db, row, proof)) return false
+  end(db, row)
+  return true
+}
+
+function isProven(db: MemoryDatabase, row: StoredNode, proof: 'lease' | 'host' | 'session'): boolean {
+  switch (proof) {
+    case 'host':
+      return true
+    case 'lease':
+      return row.leaseUntil < db.clock.now()
+    case 'session':
+      return row.session && !db.hints.has(row.id)
+  }
+}
+
+function end(db: MemoryDatabase, row: StoredNode): void {
+  row.epoch = db.nextEpoch()
+  row.stoppedAt = db.clock.now()
+}
+
+export function leave(db: MemoryDatabase, node: NodeIdentity): void {
+  const row = db.nodes.get(node.id)
+  if (row === undefined || !db.alive(node)) return
+  for (const process of db.processes.values()) {
+    if (process.owner !== node.id || process.ownerEpoch !== node.epoch) continue
+    Object.assign(process, { owner: null, ownerEpoch: null, open: true })
+    const head = db.heads.get(process.pid)
+    if (head !== undefined) head.claim = NO_CLAIM
+  }
+  end(db, row)
+}
+
+/** Agents every node can run, and targets that are no process at all (postgres/orphans.ts). */
+const OWN_AGENTS = new Set(['supervisor', 'pool', 'task', 'vivarium'])
+const PSEUDO_AGENTS = new Set(['client', 'node'])
+
+export function orphans(db: MemoryDatabase, node: NodeIdentity, limit: number) {
+  const me = db.nodes.get(node.id)
+  if (me === undefined || !db.alive(node)) return []
+  const anyAgent = Object.keys(me.capabilities).length === 0
+  const runnable = (agent: string, version: number) =>
+    anyAgent || OWN_AGENTS.has(agent) || (me.capabilities[agent] ?? -1) >= version
+  const found = new Set<string>()
+  for (const process of db.processes.values()) {
+    if (process.namespace !== node.namespace || process.ended || db.ownerAlive(process)) continue
+    if (!runnable(process.agent, process.stateVersion)) continue
+    const wanted = process.owner === null ? process.open && process.desired === 'running' : process.desired !== 'stopped'
+    if (wanted) found.add(process.id)
+  }
+  const start = `${node.namespace}\u0000`
+  for (const key of db.mailbox.keys()) {
+    if (!key.startsWith(start)) continue
+    const id = key.slice(start.length)
+    const { agent } = splitId(id)
+    const process = db.find(node.namespace, id)
+    if (PSEUDO_AGENTS.has(agent) || !runnable(agent, process?.stateVersion ?? 0)) continue
+    if (process === undefined) found.add(id)
+    else if (!process.ended && process.desired === 'running' && !db.ownerAlive(process)) found.add(id)
+  }
+  return [...found].slice(0, limit).map((id) => ({ id, ...splitId(id) }))
+}
