@@ -79,7 +79,7 @@ export class Groups implements Holding<Process> {
     }
     const groups = this.#groups.get(process)
     this.#groups.delete(process)
-    for (const group of groups ?? []) while (this.leave(process, group)) continue
+    for (const group of groups ?? []) while (this.leave(process, group));
   }
 
   #hold(process: Process): void {

@@ -9,30 +9,18 @@
  * - K5: `terminate` runs between turns and never after a kill or a crash.
  * Between two awaits everything here is synchronous. User code runs only inside `around`.
  */
-import { type ErrorCode, errorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { errorData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { PLAIN_CRASH, type SpawnSpec } from './behaviour.ts'
 import type { Envelope } from './envelope.ts'
 import { crash, type ExitReason, exitText, KILLED, NORMAL } from './exit.ts'
+import { alreadyStarted, ExitUnwind, exited, type InHand, TimerTicket } from './outcome.ts'
 import type { KernelPorts } from './port.ts'
-import { type CrashVerdict, type InitResult, Process, type ProcessSpec } from './process.ts'
+import { type CrashVerdict, type InitResult, Process } from './process.ts'
+import { Reporter } from './reporter.ts'
 import { RunQueue, SLICE_MESSAGES_MAX } from './run-queue.ts'
-import type { Sender } from './signal.ts'
 import { Signals } from './signal.ts'
 import { Stats } from './stats.ts'
-
-/** What becomes of a durable message in hand when its process dies. */
-export type InHand = 'attempt' | 'free' | 'leave'
-
-/** Thrown by `exitSelf` to unwind user code; never seen by anybody but the turn that ends with it. */
-export class ExitUnwind extends Error {
-  readonly reason: ExitReason
-  constructor(reason: ExitReason) {
-    super(`The process exits: ${exitText(reason)}`)
-    this.name = 'ExitUnwind'
-    this.reason = reason
-  }
-}
 
 export class Lifecycle {
   readonly processes = new Map<ProcessId, Process>()
@@ -43,6 +31,7 @@ export class Lifecycle {
   /** Messages to processes that were dead. */
   dropped = 0
   readonly #ports: KernelPorts
+  readonly #report: Reporter
   /** Of the slice that runs now: turn events are wanted; turns share the context entered for the slice. */
   #watched = false
   #shared = false
@@ -50,6 +39,7 @@ export class Lifecycle {
 
   constructor(ports: KernelPorts, onReading: (monotonic: number) => void) {
     this.#ports = ports
+    this.#report = new Reporter(ports)
     this.queue = new RunQueue(ports.clock, (process) => this.#slice(process), onReading)
     this.signals = new Signals({
       die: (process, reason, viaLink) => this.die(process, reason, viaLink ? 'free' : 'attempt'),
@@ -105,7 +95,12 @@ export class Lifecycle {
   #initLater(process: Process, result: Promise<InitResult>, timeoutMs: number | undefined): void {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     promise.catch(() => {}) // whoever asked through started() hears of it; a start nobody waits for must not crash
-    const starting = { promise, resolve, reject, timer: null as null | { cancel(): void; keepAlive(on: boolean): void } }
+    const starting = {
+      promise,
+      resolve,
+      reject,
+      timer: null as null | { cancel(): void; keepAlive(on: boolean): void },
+    }
     process.tie().starting = starting
     const epoch = process.epoch
     if (timeoutMs !== undefined) {
@@ -144,17 +139,7 @@ export class Lifecycle {
   #up(process: Process): void {
     process.busy = false
     process.status = 'idle'
-    if (this.#ports.watching('process:start')) {
-      this.#ports.emit({
-        kind: 'process:start',
-        at: process.stats.startedAt,
-        id: process.id,
-        incarnation: process.incarnation,
-        processKind: process.kind,
-        agent: process.agent,
-        parent: process.parent?.id ?? null,
-      })
-    }
+    this.#report.started(process)
     if (process.ties?.stop != null && process.ties.stop.behind === 0) this.#stop(process)
     else this.ready(process)
   }
@@ -219,7 +204,7 @@ export class Lifecycle {
     process.current = envelope
     process.busy = true
     const watched = this.#watched
-    const startedAt = watched ? this.#turnStarted(process, envelope) : 0
+    const startedAt = watched ? this.#report.turnStarted(process, envelope) : 0
     try {
       const shared = this.#shared && envelope.lineage.traceparent === null
       const result = shared ? behaviour.turn(process, envelope) : this.#ports.around(process, envelope, TURN)
@@ -228,11 +213,11 @@ export class Lifecycle {
         return false
       }
     } catch (error) {
-      if (watched) this.#turnStopped(process, envelope, startedAt, 'failed')
+      if (watched) this.#report.turnStopped(process, envelope, startedAt, 'failed')
       if (process.epoch === epoch) this.#turnFailed(process, error)
       return false
     }
-    if (watched) this.#turnStopped(process, envelope, startedAt, 'done')
+    if (watched) this.#report.turnStopped(process, envelope, startedAt, 'done')
     if (process.epoch !== epoch) return false
     process.current = null
     process.busy = false
@@ -246,7 +231,7 @@ export class Lifecycle {
     process.stats.since = this.#ports.clock.now()
     result.then(
       () => {
-        if (watched && envelope !== null) this.#turnStopped(process, envelope, startedAt, 'done')
+        if (watched && envelope !== null) this.#report.turnStopped(process, envelope, startedAt, 'done')
         if (process.epoch !== epoch) return
         process.current = null
         process.busy = false
@@ -257,7 +242,7 @@ export class Lifecycle {
         if (process.ties === null || !this.#stopDue(process)) this.ready(process)
       },
       (error: unknown) => {
-        if (watched && envelope !== null) this.#turnStopped(process, envelope, startedAt, 'failed')
+        if (watched && envelope !== null) this.#report.turnStopped(process, envelope, startedAt, 'failed')
         if (process.epoch === epoch) this.#turnFailed(process, error)
       },
     )
@@ -288,26 +273,9 @@ export class Lifecycle {
     try {
       return process.behaviour.crashed?.(process, error, envelope) ?? PLAIN_CRASH
     } catch (judging) {
-      this.#complain(process, 'judging a crash failed', judging)
+      this.#report.complain(process, 'judging a crash failed', judging)
       return PLAIN_CRASH
     }
-  }
-
-  #turnStarted(process: Process, envelope: Envelope): number {
-    const { id, incarnation } = process
-    const traceparent = envelope.lineage.traceparent
-    const at = this.#ports.clock.now()
-    this.#ports.emit({
-      kind: 'turn:start', at, id, incarnation, turn: null, op: envelope.op, from: envelope.from, traceparent,
-    })
-    return this.#ports.clock.monotonic()
-  }
-
-  #turnStopped(process: Process, envelope: Envelope, startedAt: number, outcome: 'done' | 'failed'): void {
-    const { id, incarnation } = process
-    const durationMs = this.#ports.clock.monotonic() - startedAt
-    const at = this.#ports.clock.now()
-    this.#ports.emit({ kind: 'turn:stop', at, id, incarnation, turn: null, op: envelope.op, durationMs, outcome })
   }
 
   // Stop
@@ -371,6 +339,7 @@ export class Lifecycle {
     process.busy = false
     process.epoch += 1
     process.exit = reason
+    process.lastExit = { reason, at: this.#ports.clock.now() }
     process.wait = null
     process.ctx = undefined
     const wasStarting = process.status === 'starting'
@@ -433,10 +402,10 @@ export class Lifecycle {
     try {
       const stored = process.behaviour.exited(process, reason)
       return stored instanceof Promise
-        ? stored.catch((error: unknown) => this.#complain(process, 'storing an exit failed', error))
+        ? stored.catch((error: unknown) => this.#report.complain(process, 'storing an exit failed', error))
         : stored
     } catch (error) {
-      this.#complain(process, 'storing an exit failed', error)
+      this.#report.complain(process, 'storing an exit failed', error)
     }
   }
 
@@ -445,7 +414,7 @@ export class Lifecycle {
     const parent = process.parent
     const overseer = parent?.supervisor ?? null
     const verdict = process.ties?.verdict ?? null
-    this.#emitExit(process, reason, !wasStarting && (overseer?.wouldRestart(process, reason) ?? false))
+    this.#report.exit(process, reason, !wasStarting && (overseer?.wouldRestart(process, reason) ?? false))
     this.signals.announce(process, reason)
     const children = process.ties?.children ?? null
     const waiters = process.ties?.waiters ?? null
@@ -494,37 +463,6 @@ export class Lifecycle {
     tie.waiters ??= []
     tie.waiters.push(fn)
   }
-
-  #emitExit(process: Process, reason: ExitReason, restarts: boolean): void {
-    if (!this.#ports.watching('process:exit')) return
-    this.#ports.emit({
-      kind: 'process:exit',
-      at: process.stats.since,
-      id: process.id,
-      incarnation: process.incarnation,
-      reason: exitText(reason),
-      restarts,
-      error: reason.kind === 'crash' ? reason.error : null,
-    })
-  }
-
-  #complain(process: Process, what: string, error: unknown): void {
-    this.#ports.emit({
-      kind: 'log',
-      at: this.#ports.clock.now(),
-      id: process.id,
-      incarnation: process.incarnation,
-      level: 'error',
-      message: `${process.id}: ${what}`,
-      data: errorData(error),
-    })
-  }
-}
-
-/** Marks a timer message: it is dropped at dequeue when the timer was cancelled after it fired. */
-export abstract class TimerTicket {
-  /** False when the message is to be dropped. */
-  abstract take(process: Process): boolean
 }
 
 // Module-level functions: a turn allocates no closure.
@@ -537,19 +475,4 @@ function adopt(parent: Process, child: Process): void {
   const tie = parent.tie()
   tie.children ??= new Set()
   tie.children.add(child)
-}
-
-function alreadyStarted(spec: ProcessSpec): RuntimeError {
-  return new RuntimeError('CHILD_ALREADY_STARTED', `${spec.id} is alive already.`, { detail: { id: spec.id } })
-}
-
-/** How a caller hears of the death of its target. */
-export function exited(process: Sender, reason: ExitReason, code: ErrorCode = 'PROCESS_EXITED'): RuntimeError {
-  return new RuntimeError(code, `${process.id} ended before it answered: ${exitText(reason)}`, {
-    detail: { id: process.id, incarnation: process.incarnation, reason },
-  })
-}
-
-export function isIgnore(error: unknown): boolean {
-  return isRuntimeError(error, 'CHILD_START_FAILED') && error.detail['ignore'] === true
 }

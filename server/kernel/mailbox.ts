@@ -34,7 +34,8 @@ export class Mailbox {
     if (this.#head === this.#tail) {
       this.#head = this.#tail = 0
       if (this.#items.length > SLOTS_KEPT) this.#items = []
-    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#tail) this.#reset(this.#items.slice(this.#head, this.#tail))
+    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#tail)
+      this.#reset(this.#items.slice(this.#head, this.#tail))
     return envelope
   }
 

@@ -11,17 +11,25 @@
  */
 import { type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
 import type { SupervisorDetail } from '../../shared/snapshot.ts'
-import { isShutdown, invalid, RESTART_TYPES, type RestartType, type Shutdown, SHUTDOWN_MS } from './child.ts'
+import { invalid, isShutdown, RESTART_TYPES, type RestartType, SHUTDOWN_MS, type Shutdown } from './child.ts'
 import type { Timer } from './clock-port.ts'
 import type { Envelope } from './envelope.ts'
 import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
-import { isIgnore } from './lifecycle.ts'
 import { Loop } from './loop.ts'
+import { isIgnore } from './outcome.ts'
 import type { Behaviour, CrashVerdict, Overseer, Process, ProcessSpec } from './process.ts'
 import { RestartWindow } from './restart.ts'
 import { shutdownAll, shutdownChild } from './shutdown.ts'
-import { assertFlags, INTENSITY, PERIOD_MS, reasonData, refuseMessage, restarts, startFailed } from './supervisor-spec.ts'
+import {
+  assertFlags,
+  INTENSITY,
+  PERIOD_MS,
+  reasonData,
+  refuseMessage,
+  restarts,
+  startFailed,
+} from './supervisor-spec.ts'
 
 export type PoolSpec = {
   id: string
@@ -43,7 +51,13 @@ export type PoolInput = Pick<PoolSpec, 'id' | 'agent' | 'behaviour'> & Partial<P
 export const MEMBERS_LISTED_MAX = 200
 
 /** The history of a key that failed; keys that never did have none. */
-type Trouble = { window: RestartWindow | null; attempt: number; restartedAt: number; timer: Timer | null; halted: boolean }
+type Trouble = {
+  window: RestartWindow | null
+  attempt: number
+  restartedAt: number
+  timer: Timer | null
+  halted: boolean
+}
 
 /** @throws CHILD_SPEC_INVALID */
 export function poolProcess(kernel: Kernel, input: PoolInput): ProcessSpec {
@@ -61,7 +75,8 @@ export function poolProcess(kernel: Kernel, input: PoolInput): ProcessSpec {
   assertFlags(spec)
   if (!RESTART_TYPES.includes(spec.restart)) throw invalid('invalid_restart_type', `restart is ${spec.restart}.`)
   if (!isShutdown(spec.shutdown)) throw invalid('invalid_shutdown', `shutdown is ${spec.shutdown}.`)
-  if (!(spec.maxChildren >= 0)) throw invalid('invalid_max_children', `maxChildren is ${spec.maxChildren}; use 0 or more.`)
+  if (!(spec.maxChildren >= 0))
+    throw invalid('invalid_max_children', `maxChildren is ${spec.maxChildren}; use 0 or more.`)
   const behaviour = new PoolBehaviour(kernel, spec)
   return { id: spec.id, key: spec.key, agent: null, kind: 'supervisor', behaviour, hidden: spec.hidden }
 }
@@ -346,7 +361,11 @@ export class Pool implements Overseer {
   async #shutdown(): Promise<void> {
     for (const trouble of this.#troubles.values()) trouble.timer?.cancel()
     const members = [...this.#members]
-    await shutdownAll(this.#kernel, members.map(([, process]) => process), this.spec.shutdown)
+    await shutdownAll(
+      this.#kernel,
+      members.map(([, process]) => process),
+      this.spec.shutdown,
+    )
     for (const [key, process] of members) this.#forget(key, process)
   }
 

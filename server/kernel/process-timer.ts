@@ -7,7 +7,7 @@
  */
 import type { Clock, Timer } from './clock-port.ts'
 import type { Envelope } from './envelope.ts'
-import { TimerTicket } from './lifecycle.ts'
+import { TimerTicket } from './outcome.ts'
 import type { Process } from './process.ts'
 import type { Holding } from './tie.ts'
 

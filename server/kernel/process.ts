@@ -90,6 +90,8 @@ export class Process {
   suspended = false
   /** Reason of the last death; null while alive. */
   exit: ExitReason | null = null
+  /** The death before the present incarnation. */
+  lastExit: { reason: ExitReason; at: number } | null = null
   /** The message in hand. */
   current: Envelope | null = null
   supervisor: Overseer | null = null
@@ -138,10 +140,6 @@ export class Process {
   get links(): ReadonlySet<Process> {
     return this.ties?.links ?? NONE
   }
-
-  get names(): readonly string[] {
-    return this.ties?.names === null || this.ties === null ? NO_NAMES : [...this.ties.names]
-  }
 }
 
 /** What a process is, apart from its place in the tree. */
@@ -159,4 +157,3 @@ export type ProcessSpec = {
 export const MAILBOX_LIMIT = 10_000
 
 const NONE: ReadonlySet<Process> = new Set()
-const NO_NAMES: readonly string[] = []

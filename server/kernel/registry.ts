@@ -31,7 +31,9 @@ export class Registry implements Holding<Process> {
     const entries = this.#entries.get(key)
     const holder = this.mode === 'unique' ? entries?.[0]?.process : undefined
     if (holder !== undefined) {
-      throw new RuntimeError('NAME_TAKEN', `The name ${key} belongs to ${holder.id}.`, { detail: { holder: holder.id } })
+      throw new RuntimeError('NAME_TAKEN', `The name ${key} belongs to ${holder.id}.`, {
+        detail: { holder: holder.id },
+      })
     }
     if (entries === undefined) this.#entries.set(key, [{ process, value }])
     else entries.push({ process, value })

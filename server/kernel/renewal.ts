@@ -33,4 +33,3 @@ async function renewRoot(kernel: Kernel, process: Process): Promise<Process> {
   await kernel.started(again)
   return again
 }
-

@@ -33,7 +33,11 @@ export class SortableIds {
       this.#counter = 0
     }
     const random = Math.floor(this.#random.next() * 36 ** RANDOM_CHARACTERS)
-    return digits(this.#last, TIME_CHARACTERS) + digits(this.#counter, COUNTER_CHARACTERS) + digits(random, RANDOM_CHARACTERS)
+    return (
+      digits(this.#last, TIME_CHARACTERS) +
+      digits(this.#counter, COUNTER_CHARACTERS) +
+      digits(random, RANDOM_CHARACTERS)
+    )
   }
 }
 

@@ -30,7 +30,12 @@ export const PERIOD_MS = 5_000
 export type WhichChild = { id: string; process: Process | null; state: Child['state']; type: ChildSpec['type'] }
 export type ChildCount = { specs: number; active: number; supervisors: number; workers: number }
 
-export function assertFlags(flags: { strategy?: string; intensity: number; periodMs: number; autoShutdown?: string }): void {
+export function assertFlags(flags: {
+  strategy?: string
+  intensity: number
+  periodMs: number
+  autoShutdown?: string
+}): void {
   const { strategy, intensity, periodMs, autoShutdown } = flags
   if (strategy !== undefined && !STRATEGIES.some((item) => item === strategy)) {
     throw invalid('invalid_strategy', `strategy is ${strategy}; use ${STRATEGIES.join(', ')}.`)
@@ -42,7 +47,10 @@ export function assertFlags(flags: { strategy?: string; intensity: number; perio
     throw invalid('invalid_period', `periodMs is ${periodMs}; use 1 or more.`)
   }
   if (autoShutdown !== undefined && !['never', 'any_significant', 'all_significant'].includes(autoShutdown)) {
-    throw invalid('invalid_auto_shutdown', `autoShutdown is ${autoShutdown}; use never, any_significant or all_significant.`)
+    throw invalid(
+      'invalid_auto_shutdown',
+      `autoShutdown is ${autoShutdown}; use never, any_significant or all_significant.`,
+    )
   }
 }
 

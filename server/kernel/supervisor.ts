@@ -16,8 +16,8 @@ import { type Child, type ChildInput, type ChildSpec, childSpec, childSpecs, new
 import type { Envelope } from './envelope.ts'
 import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
-import { isIgnore } from './lifecycle.ts'
 import { Loop } from './loop.ts'
+import { isIgnore } from './outcome.ts'
 import type { Behaviour, CrashVerdict, Overseer, Process, ProcessSpec } from './process.ts'
 import { RestartWindow } from './restart.ts'
 import { shutdownChild } from './shutdown.ts'
@@ -31,8 +31,8 @@ import {
   refusal,
   refuseMessage,
   restarts,
-  startFailed,
   type SupervisorSpec,
+  startFailed,
   type WhichChild,
 } from './supervisor-spec.ts'
 
@@ -269,7 +269,13 @@ export class Supervisor implements Overseer {
       const { id, incarnation } = this.process
       const at = this.#kernel.ports.clock.now()
       this.#kernel.ports.emit({
-        kind: 'supervisor:give-up', at, id, incarnation, intensity, periodMs, child: child.spec.id,
+        kind: 'supervisor:give-up',
+        at,
+        id,
+        incarnation,
+        intensity,
+        periodMs,
+        child: child.spec.id,
       })
     }
     await this.#stopAll(this.#children)
@@ -471,4 +477,3 @@ function assertDown(child: Child): void {
   if (child.state === 'running') throw refusal('CHILD_RUNNING', child.spec.id, 'is running')
   if (child.state === 'restarting') throw refusal('CHILD_RESTARTING', child.spec.id, 'is being restarted')
 }
-

@@ -5,9 +5,9 @@
  * - Generic over the process type only so that this file does not import process.ts, which imports this one.
  */
 import type { ErrorCode } from '../../shared/error.ts'
+import type { Timer } from './clock-port.ts'
 import type { ReplyTo } from './envelope.ts'
 import type { ExitReason } from './exit.ts'
-import type { Timer } from './clock-port.ts'
 
 /** A monitor: one-directional, one-shot; each call makes its own. */
 export type Monitor<P> = { readonly ref: number; readonly watcher: P; readonly target: P }
@@ -22,7 +22,12 @@ export type Stop = {
 }
 
 /** An asynchronous init that has not finished. */
-export type Starting = { promise: Promise<void>; resolve: () => void; reject: (error: Error) => void; timer: Timer | null }
+export type Starting = {
+  promise: Promise<void>
+  resolve: () => void
+  reject: (error: Error) => void
+  timer: Timer | null
+}
 
 export type Verdict = { charge: 'intensity' | 'message'; delayMs: number; redeliver: boolean }
 
@@ -36,7 +41,6 @@ export class Ties<P> {
   /** Monitors this process holds, by reference. */
   monitors: Map<number, Monitor<P>> | null = null
   monitoredBy: Set<Monitor<P>> | null = null
-  names: Set<string> | null = null
   /** Registries, groups, topics and timers in which this process appears. */
   holdings: Set<Holding<P>> | null = null
   /** Children and tasks of a process that is not a supervisor. */

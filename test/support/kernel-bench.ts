@@ -2,8 +2,7 @@
  * A kernel for tests: virtual time, seeded randomness, recorded events, and agents written as plain handlers.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { RuntimeError } from '../../shared/error.ts'
-import type { EventKind, EventOf, RuntimeEvent } from '../../shared/event.ts'
+import type { SpawnSpec } from '../../server/kernel/behaviour.ts'
 import type { ChildInput } from '../../server/kernel/child.ts'
 import type { DownSignal, ExitSignal } from '../../server/kernel/envelope.ts'
 import { type AgentCode, EphemeralBehaviour } from '../../server/kernel/ephemeral.ts'
@@ -13,7 +12,8 @@ import { type Pool, type PoolInput, poolOf, poolProcess } from '../../server/ker
 import type { Behaviour, Process, ProcessSpec } from '../../server/kernel/process.ts'
 import { type Supervisor, supervisorOf, supervisorProcess } from '../../server/kernel/supervisor.ts'
 import type { SupervisorSpec } from '../../server/kernel/supervisor-spec.ts'
-import type { SpawnSpec } from '../../server/kernel/behaviour.ts'
+import { RuntimeError } from '../../shared/error.ts'
+import type { EventKind, EventOf, RuntimeEvent } from '../../shared/event.ts'
 import { seededRandom, VirtualClock } from './virtual-clock.ts'
 
 export type Ctx = { process: Process; kernel: Kernel; state: Record<string, unknown>; log: string[] }

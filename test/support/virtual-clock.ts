@@ -5,8 +5,7 @@
  * - `advance` fires timers in order of time, then of arming, and lets everything settle after each.
  * - `settle` returns when no macrotask asked for through this clock is left: the kernel's run queue is empty then.
  */
-import type { Clock, Timer } from '../../server/kernel/clock-port.ts'
-import type { Random } from '../../server/kernel/clock-port.ts'
+import type { Clock, Random, Timer } from '../../server/kernel/clock-port.ts'
 
 type Armed = { at: number; order: number; fn: () => void }
 
@@ -87,5 +86,11 @@ export function seededRandom(seed: number): Random {
     state ^= state << 5
     return (state >>> 0) / 2 ** 32
   }
-  return { next, id: () => Math.floor(next() * 2 ** 32).toString(16).padStart(8, '0') }
+  return {
+    next,
+    id: () =>
+      Math.floor(next() * 2 ** 32)
+        .toString(16)
+        .padStart(8, '0'),
+  }
 }

@@ -17,7 +17,10 @@ describe('strategies', () => {
   test('[S21] rest_for_one stops what was started after the child in reverse and starts all of it in order', async () => {
     const bench = new Bench()
     const ids = ['7', '3', '10', '2', '5']
-    const top = await bench.supervisor(ids.map((id) => bench.child(id)), { strategy: 'rest_for_one' })
+    const top = await bench.supervisor(
+      ids.map((id) => bench.child(id)),
+      { strategy: 'rest_for_one' },
+    )
     expect(bench.log).toEqual(['+7', '+3', '+10', '+2', '+5'])
     bench.log.length = 0
     bench.send('c/10', 'crash')
@@ -30,7 +33,10 @@ describe('strategies', () => {
 
   test('[S22] one_for_all stops all others in reverse and starts everybody in order', async () => {
     const bench = new Bench()
-    await bench.supervisor(['a', 'b', 'c'].map((id) => bench.child(id)), { strategy: 'one_for_all' })
+    await bench.supervisor(
+      ['a', 'b', 'c'].map((id) => bench.child(id)),
+      { strategy: 'one_for_all' },
+    )
     bench.log.length = 0
     bench.send('c/b', 'crash')
     await bench.settle()

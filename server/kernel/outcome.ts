@@ -1,0 +1,41 @@
+/**
+ * Small values with which the kernel tells how something came out.
+ */
+import { type ErrorCode, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { type ExitReason, exitText } from './exit.ts'
+import type { Process, ProcessSpec } from './process.ts'
+import type { Sender } from './signal.ts'
+
+/** What becomes of a durable message in hand when its process dies. */
+export type InHand = 'attempt' | 'free' | 'leave'
+
+/** Thrown by `exitSelf` to unwind user code; never seen by anybody but the turn that ends with it. */
+export class ExitUnwind extends Error {
+  readonly reason: ExitReason
+  constructor(reason: ExitReason) {
+    super(`The process exits: ${exitText(reason)}`)
+    this.name = 'ExitUnwind'
+    this.reason = reason
+  }
+}
+
+/** Marks a timer message: it is dropped at dequeue when the timer was cancelled after it fired. */
+export abstract class TimerTicket {
+  /** False when the message is to be dropped. */
+  abstract take(process: Process): boolean
+}
+
+export function alreadyStarted(spec: ProcessSpec): RuntimeError {
+  return new RuntimeError('CHILD_ALREADY_STARTED', `${spec.id} is alive already.`, { detail: { id: spec.id } })
+}
+
+/** How a caller hears of the death of its target. */
+export function exited(process: Sender, reason: ExitReason, code: ErrorCode = 'PROCESS_EXITED'): RuntimeError {
+  return new RuntimeError(code, `${process.id} ended before it answered: ${exitText(reason)}`, {
+    detail: { id: process.id, incarnation: process.incarnation, reason },
+  })
+}
+
+export function isIgnore(error: unknown): boolean {
+  return isRuntimeError(error, 'CHILD_START_FAILED') && error.detail['ignore'] === true
+}
