@@ -59,7 +59,8 @@ export class MemoryDatabase {
   readonly deadLetters = new Map<string, StoredDeadLetter>()
   readonly audit: InNamespace<AuditItem>[] = []
   readonly blobs = new Map<string, Value>()
-  readonly hints = new Map<number, Set<(ids: readonly string[]) => void>>()
+  /** Control connections that are open, by node. */
+  readonly sessions = new Map<number, { epoch: number; onHint(targets: readonly string[]): void }>()
   #pids = 0
   #ords = 0
   #claims = 0
@@ -118,9 +119,5 @@ export class MemoryDatabase {
     if (box?.delete(ord) !== true) return false
     if (box.size === 0) this.mailbox.delete(key)
     return true
-  }
-
-  close(): void {
-    this.hints.clear()
   }
 }

@@ -54,7 +54,7 @@ function isProven(db: MemoryDatabase, row: StoredNode, proof: 'lease' | 'host' |
     case 'lease':
       return row.leaseUntil < db.clock.now()
     case 'session':
-      return row.session && !db.hints.has(row.id)
+      return row.session && db.sessions.get(row.id)?.epoch !== row.epoch
   }
 }
 

@@ -23,6 +23,14 @@ export type PostgresConnection =
 
 export type Sql = postgres.Sql<{ bigint: number }>
 
+export type ClientOptions = {
+  /** Sent with the connection; they hold for all of its life. */
+  readonly settings?: Settings
+  readonly onnotify?: (channel: string, payload: string) => void
+  readonly onclose?: () => void
+}
+type Settings = Record<string, string | number | boolean>
+
 export type Clients = { readonly commit: Sql; readonly read: Sql; readonly archive: postgres.Sql }
 
 /** Connections. Three batches are in flight (ARCHITECTURE §4); the fourth takes a retry in halves. */
@@ -54,14 +62,15 @@ const bigint = {
 export function openClients(connection: PostgresConnection): Clients {
   return {
     commit: openClient(connection, `${NAME} commit`, COMMIT_CONNECTIONS, {
-      lock_timeout: LOCK_TIMEOUT_MS,
-      statement_timeout: COMMIT_TIMEOUT_MS,
-      plan_cache_mode: 'force_generic_plan',
-      enable_seqscan: false,
+      settings: {
+        lock_timeout: LOCK_TIMEOUT_MS,
+        statement_timeout: COMMIT_TIMEOUT_MS,
+        plan_cache_mode: 'force_generic_plan',
+        enable_seqscan: false,
+      },
     }),
     read: openClient(connection, `${NAME} read`, READ_CONNECTIONS, {
-      lock_timeout: LOCK_TIMEOUT_MS,
-      statement_timeout: COMMIT_TIMEOUT_MS,
+      settings: { lock_timeout: LOCK_TIMEOUT_MS, statement_timeout: COMMIT_TIMEOUT_MS },
     }),
     archive: open(
       connection,
@@ -70,17 +79,22 @@ export function openClients(connection: PostgresConnection): Clients {
   }
 }
 
-/** A client for raw SQL. `settings` are sent with the connection and hold for all of its life. */
-export function openClient(
-  connection: PostgresConnection,
-  name: string,
-  max: number,
-  settings: Record<string, string | number | boolean> = {},
-): Sql {
-  return open(connection, { ...common(name, settings), max, types: { bigint } })
+/** A client for raw SQL. Its connections live until they break: with the driver's default they would be replaced after
+ *  half an hour, and with them prepared statements, session locks and LISTEN. */
+export function openClient(connection: PostgresConnection, name: string, max: number, options: ClientOptions = {}): Sql {
+  const { settings = {}, onnotify, onclose } = options
+  return open(connection, {
+    ...common(name, settings),
+    max,
+    max_lifetime: null,
+    types: { bigint },
+    ...(onclose === undefined ? {} : { onclose }),
+    // The driver hands a notification to `onnotify` of the client whose connection listens; its types leave that out.
+    ...(onnotify === undefined ? {} : { onnotify }),
+  })
 }
 
-function common(name: string, settings: Record<string, string | number | boolean>) {
+function common(name: string, settings: Settings) {
   return {
     connection: { application_name: name, ...settings },
     connect_timeout: CONNECT_TIMEOUT_S,
