@@ -17,7 +17,7 @@ const opSchema = z.string().min(1).max(200)
 const timeoutSchema = z.int().min(1).max(3_600_000).optional()
 const sendBody = z.strictObject({
   op: opSchema,
-  args: z.unknown(),
+  args: z.unknown().optional(),
   reason,
   incarnation,
   idempotencyKey: z.string().min(1).max(128).optional(),
