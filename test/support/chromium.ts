@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rename, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -49,7 +49,7 @@ export async function findChromium(): Promise<Installed> {
   const folder = join(tmpdir(), `vivarium-chromium-${manifest.version}-${userInfo().uid}`)
   const path = join(folder, 'chromium')
   if (!existsSync(path)) await unpackInto(folder, join(manifest.folder, 'bin', 'al2023.tar.br'))
-  const fonts = { FONTCONFIG_PATH: join(folder, 'fonts') }
+  const fonts = { FONTCONFIG_FILE: await writeFontConfig(folder) }
   // A slim machine lacks NSS; the package brings a copy, which is used only there because a system's own fits better.
   const bundled = { ...fonts, LD_LIBRARY_PATH: join(folder, 'al2023', 'lib') }
   const own = await readVersion(path, fonts).catch(() => null)
@@ -89,6 +89,29 @@ async function unpackInto(folder: string, libraries: string): Promise<void> {
   } finally {
     await rm(fresh, { recursive: true, force: true })
   }
+}
+
+/**
+ * The package's own configuration names folders of a cloud function only. Without any font a page shows no text, and the
+ * first text field ends the browser (`SkFontMgr_FontConfigInterface: Not implemented`).
+ */
+async function writeFontConfig(folder: string): Promise<string> {
+  const path = join(folder, 'vivarium-fonts.conf')
+  if (existsSync(path)) return path
+  const fresh = `${path}.${process.pid}`
+  await writeFile(
+    fresh,
+    `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>${join(folder, 'fonts', 'fonts')}</dir>
+  <cachedir>${join(folder, 'fonts', 'cache')}</cachedir>
+  <config></config>
+</fontconfig>
+`,
+  )
+  await rename(fresh, path)
+  return path
 }
 
 async function readVersion(path: string, env: Record<string, string>): Promise<string> {

@@ -91,7 +91,14 @@ export class ToyWorld implements Inspect, Control {
     if (parent) parent.children--
     this.rows.delete(id)
     this.#tree++
-    this.emit({ kind: 'process:exit', id, incarnation: row.incarnation, reason: 'normal', restarts: false, error: null })
+    this.emit({
+      kind: 'process:exit',
+      id,
+      incarnation: row.incarnation,
+      reason: 'normal',
+      restarts: false,
+      error: null,
+    })
   }
 
   set(id: string, change: Partial<ProcessRow>): void {
@@ -347,7 +354,8 @@ export class ToyWorld implements Inspect, Control {
   }
 
   #isUnder(id: string, ancestor: string): boolean {
-    for (let at: string | null = id; at !== null; at = this.rows.get(at)?.parent ?? null) if (at === ancestor) return true
+    for (let at: string | null = id; at !== null; at = this.rows.get(at)?.parent ?? null)
+      if (at === ancestor) return true
     return false
   }
 }

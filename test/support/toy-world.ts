@@ -38,6 +38,8 @@ export class ToyWorld {
   /** Raised when a process is born or dies. */
   treeVersion = 0
   viewers = 0
+  /** Seconds lived, and one more for each action. */
+  beat = 0
   #random: number
   #turns = 0
   #restarts = 0
@@ -59,6 +61,7 @@ export class ToyWorld {
 
   /** One second of life. */
   tick(now = Date.now()): void {
+    this.beat++
     const agents = [...this.processes.values()].filter((process) => process.row.kind === 'agent')
     const busy = Math.max(4, Math.round(agents.length * 0.06))
     for (let i = 0; i < busy; i++) {
@@ -177,6 +180,7 @@ export class ToyWorld {
       )
     }
     const outcome = this.#carryOut(act, process, now)
+    this.beat++
     const { verb, target, reason } = act
     this.audit.push({
       id: `a${this.audit.length}`,
@@ -291,13 +295,11 @@ export class ToyWorld {
     }
     this.processes.get('order/1003')?.change({ status: 'diverged', since: now - 400_000 })
     this.processes.get('order/1010')?.change({ status: 'suspended', since: now - 90_000 })
-    this.processes
-      .get('order/1012')
-      ?.change({
-        status: 'waiting',
-        since: now - 95_000,
-        wait: wait('call', 'inventory/sku-18', now - 95_000, null, 1),
-      })
+    this.processes.get('order/1012')?.change({
+      status: 'waiting',
+      since: now - 95_000,
+      wait: wait('call', 'inventory/sku-18', now - 95_000, null, 1),
+    })
   }
 
   #add(spec: ToySpec, now: number): void {

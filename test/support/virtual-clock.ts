@@ -50,6 +50,11 @@ export class VirtualClock implements Clock {
     })
   }
 
+  /** Time passes while somebody computes: no timer can fire meanwhile. */
+  jump(ms: number): void {
+    this.#now += ms
+  }
+
   async settle(): Promise<void> {
     do await new Promise<void>((resolve) => setImmediate(resolve))
     while (this.#macrotasks > 0)
