@@ -1,4 +1,5 @@
 /** Starts the observer: theme, feed, and the page the address names. */
+import './feed/jitless.ts'
 import '@fontsource-variable/inter/wght.css'
 import '@fontsource-variable/jetbrains-mono/wght.css'
 import './theme.css'

@@ -40,7 +40,14 @@ const POLICY =
 const FLUSH_MS = 250
 const PING_MS = 15_000
 
-export type ToyFeed = { url: string; world: ToyWorld; acts: number; drop: () => void; close: () => Promise<void> }
+export type ToyFeed = {
+  url: string
+  world: ToyWorld
+  acts: number
+  refusing: boolean
+  drop: () => void
+  close: () => Promise<void>
+}
 export type ToyOptions = { size: number; port?: number; mount?: string; world?: ToyWorld }
 
 export async function startToyFeed(options: ToyOptions): Promise<ToyFeed> {
@@ -54,12 +61,14 @@ export async function startToyFeed(options: ToyOptions): Promise<ToyFeed> {
   const sockets = new WebSocketServer({
     server,
     path: `${mount}api/v1/feed`,
+    verifyClient: () => !feed.refusing,
     handleProtocols: (offered) => (offered.has(FEED_PROTOCOL) ? FEED_PROTOCOL : false),
   })
   const feed: ToyFeed = {
     url: '',
     world,
     acts: 0,
+    refusing: false,
     drop: () => {
       for (const socket of sockets.clients) socket.terminate()
     },

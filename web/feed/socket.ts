@@ -5,11 +5,7 @@
  * - Every frame is checked against shared/frame.ts; one that does not fit is counted and reported, never guessed at.
  * - A connection that stays silent for SILENCE_MS_MAX although we ping is dead: half-open sockets look alive for hours.
  */
-import { config } from 'zod'
 import { type ClientFrame, FEED_PROTOCOL, PING_MS, type ServerFrame, serverFrameSchema } from '../../shared/frame.ts'
-
-// Zod probes for `eval` to compile its checks; a strict content security policy forbids that and reports the probe.
-config({ jitless: true })
 
 /** Milliseconds. Three pings without an answer. */
 export const SILENCE_MS_MAX = 3 * PING_MS + 2_000

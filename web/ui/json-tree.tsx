@@ -16,6 +16,7 @@ export function JsonTree({ value, label, marks = NO_MARKS, compact = false }: Js
   const prefix = useId()
   const scroller = useRef<HTMLDivElement>(null)
   const spacer = useRef<HTMLDivElement>(null)
+  const rows = useRef<HTMLDivElement>(null)
   const lines = useMemo(() => jsonLines(value, { toggled, whole, marks }), [value, toggled, whole, marks])
   const virtual = useVirtualizer({
     count: lines.length,
@@ -24,7 +25,8 @@ export function JsonTree({ value, label, marks = NO_MARKS, compact = false }: Js
     overscan: 10,
   })
   const items = virtual.getVirtualItems()
-  useCssVars(spacer, { '--height': `${virtual.getTotalSize()}px`, '--top': `${items[0]?.start ?? 0}px` })
+  useCssVars(spacer, { '--height': `${virtual.getTotalSize()}px` })
+  useCssVars(rows, { '--top': `${items[0]?.start ?? 0}px` })
   useCssVars(scroller, { '--lines': String(lines.length) })
 
   const act = (line: JsonLine) => {
@@ -53,7 +55,7 @@ export function JsonTree({ value, label, marks = NO_MARKS, compact = false }: Js
       onKeyDown={onKeyDown}
     >
       <div ref={spacer} className="virtual-space" role="presentation">
-        <div className="virtual-rows" role="presentation">
+        <div ref={rows} className="virtual-rows" role="presentation">
           {items.map((item) => {
             const line = lines[item.index]
             return line === undefined ? null : (

@@ -43,7 +43,8 @@ export function useKeys(map: KeyMap, inDialog = false): void {
         latest.current[name]?.(event)
       }
     }
-    return tinykeys(window, bindings)
+    // What a text field may use is decided above, per binding: by default even Ctrl+Enter would be ignored there.
+    return tinykeys(window, bindings, { ignore: (event) => event.repeat || event.isComposing })
   }, [names, inDialog])
 }
 

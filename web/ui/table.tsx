@@ -46,6 +46,7 @@ export function Table(props: TableProps) {
   const { label, role, columns, count, cursor, cursorId, follow, onKeyDown, onRange, onHover, row } = props
   const scroller = useRef<HTMLDivElement>(null)
   const spacer = useRef<HTMLDivElement>(null)
+  const rows = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
     count,
     getScrollElement: () => scroller.current,
@@ -56,7 +57,8 @@ export function Table(props: TableProps) {
   })
   const items = virtual.getVirtualItems()
   const first = items[0]
-  useCssVars(spacer, { '--height': `${virtual.getTotalSize()}px`, '--top': `${first?.start ?? 0}px` })
+  useCssVars(spacer, { '--height': `${virtual.getTotalSize()}px` })
+  useCssVars(rows, { '--top': `${first?.start ?? 0}px` })
   const from = first?.index ?? 0
   const to = (items.at(-1)?.index ?? -1) + 1
   useEffect(() => onRange(from, to), [onRange, from, to])
@@ -81,7 +83,7 @@ export function Table(props: TableProps) {
     >
       <Head columns={columns} sort={props.sort} onSort={props.onSort} />
       <div ref={spacer} className="virtual-space" role="rowgroup">
-        <div className="virtual-rows" role="presentation">
+        <div ref={rows} className="virtual-rows" role="presentation">
           {items.map((item) => row(item.index))}
         </div>
       </div>

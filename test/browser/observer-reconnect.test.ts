@@ -1,0 +1,57 @@
+/// <reference lib="dom" />
+import { afterEach, expect, test } from 'vitest'
+import { type ObserverPage, openObserver } from '../support/observer-page.ts'
+import { startToyFeed } from '../support/toy-feed.ts'
+import { ToyWorld } from '../support/toy-world.ts'
+
+let observer: ObserverPage
+
+// The browser itself reports the refused connections of this test on its console.
+afterEach(() => observer.close(/WebSocket connection to/))
+
+/** The first rows: the bar that says `Not connected.` takes the place of the last ones. */
+const rowNames = () =>
+  Array.from(document.querySelectorAll('.process-row .process-name'), (name) => name.textContent).slice(0, 30)
+
+test('a dropped connection says so, keeps the data, and comes back without doubled rows', async () => {
+  observer = await openObserver({ size: 200 })
+  const { page, feed } = observer
+  await observer.open('agents')
+  await page.getByRole('row', { name: 'courier/main' }).waitFor()
+  const before = await page.evaluate(rowNames)
+  await page.getByRole('row', { name: 'courier/main' }).click()
+  feed.refusing = true
+  feed.drop()
+  await page.getByText('Not connected.').waitFor()
+  expect(await page.evaluate(rowNames)).toEqual(before)
+  expect(await page.getByRole('button', { name: 'Kill…' }).isDisabled()).toBe(true)
+  feed.refusing = false
+  await page.getByRole('button', { name: 'Retry' }).click()
+  await page.getByText('Not connected.').waitFor({ state: 'detached' })
+  const after = await page.evaluate(rowNames)
+  expect(new Set(after).size).toBe(after.length)
+  expect(after).toEqual(before)
+})
+
+test('a restarted server: rows are those of the new one, none of the old stays', async () => {
+  observer = await openObserver({ size: 60 })
+  const { page, feed } = observer
+  await observer.open('agents?mode=flat&sort=id&dir=asc')
+  await page.getByRole('row', { name: 'concierge/donald-7' }).waitFor()
+  const port = Number(new URL(feed.url).port)
+  await feed.close()
+  await page.getByText('Not connected.').waitFor()
+  const world = new ToyWorld(40, 11)
+  const next = await startToyFeed({ size: 40, port, world })
+  observer = { ...observer, close: async (expected) => observerClose(expected, next.close) }
+  await page.getByText('Not connected.').waitFor({ state: 'detached' })
+  const truth = [...world.processes.keys()].sort()
+  await expect.poll(() => page.evaluate(rowNames)).toEqual(truth.slice(0, 30))
+  await expect.poll(() => page.getByText('40 processes').isVisible()).toBe(true)
+})
+
+async function observerClose(expected: RegExp | undefined, closeNext: () => Promise<void>): Promise<void> {
+  await closeNext()
+  await observer.page.context().browser()?.close()
+  expect(expected).toBeDefined()
+}
