@@ -29,7 +29,7 @@ export type AgentOptions<S, On, Q> = Signals<S> & {
   /** First state of a process. Runs once per process; its result is stored with the first commit. */
   state: () => S
   on: On
-  queries?: Q
+  queries?: Q & Queries<S>
   /** After load, before other messages; changes are committed as a turn of their own (T8). */
   activated?: (ctx: Context<S>) => unknown
   /** `upgrade[n]` turns a state of version n into version n + 1. */

@@ -1,0 +1,48 @@
+/**
+ * The supervision tree of the desk. Run it with `viv start examples/desk/tree.ts`, or as an app of its own: main.ts.
+ *
+ *   supervisor/shop (one_for_one)          nothing here depends on its neighbours
+ *   ├─ supervisor/floor (one_for_one)
+ *   │  ├─ pool/concierge  pool/order  pool/inventory      one process per key, started by its first message
+ *   ├─ supervisor/delivery (one_for_all)   the vans share one radio: if it dies, all of them start over
+ *   │  ├─ radio/main  courier/north  courier/south
+ *   └─ supervisor/office (rest_for_one)    each one relies on those before it
+ *      ├─ ledger/main  mailer/main  desk/main  gremlin/main
+ *
+ * A crash inside a message is charged to the message, not to these supervisors; what counts against `intensity` is the
+ * radio, which is ephemeral, and what an operator kills.
+ */
+import { pool, supervisor } from 'vivarium'
+import { concierge } from './concierge.ts'
+import { courier } from './courier.ts'
+import { desk } from './desk.ts'
+import { gremlin } from './gremlin.ts'
+import { inventory } from './inventory.ts'
+import { ledger } from './ledger.ts'
+import { mailer } from './mailer.ts'
+import { order } from './order.ts'
+import { radio } from './radio.ts'
+
+const floor = supervisor('floor', {
+  strategy: 'one_for_one',
+  children: [pool(concierge), pool(order), pool(inventory)],
+})
+
+const delivery = supervisor('delivery', {
+  strategy: 'one_for_all',
+  intensity: 5,
+  periodMs: 30_000,
+  children: [radio.spec({ key: 'main' }), courier.spec({ key: 'north' }), courier.spec({ key: 'south' })],
+})
+
+const office = supervisor('office', {
+  strategy: 'rest_for_one',
+  children: [
+    ledger.spec({ key: 'main' }),
+    mailer.spec({ key: 'main' }),
+    desk.spec({ key: 'main' }),
+    gremlin.spec({ key: 'main' }),
+  ],
+})
+
+export default supervisor('shop', { strategy: 'one_for_one', children: [floor, delivery, office] })
