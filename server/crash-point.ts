@@ -45,6 +45,12 @@ export class ArmedCrashPoint implements CrashPoints {
     this.#log = log
   }
 
+  /** Null when there is no such point. */
+  static named(name: string, nth: number, log: string): ArmedCrashPoint | null {
+    const point = CRASH_POINTS.find((known) => known === name)
+    return point === undefined ? null : new ArmedCrashPoint(point, nth, log)
+  }
+
   hit(name: CrashPointName): void {
     if (name !== this.#name) return
     this.#left -= 1

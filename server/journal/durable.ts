@@ -58,6 +58,7 @@ export class DurableBehaviour implements Behaviour {
   async #activate(process: Process): Promise<InitResult> {
     const startedAt = this.#ports.clock.monotonic()
     const { code } = this.agent
+    await this.#ports.released(process.id)
     const activated = await this.#activator.activate({
       id: process.id,
       agent: code.name,
@@ -153,7 +154,9 @@ export class DurableBehaviour implements Behaviour {
     }
     for (const envelope of early) {
       const row = rowOf(envelope)
-      if (row === null || record.loaded?.has(row.ord) !== true) box.push(envelope)
+      if (row !== null && record.loaded?.delete(row.ord) === true) continue
+      if (row?.kind === 'reply') record.replies.set(row.op, row)
+      else box.push(envelope)
     }
     if (record.open !== null) box.unshift(record.open.envelope)
   }

@@ -48,6 +48,8 @@ export type DurablePorts = {
   forward(record: ProcessRecord, envelope: Envelope): void
   /** Gives the claim back; hints for the process then go through activation again. */
   release(record: DurableRecord): Promise<void>
+  /** Resolves once a claim that is being given back is gone. */
+  released(id: ProcessId): Promise<void>
   /** Starts a process in its pool; null when it cannot run here. */
   start(id: ProcessId, agent: string, key: string): Process | null
   /** A timer was armed; `due` in epoch ms of the store. */

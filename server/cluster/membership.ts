@@ -1,0 +1,91 @@
+/**
+ * This node's place among the others: its lease, and the proof that another one is dead.
+ *
+ * - F2: the lease is renewed by compare-and-set on the epoch, by the store's clock. Losing it ends the epoch here.
+ * - F6: death is proven by the gone OS process on this machine, or by a lost session, or by a lease that expired while
+ *   this node itself was connected for a whole lease; so an outage of the database starts no stampede.
+ */
+import type { Emit } from '../../shared/event.ts'
+import type { Clock, Timer } from '../kernel/clock-port.ts'
+import type { NodeIdentity, NodeRow, Store } from '../store/store.ts'
+import { type HostIdentity, isGone } from './host-identity.ts'
+
+/** Ms. Long enough for a stalled event loop or a failover of the database, short enough for operators. */
+export const LEASE_MS = 20_000
+/** A lease is renewed three times before it ends. */
+const RENEW_MS = LEASE_MS / 4
+
+export type MembershipPorts = {
+  store: Store
+  clock: Clock
+  emit: Emit
+  node(): NodeIdentity
+  self: HostIdentity
+  /** True when the other node's session on the database is gone; null when that cannot be asked. */
+  sessionGone(node: NodeRow): Promise<boolean | null>
+  lost(): void
+  failed(what: string, error: unknown): void
+}
+
+export class Membership {
+  readonly #ports: MembershipPorts
+  #timer: Timer | null = null
+  #connectedSince: number | null = null
+  #closed = false
+
+  constructor(ports: MembershipPorts) {
+    this.#ports = ports
+  }
+
+  start(): void {
+    this.#connectedSince = this.#ports.clock.monotonic()
+    this.#arm()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+  }
+
+  #arm(): void {
+    if (this.#closed) return
+    this.#timer = this.#ports.clock.after(RENEW_MS, () => void this.#renew())
+    this.#timer.keepAlive(false)
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      const kept = await this.#ports.store.renewLease(this.#ports.node(), LEASE_MS)
+      if (this.#closed) return
+      if (!kept) return this.#ports.lost()
+      this.#connectedSince ??= this.#ports.clock.monotonic()
+    } catch (error) {
+      this.#connectedSince = null
+      this.#ports.failed('renewing the lease', error)
+    }
+    this.#arm()
+  }
+
+  /** Buries every node that is provably dead. Returns how many. */
+  async buryTheDead(now: number): Promise<number> {
+    const { store, node, emit, clock } = this.#ports
+    const self = node()
+    let buried = 0
+    for (const row of await store.nodes(self.namespace)) {
+      if (row.stoppedAt !== null || (row.id === self.id && row.epoch === self.epoch)) continue
+      const proof = await this.#proof(row, now)
+      if (proof === null || !(await store.buryNode(self, row, proof))) continue
+      buried += 1
+      emit({ kind: 'node:leave', at: clock.now(), node: row.name, epoch: row.epoch, reason: 'dead' })
+    }
+    return buried
+  }
+
+  async #proof(row: NodeRow, now: number): Promise<'host' | 'session' | 'lease' | null> {
+    if (isGone(row, this.#ports.self)) return 'host'
+    if ((await this.#ports.sessionGone(row)) === true) return 'session'
+    const connected = this.#connectedSince
+    const longEnough = connected !== null && this.#ports.clock.monotonic() - connected >= LEASE_MS
+    return longEnough && row.leaseUntil < now ? 'lease' : null
+  }
+}

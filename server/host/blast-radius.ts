@@ -1,0 +1,94 @@
+/**
+ * What an operator's verb would do, computed from the tree and the mailboxes before anything is done. A pure read:
+ * asking costs nothing and changes nothing.
+ */
+import type { BlastRadius } from '../../shared/snapshot.ts'
+import type { Verb } from '../../shared/frame.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { Process } from '../kernel/process.ts'
+
+/** Processes named in a preview; the rest is counted. */
+const AFFECTED_MAX = 50
+
+export function blastRadius(kernel: Kernel, verb: Verb, process: Process, maxAttempts: number): BlastRadius {
+  return {
+    verb,
+    target: process.id,
+    incarnation: process.incarnation,
+    affected: affected(verb, process),
+    message: messageText(verb, process, maxAttempts),
+    queue: queueText(verb, process),
+    callers: callers(kernel, process),
+    budget: budgetText(verb, process),
+  }
+}
+
+function affected(verb: Verb, process: Process): BlastRadius['affected'] {
+  const found: BlastRadius['affected'] = []
+  if (verb === 'suspend' || verb === 'resume' || verb === 'send' || verb === 'call') return found
+  for (const child of descendants(process)) {
+    found.push({ id: child.id, effect: verb === 'stop' ? 'stops' : 'restarts', why: `child of ${process.id}` })
+  }
+  const parent = process.parent
+  if (parent?.supervisor != null && verb === 'kill') {
+    const { strategy } = parent.supervisor
+    const siblings = [...parent.supervisor.processes()]
+    const from = strategy === 'one_for_all' ? 0 : strategy === 'rest_for_one' ? siblings.indexOf(process) + 1 : siblings.length
+    for (const sibling of siblings.slice(from)) {
+      if (sibling !== process) found.push({ id: sibling.id, effect: 'restarts', why: `${strategy} of ${parent.id}` })
+    }
+  }
+  if (found.length <= AFFECTED_MAX) return found
+  const rest = found.length - AFFECTED_MAX
+  return [...found.slice(0, AFFECTED_MAX), { id: process.id, effect: 'unaffected', why: `and ${rest} more like these` }]
+}
+
+function* descendants(process: Process): Iterable<Process> {
+  for (const child of process.supervisor?.processes() ?? []) {
+    yield child
+    yield* descendants(child)
+  }
+}
+
+function messageText(verb: Verb, process: Process, maxAttempts: number): string {
+  const { current } = process
+  if (current === null) return 'No message is in hand.'
+  const op = `"${current.op}" (attempt ${current.attempts + 1} of ${maxAttempts})`
+  if (verb === 'kill') {
+    if (!process.durable) return `${op} is lost; its caller gets PROCESS_EXITED.`
+    return current.attempts + 1 >= maxAttempts ? `${op} becomes a dead letter.` : `${op} is delivered again and costs one attempt.`
+  }
+  if (verb === 'stop') return process.durable ? `${op} finishes first, or stays for the next start.` : `${op} finishes first.`
+  if (verb === 'restart') return process.durable ? `${op} is delivered again without costing an attempt.` : `${op} is lost.`
+  return `${op} goes on.`
+}
+
+function queueText(verb: Verb, process: Process): string {
+  const n = process.mailboxLength
+  const messages = n === 1 ? '1 message' : `${n} messages`
+  if (verb === 'suspend') return `${messages} wait until resume; new ones queue.`
+  if (process.durable) return `${messages} stay${n === 1 ? 's' : ''} in the mailbox.`
+  return verb === 'kill' || verb === 'stop' || verb === 'restart' ? `${messages} in memory are lost.` : `${messages} queued.`
+}
+
+function callers(kernel: Kernel, process: Process): string[] {
+  const found = new Set<string>()
+  for (const other of kernel.all()) {
+    if (other.wait?.kind === 'call' && other.wait.target?.startsWith(`${process.id} `) === true) found.add(other.id)
+    if (found.size === AFFECTED_MAX) break
+  }
+  return [...found]
+}
+
+function budgetText(verb: Verb, process: Process): string | null {
+  const parent = process.parent
+  const detail = parent?.supervisor?.detail(kernelNow(process)) ?? null
+  if (detail === null || parent === null || verb !== 'kill') return null
+  const left = detail.intensity - detail.recentRestarts
+  return `${parent.id}: ${detail.recentRestarts} of ${detail.intensity} restarts used in ${detail.periodMs} ms; ${left <= 0 ? 'the next one makes it give up' : `${left} left`}.`
+}
+
+/** The window of a supervisor is judged at the time of its newest event: good enough for a preview. */
+function kernelNow(process: Process): number {
+  return process.stats.since
+}

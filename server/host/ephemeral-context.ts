@@ -1,0 +1,240 @@
+/**
+ * `ctx` of an ephemeral agent: one object per incarnation, every verb takes effect at once.
+ *
+ * The same verbs as in durable agents, so that an agent can change its durability without a rewrite; what needs a
+ * journal (recorded steps, checkpoints) runs without one and says so in its docstring.
+ */
+import { copy } from '../../shared/value.ts'
+import { assertKey, processId, type ProcessId } from '../../shared/id.ts'
+import { RuntimeError } from '../../shared/error.ts'
+import type { AnyAgent } from '../definition/agent.ts'
+import type { Call, Caller } from '../definition/call.ts'
+import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
+import { makeRef, type Ref } from '../definition/ref.ts'
+import type { Lineage } from '../kernel/envelope.ts'
+import { NO_LINEAGE } from '../kernel/envelope.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { Process } from '../kernel/process.ts'
+import type { ProcessTimer } from '../kernel/process-timer.ts'
+import { reasonOf } from '../journal/context.ts'
+import { makeLog } from '../journal/log.ts'
+import { idempotencyKey, runStep } from '../journal/step.ts'
+import type { DurablePorts } from '../journal/port.ts'
+
+export type EphemeralPorts = Pick<
+  DurablePorts,
+  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start'
+> & {
+  /** Checks and routes a call of a process or of the outside world. */
+  call(from: Process, call: Call<unknown>, options: { timeoutMs?: number; lineage: Lineage }): Promise<unknown>
+  send(from: Process, call: Call<unknown>, lineage: Lineage): void
+}
+
+export class EphemeralContext implements Context<unknown>, Caller {
+  readonly #ports: EphemeralPorts
+  readonly #process: Process
+  readonly incarnation: number
+  #timers: Map<string, ProcessTimer> | null = null
+  #count = 0
+  #abort: AbortController | null = null
+
+  constructor(ports: EphemeralPorts, process: Process) {
+    this.#ports = ports
+    this.#process = process
+    this.incarnation = process.incarnation
+  }
+
+  get id(): ProcessId {
+    return this.#process.id
+  }
+
+  get key(): string {
+    return this.#process.key ?? ''
+  }
+
+  get state(): unknown {
+    return this.#process.state
+  }
+
+  set state(value: unknown) {
+    this.#assertAlive()
+    this.#process.state = value
+  }
+
+  get message(): MessageInfo {
+    const { current } = this.#process
+    if (current === null) return { id: null, op: '', from: null, at: this.now(), attempt: 1, kind: 'send' }
+    const { messageId, op, from, at, attempts, kind } = current
+    return { id: messageId, op, from, at, attempt: attempts + 1, kind }
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === null) {
+      const abort = new AbortController()
+      this.#abort = abort
+      void this.#ports.kernel.dead(this.#process).then((reason) => abort.abort(reason))
+    }
+    return this.#abort.signal
+  }
+
+  get log(): Log {
+    return makeLog(this.#ports, this.#process, () => false)
+  }
+
+  ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
+    return makeRef(definition, key, this)
+  }
+
+  call<T>(call: Call<T>, options: { timeoutMs?: number } = {}): Promise<T> {
+    if (call.caller !== this || !call.used) return call.run(options)
+    this.#assertAlive()
+    const lineage = this.#lineage()
+    return this.#ports.call(this.#process, call, { ...options, lineage }) as Promise<T> // the op's declared result
+  }
+
+  send(call: Call<unknown>): void {
+    this.#assertAlive()
+    call.used = true
+    this.#ports.send(this.#process, call, this.#lineage())
+  }
+
+  reply(value: unknown): void {
+    this.#assertAlive()
+    this.#process.current?.reply?.resolve(value === undefined ? null : copy(value))
+  }
+
+  async step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options: StepOptions = {}): Promise<T> {
+    this.#assertAlive()
+    const { clock, random, tracing } = this.#ports
+    const process = this.#process
+    const id = `${process.id}/${this.incarnation}/${++this.#count}`
+    const run = () =>
+      runStep({
+        name,
+        idempotencyKey: idempotencyKey(id, 0, options.key ?? name),
+        options,
+        fn,
+        signal: this.signal,
+        clock,
+        random,
+        onAttempt: (attempt) => {
+          process.wait = { kind: 'step', target: name, since: clock.now(), deadline: null, attempt }
+        },
+        onRetry: (attempt, delayMs) => {
+          const since = clock.now()
+          process.wait = { kind: 'retry', target: name, since, deadline: since + delayMs, attempt }
+        },
+      })
+    const result = await tracing.step(process, name, run)
+    process.wait = null
+    if ('ok' in result.out) return result.out.ok as T // what fn returned, copied
+    throw new RuntimeError('STEP_FAILED', result.out.err.message, { cause: result.error })
+  }
+
+  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
+    const result = this.step(`task:${name}`, fn, { retry: { max: 1 } })
+    result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
+    return { id: processId('task', `${this.#process.id}.${name}`), result: () => result }
+  }
+
+  now(): number {
+    return this.#ports.clock.now()
+  }
+
+  random(): number {
+    return this.#ports.random.next()
+  }
+
+  uuid(): string {
+    return this.#ports.random.id()
+  }
+
+  after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {
+    this.#assertAlive()
+    const name = options.name ?? `t${++this.#count}`
+    this.#timers ??= new Map()
+    this.#timers.get(name)?.cancel()
+    this.#timers.set(name, this.#ports.kernel.after(this.#process, ms, op, message))
+    return name
+  }
+
+  cancel(name: string): boolean {
+    this.#assertAlive()
+    const timer = this.#timers?.get(name)
+    this.#timers?.delete(name)
+    return timer !== undefined && this.#ports.kernel.cancel(timer) !== null
+  }
+
+  spawn<D extends AnyAgent>(definition: D, key?: string, options: { link?: boolean; monitor?: boolean } = {}): Ref<D> {
+    this.#assertAlive()
+    const { kernel } = this.#ports
+    const childKey = key ?? kernel.newKey()
+    assertKey(childKey)
+    const child = this.#ports.start(processId(definition.name, childKey), definition.name, childKey)
+    if (child !== null && options.link === true) kernel.link(this.#process, child)
+    if (child !== null && options.monitor === true) kernel.monitor(this.#process, child)
+    return makeRef(definition, childKey, this)
+  }
+
+  link(id: ProcessId): void {
+    this.#live().link(this.#process, id)
+  }
+
+  unlink(id: ProcessId): void {
+    this.#live().unlink(this.#process, id)
+  }
+
+  monitor(id: ProcessId): string {
+    return String(this.#live().monitor(this.#process, id))
+  }
+
+  demonitor(ref: string): void {
+    this.#live().demonitor(this.#process, Number(ref), { flush: true })
+  }
+
+  exit(reason: 'normal' | 'shutdown' | { error: unknown } = 'normal'): void {
+    this.#live().lifecycle.requestStop(this.#process, reasonOf(reason), 0)
+  }
+
+  trapExit(on: boolean): void {
+    this.#live().setTrapExit(this.#process, on)
+  }
+
+  publish(topic: string, message: unknown): void {
+    this.#live().publish(topic, message ?? null, { from: this.#process, lineage: this.#lineage() })
+  }
+
+  subscribe(pattern: string, op: string): void {
+    this.#live().subscribe(this.#process, pattern, op)
+  }
+
+  unsubscribe(pattern: string): void {
+    this.#live().unsubscribe(this.#process, pattern)
+  }
+
+  checkpoint(): Promise<void> {
+    this.#assertAlive()
+    return Promise.resolve()
+  }
+
+  #lineage(): Lineage {
+    const current = this.#process.current
+    const traceparent = this.#ports.tracing.traceparent()
+    if (current === null) return traceparent === null ? NO_LINEAGE : { ...NO_LINEAGE, traceparent }
+    const { lineage } = current
+    return traceparent === null ? lineage : { ...lineage, traceparent }
+  }
+
+  #live(): Kernel {
+    this.#assertAlive()
+    return this.#ports.kernel
+  }
+
+  #assertAlive(): void {
+    if (this.#process.alive && this.#process.incarnation === this.incarnation) return
+    throw new RuntimeError(
+      'CONTEXT_CLOSED',
+      `Incarnation ${this.incarnation} of ${this.#process.id} is over; its ctx cannot be used any more.`,
+    )
+  }
+}

@@ -1,0 +1,31 @@
+/** A started operation: its result outlives its caller, and any process of the system may wait for it. */
+import type { ProcessId } from '../../shared/id.ts'
+import type { Value } from '../../shared/value.ts'
+import type { RequestWaits } from './request-wait.ts'
+
+export type StartOptions = {
+  /** The same key starts the operation once; with other arguments it is refused (KEY_CONFLICT). */
+  idempotencyKey?: string
+}
+
+export class Handle {
+  readonly process: ProcessId
+  readonly key: string
+  readonly messageId: string
+  /** False when an earlier start with this key was found. */
+  readonly created: boolean
+  readonly #waits: RequestWaits
+
+  constructor(waits: RequestWaits, init: { process: ProcessId; key: string; messageId: string; created: boolean }) {
+    this.#waits = waits
+    this.process = init.process
+    this.key = init.key
+    this.messageId = init.messageId
+    this.created = init.created
+  }
+
+  /** Resolves with the reply once its commit is stored. @throws the error the operation ended with */
+  result(options: { signal?: AbortSignal } = {}): Promise<Value> {
+    return this.#waits.result(this.process, this.key, options.signal)
+  }
+}

@@ -1,0 +1,61 @@
+/** Journal rows as people read them: one sentence per row, the entries below it. */
+import type { JournalItem } from '../../shared/snapshot.ts'
+import { decodeEntries, type Entry } from '../journal/entry.ts'
+import type { JournalRow } from '../store/store.ts'
+
+export function journalItem(row: JournalRow): JournalItem {
+  const entries = decodeEntries(row.payload)
+  return {
+    seq: row.seq,
+    at: row.at,
+    kind: entries.at(-1)?.k ?? 'consumed',
+    summary: entries.length === 0 ? 'consumed messages' : entries.map(summary).join('; '),
+    turns: [...row.turnIds],
+    cause: row.cause,
+    root: row.root,
+    traceparent: row.traceparent,
+    actor: row.actor,
+    stateVersion: row.stateVersion,
+    bytes: row.payload.length,
+    payload: entries,
+  }
+}
+
+function summary(entry: Entry): string {
+  switch (entry.k) {
+    case 'init':
+      return 'first state'
+    case 'accepted':
+      return `accepted ${entry.message.op}`
+    case 'step':
+      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''}`
+    case 'called':
+      return `called ${entry.op} of ${entry.target}`
+    case 'reply':
+      return `answer to ${entry.key}${'ok' in entry.out ? '' : `: ${entry.out.err.code}`}`
+    case 'checkpoint':
+      return `checkpoint, ${count(entry.patches.length, 'change')}`
+    case 'end': {
+      const sent = entry.sent > 0 ? `, ${count(entry.sent, 'message')} sent` : ''
+      return `${entry.op} ${entry.how}, ${count(entry.patches.length, 'change')}${sent}`
+    }
+    case 'failed':
+      return `attempt ${entry.attempt} failed: ${entry.decision}`
+    case 'activated':
+      return `activated, ${count(entry.patches.length, 'change')}`
+    case 'upgrade':
+      return `state upgraded from version ${entry.from} to ${entry.to}`
+    case 'exit':
+      return `incarnation ${entry.incarnation} ended`
+    case 'diverged':
+      return `diverged: journal expects ${entry.expected}, code asks for ${entry.found}`
+    case 'tree':
+      return 'children changed'
+    default:
+      return entry satisfies never
+  }
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`
+}

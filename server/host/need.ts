@@ -1,0 +1,71 @@
+/** "Needs you": what an operator should look at, each with the reason in words. Severity first, then age. */
+import type { DeadLetter, Need } from '../../shared/snapshot.ts'
+import type { Process } from '../kernel/process.ts'
+import type { RuntimeCore } from '../runtime.ts'
+
+/** Ms in one wait after which an agent counts as stuck. */
+export const STUCK_MS = 60_000
+/** Failures after which a process counts as looping, if it restarted within the last minute. */
+const LOOP_RESTARTS = 3
+const RECENT_MS = 60_000
+/** Part of the mailbox limit that is worth a look. */
+const MAILBOX_PART = 0.5
+const NEEDS_MAX = 200
+
+const RANK = { critical: 0, warning: 1, notice: 2 } as const
+
+export function needsOf(core: RuntimeCore, letters: readonly DeadLetter[]): Need[] {
+  const now = core.clock.now()
+  const needs: Need[] = []
+  if (!core.layer.committer.up) {
+    needs.push({
+      key: 'store',
+      severity: 'critical',
+      kind: 'store',
+      process: null,
+      since: now,
+      text: 'The database does not answer. Turns wait and lose nothing; work goes on when it is back.',
+    })
+  }
+  for (const process of core.kernel.all()) needs.push(...needsOfProcess(process, now, core.clock.monotonic()))
+  for (const letter of letters) {
+    if (letter.redeliveredAt !== null) continue
+    needs.push({
+      key: `dead-letter:${letter.id}`,
+      severity: 'warning',
+      kind: 'dead-letter',
+      process: letter.process,
+      since: letter.at,
+      text: `Message "${letter.op}" of ${letter.process} is a dead letter: ${letter.reason}`,
+    })
+  }
+  needs.sort((a, b) => RANK[a.severity] - RANK[b.severity] || a.since - b.since)
+  return needs.slice(0, NEEDS_MAX)
+}
+
+function needsOfProcess(process: Process, now: number, monotonic: number): Need[] {
+  const { id, stats, wait, status, supervisor } = process
+  const found: Need[] = []
+  const add = (severity: Need['severity'], kind: Need['kind'], since: number, text: string): void => {
+    found.push({ key: `${kind}:${id}`, severity, kind, process: id, since, text })
+  }
+  if (status === 'diverged') add('critical', 'diverged', stats.since, `${id} diverged: ${wait?.target ?? 'its code changed'}.`)
+  if (supervisor !== null) {
+    const detail = supervisor.detail(monotonic)
+    if (detail.gaveUp) add('critical', 'gave-up', stats.since, `${id} gave up: more than ${detail.intensity} restarts in ${detail.periodMs} ms.`)
+    else if (detail.recentRestarts > 0 && detail.recentRestarts >= detail.intensity) {
+      add('warning', 'near-limit', now, `${id} used ${detail.recentRestarts} of ${detail.intensity} restarts; the next failure makes it give up.`)
+    }
+  }
+  if (process.suspended) add('notice', 'suspended', stats.since, `${id} is suspended; ${process.mailboxLength} messages wait.`)
+  if (wait !== null && wait.kind !== 'sleep' && now - wait.since > STUCK_MS) {
+    add('warning', 'stuck', wait.since, `${id} waits for ${wait.kind} ${wait.target ?? ''}, attempt ${wait.attempt}.`)
+  }
+  if (process.mailboxLength > process.mailboxLimit * MAILBOX_PART) {
+    add('warning', 'mailbox', now, `Mailbox of ${id} holds ${process.mailboxLength} of ${process.mailboxLimit} messages.`)
+  }
+  if (stats.restarts >= LOOP_RESTARTS && stats.failures >= LOOP_RESTARTS && now - stats.startedAt < RECENT_MS) {
+    add('warning', 'crash-loop', stats.startedAt, `${id} failed ${stats.failures} times and was restarted ${stats.restarts} times.`)
+  }
+  return found
+}

@@ -1,0 +1,42 @@
+/** Options of `createRuntime`, with their defaults; what is left out here comes from config.ts or the constants named. */
+import type { AnyAgent } from '../definition/agent.ts'
+import type { PoolDefinition, SupervisorDefinition } from '../definition/supervisor.ts'
+import type { CrashPoints } from '../crash-point.ts'
+import type { Clock, Random } from '../kernel/clock-port.ts'
+import type { Process } from '../kernel/process.ts'
+import type { Telemetry } from '../observe/telemetry.ts'
+import type { Backend } from './backend.ts'
+
+export type RuntimeOptions = {
+  /** Agent modules (file URLs): default export is the tree, exported agents are known by name. */
+  modules?: readonly URL[]
+  /** The tree itself, instead of modules. */
+  root?: SupervisorDefinition | PoolDefinition
+  /** Agents that no tree names; each gets a pool of its own. */
+  agents?: readonly AnyAgent[]
+  /** Folder of the embedded database. Default `.vivarium` in the working directory. */
+  data?: string
+  /** Any other Postgres (15 and later) instead of the embedded one. Default: DATABASE_URL. */
+  databaseUrl?: string
+  /** Postgres schema of the tables, default `vivarium`. Two runtimes may use two schemas of one database. */
+  schema?: string
+  /** Part of every key; runtimes of one namespace are nodes of one system. Default `default`. */
+  namespace?: string
+  /** Name of this node for people. Default host:pid. */
+  name?: string
+  /** Version of the agents' code for the journal; default is the package version of the app, if it can be found. */
+  codeVersion?: string
+  /** Milliseconds a drain may take before open turns are parked, default 8_000. */
+  drainMs?: number
+
+  /** Seams for tests. */
+  backend?: (crash: CrashPoints) => Promise<Backend>
+  clock?: Clock
+  random?: Random
+  crash?: CrashPoints
+  telemetry?: Telemetry<Process>
+}
+
+export const DRAIN_MS = 8_000
+export const DATA_DEFAULT = '.vivarium'
+export const NAMESPACE_DEFAULT = 'default'

@@ -1,0 +1,110 @@
+/**
+ * The database of a runtime: embedded in a folder, or any other by URL; migrated, opened, and joined as a node.
+ *
+ * - The embedded server is a supervised service: when it goes down it is brought up again, without any agent noticing
+ *   more than a pause.
+ */
+import { resolve } from 'node:path'
+import { hostIdentity } from '../cluster/host-identity.ts'
+import { LEASE_MS } from '../cluster/membership.ts'
+import { realClock } from '../clock.ts'
+import type { CrashPoints } from '../crash-point.ts'
+import { startEmbedded } from '../store/embedded/embedded.ts'
+import { migrate } from '../store/migrate.ts'
+import type { PostgresConnection } from '../store/postgres/client.ts'
+import { openControl } from '../store/postgres/control.ts'
+import { openPostgres } from '../store/postgres/postgres.ts'
+import type { NodeIdentity, NodeStart } from '../store/store.ts'
+import { StoreFailure } from '../store/store.ts'
+import type { Backend } from './backend.ts'
+import { DATA_DEFAULT, NAMESPACE_DEFAULT, type RuntimeOptions } from './options.ts'
+
+/** Ms a start waits for a database that is down, and between two attempts. */
+const START_WAIT_MS = 30_000
+const START_RETRY_MS = 250
+/** Ms between attempts to bring the embedded server up again. */
+const REVIVE_RETRY_MS = 500
+
+type Server = { connection: PostgresConnection; place: string; close(): Promise<void> }
+
+export async function openBackend(options: RuntimeOptions, databaseUrl: string | null, crash: CrashPoints): Promise<Backend> {
+  const clock = options.clock ?? realClock()
+  const server = databaseUrl === null ? await embedded(options, crash) : external(databaseUrl)
+  const { connection } = server
+  const schema = options.schema === undefined ? {} : { schema: options.schema }
+  try {
+    await patiently(() => migrate(connection, { ...schema, crash }), clock)
+    const handle = openPostgres({ connection, clock, ...schema })
+    const control = openControl({ connection, clock, ...schema })
+    return {
+      handle,
+      place: server.place,
+      join: (node, onHint) => control.join(node, onHint),
+      hint: (node, target) => control.hint(node, target),
+      sessionGone: (node) => control.sessionGone(node),
+      close: async () => {
+        await control.close()
+        await handle.close()
+        await server.close()
+      },
+    }
+  } catch (error) {
+    await server.close()
+    throw error
+  }
+}
+
+/** Registers this OS process as a node of the namespace. */
+export function registerNode(backend: Backend, options: RuntimeOptions, capabilities: Record<string, number>): Promise<NodeIdentity> {
+  const self = hostIdentity()
+  const start: NodeStart = {
+    ...self,
+    name: options.name ?? `${self.host}:${self.osPid}`,
+    capabilities,
+    leaseMs: LEASE_MS,
+  }
+  return backend.handle.store.registerNode(options.namespace ?? NAMESPACE_DEFAULT, start)
+}
+
+async function embedded(options: RuntimeOptions, crash: CrashPoints): Promise<Server> {
+  const clock = options.clock ?? realClock()
+  const dataDir = resolve(options.data ?? DATA_DEFAULT)
+  const server = await startEmbedded({ dataDir, clock, crash })
+  let closed = false
+  const revive = (): void => {
+    if (closed) return
+    server.ensureRunning().catch(() => {
+      // The reason is in the server's log and in the store:down event; what matters here is to try again.
+      clock.after(REVIVE_RETRY_MS, revive)
+    })
+  }
+  const unwatch = server.onDown(revive)
+  return {
+    connection: server.connection,
+    place: dataDir,
+    close: async () => {
+      closed = true
+      unwatch()
+      await server.release()
+    },
+  }
+}
+
+function external(url: string): Server {
+  const { host, pathname } = new URL(url)
+  return { connection: { url }, place: `${host}${pathname}`, close: () => Promise.resolve() }
+}
+
+/** A database that is not up yet is waited for; anything else is an error at once. */
+async function patiently<T>(work: () => Promise<T>, clock: ReturnType<typeof realClock>): Promise<T> {
+  const deadline = clock.monotonic() + START_WAIT_MS
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      const waits = error instanceof StoreFailure && error.kind === 'unavailable' && clock.monotonic() < deadline
+      if (!waits) throw error
+      await new Promise<void>((done) => void clock.after(START_RETRY_MS, done))
+    }
+  }
+}

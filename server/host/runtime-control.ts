@@ -1,0 +1,265 @@
+/**
+ * The write side of a runtime: operator verbs over kernel, layer and store. Every verb is audited, refused ones too.
+ *
+ * - C1: with an incarnation given, a verb is refused when the process was reborn since.
+ * - F7: suspend, resume and stop are stored as the desired state and survive every restart.
+ */
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { type ProcessId, splitId } from '../../shared/id.ts'
+import type { DesiredState } from '../../shared/snapshot.ts'
+import { decode, type Value } from '../../shared/value.ts'
+import type { Act, ActResult, Control } from '../control.ts'
+import { Call } from '../definition/call.ts'
+import { bury } from '../journal/dead-letter.ts'
+import { recordOf } from '../journal/durable.ts'
+import type { Envelope, Lineage } from '../kernel/envelope.ts'
+import { NO_LINEAGE } from '../kernel/envelope.ts'
+import { SHUTDOWN } from '../kernel/exit.ts'
+import type { Process } from '../kernel/process.ts'
+import { renew } from '../kernel/renewal.ts'
+import type { RuntimeCore } from '../runtime.ts'
+import { notFound } from './runtime-inspect.ts'
+
+/** Ms a stop waits for the turn in hand before it reports; the process goes on ending. */
+const STOP_WAIT_MS = 10_000
+const CALL_TIMEOUT_MS = 5_000
+
+export class RuntimeControl implements Control {
+  readonly #core: RuntimeCore
+
+  constructor(core: RuntimeCore) {
+    this.#core = core
+  }
+
+  kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
+    return this.#audited('kill', id, act, async () => {
+      const process = this.#live(id, act)
+      const { current } = process
+      const record = recordOf(process)
+      const drop = act.message === 'drop' && current !== null && record !== null
+      this.#core.kernel.kill(process, { redeliver: !drop })
+      if (drop) bury(this.#core.layer.ports, record, current, `dropped by ${act.actor} with a kill`)
+      return { process, outcome: 'killed' }
+    })
+  }
+
+  stop(id: ProcessId, act: Act): Promise<ActResult> {
+    return this.#audited('stop', id, act, async () => {
+      const process = this.#live(id, act)
+      await this.#desire(process, 'stopped')
+      await this.#core.kernel.stop(process, SHUTDOWN, STOP_WAIT_MS)
+      return { process, outcome: 'stopped' }
+    })
+  }
+
+  restart(id: ProcessId, act: Act): Promise<ActResult> {
+    return this.#audited('restart', id, act, async () => {
+      const process = this.#core.kernel.find(id)
+      if (process === undefined) return this.#revive(id)
+      this.#check(process, act)
+      if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, id, 'running')
+      const again = await renew(this.#core.kernel, process)
+      return { process: again ?? process, outcome: 'restarted' }
+    })
+  }
+
+  /** A durable process that is stopped, passive or halted: it is started again. */
+  async #revive(id: ProcessId): Promise<{ process: Process; outcome: string }> {
+    const { agent, key } = splitId(id)
+    const { archive, store } = this.#core.backend.handle
+    const record = await archive.process(this.#core.namespace, id)
+    if (record === null) throw notFound(id)
+    await store.setDesired(this.#core.node, id, 'running')
+    const process = this.#core.tree.ensure(id, agent, key)
+    if (process === null) throw notFound(id)
+    await this.#core.kernel.started(process)
+    return { process, outcome: 'started' }
+  }
+
+  suspend(id: ProcessId, act: Act): Promise<ActResult> {
+    return this.#audited('suspend', id, act, async () => {
+      const process = this.#live(id, act)
+      await this.#desire(process, 'suspended')
+      this.#core.kernel.suspend(process, act.actor)
+      return { process, outcome: process.busy ? 'suspended after the turn in hand' : 'suspended' }
+    })
+  }
+
+  resume(id: ProcessId, act: Act): Promise<ActResult> {
+    return this.#audited('resume', id, act, async () => {
+      const process = this.#live(id, act)
+      await this.#desire(process, 'running')
+      this.#core.kernel.resume(process, act.actor)
+      if (process.status === 'diverged') {
+        // The turn replays again: the code may be right by now.
+        this.#core.kernel.lifecycle.die(process, SHUTDOWN, 'free')
+        const again = await renew(this.#core.kernel, process)
+        return { process: again ?? process, outcome: 'replaying' }
+      }
+      return { process, outcome: 'resumed' }
+    })
+  }
+
+  async send(id: ProcessId, op: string, args: unknown, act: Act): Promise<{ messageId: string }> {
+    const sent = await this.#auditedRaw('send', id, act, async () => {
+      this.#addressable(id, act)
+      return this.#core.send(this.#callOf(id, op, args), { lineage: lineageOf(act) })
+    })
+    return { messageId: sent }
+  }
+
+  async call(id: ProcessId, op: string, args: unknown, act: Act & { timeoutMs?: number }): Promise<{ reply: Value }> {
+    const reply = await this.#auditedRaw('call', id, act, async () => {
+      this.#addressable(id, act)
+      const call = this.#callOf(id, op, args)
+      const timeoutMs = act.timeoutMs ?? CALL_TIMEOUT_MS
+      if (act.idempotencyKey === undefined) {
+        call.used = true
+        return this.#core.route(null, call, { timeoutMs, lineage: lineageOf(act) })
+      }
+      const handle = await this.#core.begin(call, { idempotencyKey: act.idempotencyKey }, lineageOf(act))
+      return this.#within(timeoutMs, id, op, (signal) => handle.result({ signal }))
+    })
+    return { reply }
+  }
+
+  async #within(ms: number, id: ProcessId, op: string, work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+    const abort = new AbortController()
+    const late = Promise.withResolvers<never>()
+    const timer = this.#core.clock.after(ms, () => {
+      const error = new RuntimeError('CALL_TIMEOUT', `Call ${op} of ${id} was not answered in ${ms} ms. It goes on; ask again with the same key.`)
+      abort.abort(error)
+      late.reject(error)
+    })
+    try {
+      return await Promise.race([work(abort.signal), late.promise])
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
+    return this.#audited('drop-message', id, act, async () => {
+      const process = this.#live(id, act)
+      const record = recordOf(process)
+      const envelope = process.mailbox?.take((item) => item.messageId === messageId)
+      if (envelope === undefined) throw noMessage(id, messageId)
+      if (record === null) envelope.reply?.reject(new RuntimeError('DEAD_LETTERED', `Dropped by ${act.actor}.`))
+      else bury(this.#core.layer.ports, record, envelope, `dropped by ${act.actor}${act.reason === undefined ? '' : `: ${act.reason}`}`)
+      return { process, outcome: 'dropped' }
+    })
+  }
+
+  redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
+    return this.#audited('redeliver-message', id, act, async () => {
+      const process = this.#live(id, act)
+      const envelope: Envelope | undefined = process.mailbox?.take((item) => item.messageId === messageId)
+      if (envelope === undefined) throw noMessage(id, messageId)
+      envelope.attempts = 0
+      this.#core.kernel.post(process, envelope, { front: true })
+      return { process, outcome: 'moved to the front' }
+    })
+  }
+
+  async redeliverDeadLetter(deadLetterId: string, act: Act): Promise<ActResult> {
+    const { archive } = this.#core.backend.handle
+    const letter = await archive.deadLetter(this.#core.namespace, deadLetterId)
+    if (letter === null) throw new RuntimeError('NOT_FOUND', `There is no dead letter ${deadLetterId}.`)
+    const id = letter.process
+    await this.#auditedRaw('redeliver-dead-letter', id, act, async () => {
+      if (!(await archive.markRedelivered(this.#core.namespace, deadLetterId))) {
+        throw new RuntimeError('REQUEST_INVALID', `Dead letter ${deadLetterId} was redelivered before.`)
+      }
+      await this.#core.send(this.#callOf(id, letter.op, argsOf(letter.args)), { lineage: lineageOf(act) })
+      return null
+    })
+    return { id, incarnation: this.#core.kernel.find(id)?.incarnation ?? 0, outcome: 'redelivered' }
+  }
+
+  // Shared parts
+
+  #callOf(id: ProcessId, op: string, args: unknown): Call<unknown> {
+    const { agent, key } = splitId(id)
+    return new Call<unknown>(this.#core, { id, agent, key }, op, args)
+  }
+
+  /** A live process, or an unseen key of a pool that this node knows. @throws PROCESS_NOT_FOUND INCARNATION_GONE */
+  #addressable(id: ProcessId, act: Act): void {
+    const process = this.#core.kernel.find(id)
+    if (process !== undefined) {
+      this.#check(process, act)
+      if (process.kind !== 'agent') throw new RuntimeError('OPERATION_UNKNOWN', `${id} is a ${process.kind}; it takes no messages.`)
+      return
+    }
+    if (this.#core.tree.poolOf(splitId(id).agent) === null) throw notFound(id)
+  }
+
+  #live(id: ProcessId, act: Act): Process {
+    const process = this.#core.kernel.find(id)
+    if (process === undefined) throw notFound(id)
+    this.#check(process, act)
+    if (!process.alive) throw new RuntimeError('PROCESS_EXITED', `${id} is not alive (${process.status}). Restart it first.`)
+    return process
+  }
+
+  #check(process: Process, act: Act): void {
+    if (act.incarnation === undefined || act.incarnation === process.incarnation) return
+    throw new RuntimeError(
+      'INCARNATION_GONE',
+      `${process.id} is incarnation ${process.incarnation} now; the action was meant for ${act.incarnation}.`,
+      { detail: { incarnation: process.incarnation } },
+    )
+  }
+
+  async #desire(process: Process, desired: DesiredState): Promise<void> {
+    if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, process.id, desired)
+  }
+
+  #audited(verb: string, id: ProcessId, act: Act, run: () => Promise<{ process: Process; outcome: string }>): Promise<ActResult> {
+    return this.#auditedRaw(verb, id, act, async () => {
+      const { process, outcome } = await run()
+      return { id, incarnation: process.incarnation, outcome }
+    })
+  }
+
+  async #auditedRaw<T>(verb: string, target: ProcessId, act: Act, run: () => Promise<T>): Promise<T> {
+    try {
+      const result = await run()
+      await this.#write(verb, target, act, outcomeOf(result))
+      return result
+    } catch (error) {
+      await this.#write(verb, target, act, isRuntimeError(error) ? `refused: ${error.code}` : `failed: ${String(error)}`)
+      throw error
+    }
+  }
+
+  async #write(verb: string, target: ProcessId, act: Act, outcome: string): Promise<void> {
+    const { actor } = act
+    const reason = act.reason ?? null
+    const { bus, clock, namespace, backend } = this.#core
+    bus.emit({ kind: 'audit', at: clock.now(), actor, verb, target, reason, outcome })
+    try {
+      await backend.handle.archive.writeAudit(namespace, { actor, verb, target, reason, outcome, detail: null })
+    } catch (error) {
+      // The verb was carried out; an audit that could not be stored must be seen, not undo it.
+      this.#core.complain(`storing the audit of ${verb} ${target}`, error)
+    }
+  }
+}
+
+function outcomeOf(result: unknown): string {
+  if (typeof result === 'object' && result !== null && 'outcome' in result) return String(result.outcome)
+  return 'done'
+}
+
+function lineageOf(act: Act): Lineage {
+  return { ...NO_LINEAGE, actor: act.actor }
+}
+
+function argsOf(stored: unknown): unknown {
+  return typeof stored === 'string' ? decode(stored) : stored
+}
+
+function noMessage(id: ProcessId, messageId: string): RuntimeError {
+  return new RuntimeError('NOT_FOUND', `No pending message ${messageId} in the mailbox of ${id}; it may be in hand or done.`)
+}

@@ -1,0 +1,123 @@
+/**
+ * `Runtime`: what an app holds. Thin over the core; every method says what is durable when it resolves.
+ */
+import type { Server } from 'node:http'
+import type { Hono } from 'hono'
+import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import { copy } from '../../shared/value.ts'
+import type { Control } from '../control.ts'
+import type { AnyAgent, Handlers } from '../definition/agent.ts'
+import { Call } from '../definition/call.ts'
+import { makeRef, type Ref, REF } from '../definition/ref.ts'
+import { attachFeed, type AttachOptions } from '../feed/attach.ts'
+import { createApp } from '../http/app.ts'
+import type { GuardOptions } from '../http/guard.ts'
+import { type Listening, type ListenOptions, listen } from '../http/listen.ts'
+import type { Inspect } from '../observe/inspect.ts'
+import type { RuntimeCore } from '../runtime.ts'
+import type { Handle, StartOptions } from './handle.ts'
+import type { RuntimeOptions } from './options.ts'
+import { RuntimeControl } from './runtime-control.ts'
+import { RuntimeInspect } from './runtime-inspect.ts'
+
+export type ObserverOptions = Partial<GuardOptions> & { basePath?: string }
+
+export class Runtime {
+  readonly inspect: Inspect
+  readonly control: Control
+  readonly #core: RuntimeCore
+  readonly #options: RuntimeOptions
+  readonly #reader: RuntimeInspect
+  readonly #closers: (() => Promise<void> | void)[] = []
+
+  constructor(core: RuntimeCore, options: RuntimeOptions) {
+    this.#core = core
+    this.#options = options
+    this.#reader = new RuntimeInspect(core)
+    this.inspect = this.#reader
+    this.control = new RuntimeControl(core)
+    this.#closers.push(() => this.#reader.close())
+  }
+
+  /** Name of this node, e.g. `host:1234`. */
+  get name(): string {
+    return this.#core.node.name
+  }
+
+  /** Where the data is: a folder or a database, never with a password. */
+  get place(): string {
+    return this.#core.backend.place
+  }
+
+  /** A typed reference. `await runtime.ref(cart, 'alice').add(item)` calls and resolves after the commit.
+   *  @throws ID_INVALID */
+  ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
+    return makeRef(definition, key, this.#core)
+  }
+
+  /** Sends without waiting for an answer; resolves with the message id once the message is stored.
+   *  @throws MAILBOX_FULL OPERATION_UNKNOWN VALUE_UNSUPPORTED SCHEMA_MISMATCH NODE_DRAINING */
+  send(call: Call<unknown>): Promise<string> {
+    return this.#core.send(call)
+  }
+
+  /** Starts an operation of a durable agent that survives the death of its caller. Resolves once it is stored; the
+   *  same idempotency key finds the earlier one.
+   *  @throws KEY_CONFLICT  the key belongs to a request with other arguments */
+  start<D extends AnyAgent & { on: Handlers<never> }>(
+    definition: D,
+    key: string,
+    op: keyof D['on'] & string,
+    message?: unknown,
+    options: StartOptions = {},
+  ): Promise<Handle> {
+    const state = this.ref(definition, key) as { readonly [REF]: { id: ProcessId } } // every reference has it
+    const target = { id: state[REF].id, agent: definition.name, key }
+    return this.#core.begin(new Call<unknown>(this.#core, target, op, message), options)
+  }
+
+  /** Publishes to whoever subscribes on this node now; best effort. */
+  publish(topic: string, message: unknown): void {
+    this.#core.kernel.publish(topic, copy(message ?? null))
+  }
+
+  /** Listens to events (docs/events.md). Returns the end of it. */
+  on(kinds: readonly EventKind[] | 'all', listener: (event: RuntimeEvent) => void): () => void {
+    return this.#core.bus.listen(kinds, listener)
+  }
+
+  /** The observer and the admin API as a Hono app for any mount path. */
+  observer(options: ObserverOptions = {}): Hono {
+    return createApp({ ...options, inspect: this.inspect, control: this.control })
+  }
+
+  /** Serves the feed (WebSocket) on a Node server of the host, under `path`; other upgrades are left alone. */
+  attach(server: Server, options: Partial<AttachOptions> = {}): () => Promise<void> {
+    const feed = attachFeed(server, { ...options, inspect: this.inspect, control: this.control })
+    this.#reader.signs.feed = () => feed.cost()
+    this.#closers.push(() => feed.close())
+    return () => feed.close()
+  }
+
+  /** Listens on a port of its own: observer, admin API and feed. Default 127.0.0.1:4711.
+   *  @throws PORT_IN_USE  with the holder, where it can be found  @throws BIND_REFUSED  not loopback and no tokens */
+  async listen(options: Partial<ListenOptions> = {}): Promise<Listening> {
+    const data = options.data ?? this.#options.data
+    const listening = await listen({
+      ...options,
+      ...(data === undefined ? {} : { data }),
+      inspect: this.inspect,
+      control: this.control,
+    })
+    this.#reader.signs.feed = () => listening.cost()
+    this.#closers.push(() => listening.close())
+    return listening
+  }
+
+  /** Drains and stops: turns finish or are parked, ownership is released, surfaces close. Safe to call twice. */
+  async stop(reason = 'stop'): Promise<void> {
+    await this.#core.stop(reason)
+    for (const close of this.#closers.splice(0).reverse()) await close()
+  }
+}

@@ -1,0 +1,327 @@
+/**
+ * The read side of a runtime: kernel objects in memory first, the archive for what is not there.
+ *
+ * - O1: nothing here waits for, wakes or calls into a process.
+ * - O2: every list is bounded; pages are keyset pages over the sorted rows.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
+import type { Verb } from '../../shared/frame.ts'
+import { type ProcessId, splitId } from '../../shared/id.ts'
+import { matches, parseQuery, type QueryContext } from '../../shared/query.ts'
+import type {
+  AuditItem,
+  BlastRadius,
+  DeadLetter,
+  FailureRecord,
+  JournalItem,
+  MailboxItem,
+  Need,
+  ProcessDetail,
+  ProcessRow,
+  StateSnapshot,
+  Vitals,
+} from '../../shared/snapshot.ts'
+import { copy, encodeCopied } from '../../shared/value.ts'
+import { recordOf } from '../journal/durable.ts'
+import type { Process } from '../kernel/process.ts'
+import { kernelDetail, mailboxItems, processRow } from '../kernel/row.ts'
+import { type Inspect, type NodeView, type Page, PAGE_LIMIT_MAX, type ProcessQuery } from '../observe/inspect.ts'
+import type { RuntimeCore } from '../runtime.ts'
+import type { MessageRow, ProcessRecord } from '../store/store.ts'
+import { blastRadius } from './blast-radius.ts'
+import { journalItem } from './journal-item.ts'
+import { needsOf } from './need.ts'
+import { compareRows } from './row-order.ts'
+import { VitalSigns } from './vitals.ts'
+
+const PAGE_LIMIT = 100
+/** Characters of a stored message body shown in a list. */
+const PREVIEW_CHARACTERS = 500
+
+export class RuntimeInspect implements Inspect {
+  readonly #core: RuntimeCore
+  readonly signs: VitalSigns
+
+  constructor(core: RuntimeCore) {
+    this.#core = core
+    this.signs = new VitalSigns(core)
+  }
+
+  async processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    if (query.status === 'passive') return this.#passive(query, limit)
+    const terms = query.q === undefined ? null : parseQuery(query.q)
+    const context = this.#queryContext()
+    const rows: ProcessRow[] = []
+    for (const process of this.#core.kernel.all()) {
+      if (process.hidden && query.hidden !== true) continue
+      if (query.agent !== undefined && process.agent !== query.agent) continue
+      if (query.under !== undefined && !isUnder(process, query.under)) continue
+      const row = this.#row(process)
+      if (query.status !== undefined && row.status !== query.status) continue
+      if (terms === null || matches(terms, row, context)) rows.push(row)
+    }
+    rows.sort(compareRows(query.sort ?? 'id', query.dir ?? 'asc'))
+    const from = query.cursor === undefined ? 0 : rows.findIndex((row) => row.id === query.cursor) + 1
+    const items = rows.slice(from, from + limit)
+    const last = items.at(-1)
+    const more = from + limit < rows.length && last !== undefined
+    return { items, total: rows.length, cursor: more ? last.id : null }
+  }
+
+  async #passive(query: ProcessQuery, limit: number): Promise<Page<ProcessRow> & { total: number }> {
+    const page = await this.#core.backend.handle.archive.processes(this.#core.namespace, {
+      limit,
+      passiveOnly: true,
+      ...(query.agent === undefined ? {} : { agent: query.agent }),
+      ...(query.q === undefined ? {} : { prefix: query.q }),
+      ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
+    })
+    return { ...page, items: page.items.map(passiveRow) }
+  }
+
+  scan(visit: (row: ProcessRow) => void): void {
+    for (const process of this.#core.kernel.all()) visit(this.#row(process))
+  }
+
+  treeVersion(): number {
+    return this.#core.kernel.treeVersion
+  }
+
+  async process(id: ProcessId): Promise<ProcessDetail | null> {
+    const process = this.#core.kernel.find(id)
+    if (process !== undefined) return this.#detail(process)
+    const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
+    return record === null ? null : passiveDetail(record, this.#ops(record.agent))
+  }
+
+  async state(id: ProcessId): Promise<StateSnapshot> {
+    const process = this.#core.kernel.find(id)
+    if (process !== undefined && !process.durable) {
+      const value = process.kind === 'agent' ? copy(process.state ?? null) : null
+      return { version: process.stats.stateVersion, value, seq: null, at: process.stats.since }
+    }
+    const { value, seq, at } = await this.#core.queries.committed(id)
+    return { version: seq, value, seq, at }
+  }
+
+  async mailbox(id: ProcessId, query: { after?: string; limit?: number }): Promise<Page<MailboxItem> & { total: number }> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    const from = Number(query.after ?? 0)
+    const process = this.#core.kernel.find(id)
+    if (process !== undefined) {
+      const items = mailboxItems(process, from, limit)
+      const total = process.mailboxLength
+      return { items, total, cursor: from + limit < total ? String(from + limit) : null }
+    }
+    await this.#mustExist(id)
+    const { archive } = this.#core.backend.handle
+    const rows = await archive.mailbox(this.#core.namespace, id, { limit, afterOrd: from })
+    const total = (await archive.mailboxCounts(this.#core.namespace, [id])).get(id) ?? rows.length
+    const last = rows.at(-1)
+    return { items: rows.map(rowItem), total, cursor: rows.length === limit && last !== undefined ? String(last.ord) : null }
+  }
+
+  async journal(id: ProcessId, query: { before?: number; limit?: number }): Promise<Page<JournalItem>> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    const { archive } = this.#core.backend.handle
+    const process = this.#core.kernel.find(id)
+    const pid = process === undefined ? null : (recordOf(process)?.pid ?? null)
+    const known = pid ?? (await archive.process(this.#core.namespace, id))?.pid ?? null
+    if (known === null) {
+      if (process === undefined) throw notFound(id)
+      return { items: [], cursor: null }
+    }
+    const rows = await archive.journal(known, { limit, ...(query.before === undefined ? {} : { beforeSeq: query.before }) })
+    const last = rows.at(-1)
+    return { items: rows.map(journalItem), cursor: rows.length === limit && last !== undefined ? String(last.seq) : null }
+  }
+
+  async failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    if (query.process !== undefined) await this.#mustExist(query.process)
+    const items = await this.#core.backend.handle.archive.failures(this.#core.namespace, { ...query, limit })
+    const last = items.at(-1)
+    return { items, cursor: items.length === limit && last !== undefined ? String(last.at) : null }
+  }
+
+  async deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    const items = await this.#core.backend.handle.archive.deadLetters(this.#core.namespace, { ...query, limit })
+    return { items, cursor: null }
+  }
+
+  async audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>> {
+    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
+    return { items: await this.#core.backend.handle.archive.audit(this.#core.namespace, { ...query, limit }), cursor: null }
+  }
+
+  vitals(): Vitals {
+    return this.signs.now()
+  }
+
+  vitalsHistory(): Vitals[] {
+    return this.signs.history()
+  }
+
+  async needs(): Promise<Need[]> {
+    const letters = await this.#core.backend.handle.archive.deadLetters(this.#core.namespace, { limit: 20 })
+    return needsOf(this.#core, letters)
+  }
+
+  async nodes(): Promise<NodeView[]> {
+    const { node, namespace, clock, clockOffset, kernel } = this.#core
+    const now = clock.now() + clockOffset
+    return (await this.#core.backend.handle.store.nodes(namespace)).map((row) => ({
+      id: row.name,
+      epoch: row.epoch,
+      host: row.host,
+      startedAt: row.startedAt,
+      leaseUntil: row.leaseUntil,
+      state: row.stoppedAt !== null ? 'stopped' : row.leaseUntil < now ? 'dead' : 'live',
+      self: row.id === node.id && row.epoch === node.epoch,
+      processes: row.id === node.id && row.epoch === node.epoch ? kernel.size : 0,
+    }))
+  }
+
+  async plan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
+    const process = this.#core.kernel.find(id)
+    if (process === undefined) throw notFound(id)
+    const attempts = process.agent === null ? 1 : (this.#core.tree.agent(process.agent)?.maxAttempts ?? 1)
+    return blastRadius(this.#core.kernel, verb, process, attempts)
+  }
+
+  recent(limit: number, process?: ProcessId): RuntimeEvent[] {
+    return this.#core.ring.recent(limit, process)
+  }
+
+  listen(kinds: readonly EventKind[] | 'all', listener: (event: RuntimeEvent) => void): () => void {
+    return this.#core.bus.listen(kinds, listener)
+  }
+
+  ready(): { ready: boolean; reasons: string[] } {
+    const reasons: string[] = []
+    const { state, tree, layer } = this.#core
+    if (state !== 'running') reasons.push(`the node is ${state}`)
+    if (!layer.committer.up) reasons.push('the database does not answer')
+    if (tree.root !== null && !tree.root.alive) reasons.push(`the root supervisor ${tree.root.id} is down`)
+    return { ready: reasons.length === 0, reasons }
+  }
+
+  #queryContext(): QueryContext {
+    const { kernel, clock } = this.#core
+    return {
+      now: clock.now(),
+      isUnder: (id, ancestor) => {
+        const process = kernel.find(id)
+        return process !== undefined && isUnder(process, ancestor)
+      },
+    }
+  }
+
+  #row(process: Process): ProcessRow {
+    return processRow(process, this.#core.node.name)
+  }
+
+  async #mustExist(id: ProcessId): Promise<void> {
+    if (this.#core.kernel.find(id) !== undefined) return
+    if ((await this.#core.backend.handle.archive.process(this.#core.namespace, id)) === null) throw notFound(id)
+  }
+
+  #ops(agent: string | null): ProcessDetail['ops'] {
+    const entry = agent === null || this.#core.tree.agent(agent) === null ? null : this.#core.entry(agent)
+    if (entry === null) return []
+    const { handlers, queries } = entry.code
+    return [
+      ...[...handlers.keys()].map((name) => ({ name, kind: 'handler' as const })),
+      ...[...queries.keys()].map((name) => ({ name, kind: 'query' as const })),
+    ]
+  }
+
+  #detail(process: Process): ProcessDetail {
+    const record = recordOf(process)
+    const { kernel, clock } = this.#core
+    return {
+      ...this.#row(process),
+      ...kernelDetail(process, clock.monotonic(), kernel.names.keys(process)),
+      desired: process.suspended ? 'suspended' : 'running',
+      ops: this.#ops(process.agent),
+      placement: 'shared',
+      stateBytes: record === null ? null : encodeCopied(record.acked).length,
+    }
+  }
+
+  close(): void {
+    this.signs.close()
+  }
+}
+
+export function notFound(id: ProcessId): RuntimeError {
+  return new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`, { detail: { id } })
+}
+
+function isUnder(process: Process, id: ProcessId): boolean {
+  for (let at: Process | null = process; at !== null; at = at.parent) if (at.id === id) return true
+  return false
+}
+
+function rowItem(row: MessageRow, position: number): MailboxItem {
+  return {
+    messageId: row.id,
+    position,
+    kind: row.kind === 'exit' || row.kind === 'down' || row.kind === 'topic' ? 'info' : row.kind,
+    op: row.op,
+    from: row.sender,
+    at: row.at,
+    bytes: row.args.length,
+    attempts: row.attempts,
+    preview: row.args.slice(0, PREVIEW_CHARACTERS),
+  }
+}
+
+function passiveRow(record: ProcessRecord): ProcessRow {
+  return {
+    id: record.id,
+    kind: record.kind,
+    agent: record.agent,
+    parent: record.parent,
+    status: record.ended ? 'exited' : record.diverged ? 'diverged' : 'passive',
+    incarnation: record.incarnation,
+    mailbox: 0,
+    turns: 0,
+    busyMs: 0,
+    restarts: record.restarts,
+    wait: null,
+    stateVersion: 0,
+    durable: true,
+    depth: 0,
+    children: 0,
+    failures: 0,
+    since: record.createdAt,
+    strategy: null,
+    node: null,
+    hidden: false,
+  }
+}
+
+function passiveDetail(record: ProcessRecord, ops: ProcessDetail['ops']): ProcessDetail {
+  return {
+    ...passiveRow(record),
+    key: splitId(record.id).key,
+    names: [],
+    links: [],
+    monitors: [],
+    monitoredBy: [],
+    trapExit: false,
+    desired: record.desired,
+    startedAt: record.createdAt,
+    lastExit: null,
+    supervisor: null,
+    ops,
+    mailboxLimit: 0,
+    placement: 'shared',
+    stateBytes: null,
+    current: null,
+  }
+}

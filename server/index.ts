@@ -1,0 +1,77 @@
+/**
+ * Vivarium, embedded: `import { agent, supervisor, pool, createRuntime } from 'vivarium'`.
+ *
+ * The only file outsiders import. Everything exported here is documented where it is declared.
+ */
+import { RuntimeError } from '../shared/error.ts'
+import { readConfig } from './config.ts'
+import type { AnyAgent } from './definition/agent.ts'
+import { openBackend, registerNode } from './host/postgres-backend.ts'
+import type { RuntimeOptions } from './host/options.ts'
+import { Runtime } from './host/runtime-facade.ts'
+import { loadModules } from './host/module-loader.ts'
+import { agentsOf } from './definition/supervisor.ts'
+import { ArmedCrashPoint, NO_CRASH } from './crash-point.ts'
+import { RuntimeCore } from './runtime.ts'
+
+export type { ErrorCode } from '../shared/error.ts'
+export { RuntimeError } from '../shared/error.ts'
+export type { ProcessId } from '../shared/id.ts'
+export type { Value } from '../shared/value.ts'
+export type { RuntimeEvent } from '../shared/event.ts'
+export type { Control } from './control.ts'
+export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
+export { agent } from './definition/agent.ts'
+export { Call } from './definition/call.ts'
+export type { Context, RetryPolicy, StepInfo, StepOptions } from './definition/context.ts'
+export type { Ref } from './definition/ref.ts'
+export { Reject } from './definition/reject.ts'
+export type { StandardSchema } from './definition/schema.ts'
+export { pool, supervisor } from './definition/supervisor.ts'
+export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptions } from './definition/supervisor.ts'
+export type { Handle, StartOptions } from './host/handle.ts'
+export type { RuntimeOptions } from './host/options.ts'
+export type { Runtime } from './host/runtime-facade.ts'
+export type { StoredDeadLetter, StoredMessage, StoredProcess, StoreReader, StoreReaderOptions } from './host/store-reader.ts'
+export { readStore } from './host/store-reader.ts'
+export type { DownSignal, ExitSignal } from './kernel/envelope.ts'
+export type { ExitReason } from './kernel/exit.ts'
+export type { Inspect } from './observe/inspect.ts'
+
+/** Starts a runtime and resolves when its tree is up and what waited in the store is being worked on.
+ *  @throws MODULE_LOAD_FAILED DEFINITION_INVALID CHILD_SPEC_INVALID  before anything runs
+ *  @throws CHILD_START_FAILED  a static child did not start; nothing is left running
+ *  @throws EMBEDDED_* STORE_UNAVAILABLE STORE_VERSION_UNSUPPORTED MIGRATION_FAILED  the database cannot be used */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const config = readConfig()
+  const crash = options.crash ?? (config.crashPoint === null ? NO_CRASH : armed(config.crashPoint))
+  const databaseUrl = options.databaseUrl ?? (options.data === undefined ? config.databaseUrl : null)
+  const loaded = await loadModules(options.modules ?? [])
+  const root = options.root ?? loaded.root
+  const agents = [...loaded.agents, ...(options.agents ?? [])]
+  const backend = options.backend === undefined ? await openBackend(options, databaseUrl, crash) : await options.backend(crash)
+  try {
+    const node = await registerNode(backend, options, capabilities(root === null ? agents : [...agents, ...agentsOf(root).values()]))
+    const core = new RuntimeCore({ ...options, ...(root === null ? {} : { root }), agents, modules: [], crash }, backend, node)
+    try {
+      await core.start()
+    } catch (error) {
+      await core.stop('start failed')
+      throw error
+    }
+    return new Runtime(core, options)
+  } catch (error) {
+    await backend.close()
+    throw error
+  }
+}
+
+function capabilities(agents: readonly AnyAgent[]): Record<string, number> {
+  return Object.fromEntries(agents.map((agent) => [agent.name, agent.version]))
+}
+
+function armed({ name, nth, log }: { name: string; nth: number; log: string }): ArmedCrashPoint {
+  const point = ArmedCrashPoint.named(name, nth, log)
+  if (point !== null) return point
+  throw new RuntimeError('CONFIG_INVALID', `VIVARIUM_CRASH_POINT names no crash point: ${name}.`)
+}

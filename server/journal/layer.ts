@@ -1,0 +1,337 @@
+/**
+ * The durable layer of one node: the parts of this folder, wired to one kernel and one store.
+ *
+ * - Hints: a stored message goes to its process at once when that runs here; otherwise somebody activates it. A lost
+ *   hint only delays: recovery finds pending rows (PROTOCOL M5).
+ * - T7: when a row is refused, the speculative state is dropped and its turns run again, one per row; the turn that is
+ *   refused alone has failed.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { Value } from '../../shared/value.ts'
+import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
+import { FENCED } from '../kernel/exit.ts'
+import type { Process } from '../kernel/process.ts'
+import type { Commit, MessageRow, NewMessage, ProcessRecord, RequestResult } from '../store/store.ts'
+import { Activator } from './activation.ts'
+import { Committer } from './committer.ts'
+import { DurableBehaviour, recordOf } from './durable.ts'
+import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
+import type { AgentEntry, DurablePorts } from './port.ts'
+import type { Dropped, DurableRecord, Part } from './record.ts'
+import { Snapshotter } from './snapshotter.ts'
+import { TimerService } from './timer-service.ts'
+
+export type LayerPorts = Omit<DurablePorts, 'committer' | 'deliver' | 'forward' | 'release' | 'released' | 'timerArmed'> & {
+  stopped(): boolean
+  /** The node's epoch is over. */
+  nodeFenced(): void
+  /** Rows for a process of another node, or for a caller there: tell it to look. */
+  hintNode(node: number, target: ProcessId): void
+  /** Results of started operations are stored. */
+  requestsStored(results: readonly RequestResult[]): void
+  /** Background work failed; it will be tried again. */
+  failed(what: string, error: unknown): void
+}
+
+export class DurableLayer {
+  readonly ports: DurablePorts
+  readonly committer: Committer
+  readonly activator: Activator
+  readonly timers: TimerService
+  readonly snapshots: Snapshotter
+  readonly #host: LayerPorts
+  readonly #behaviours = new Map<string, DurableBehaviour>()
+  /** Calls of this node's outside world that wait for an answer by row. */
+  readonly #remote = new Map<string, ReplyTo>()
+  readonly #releasing = new Map<ProcessId, Promise<void>>()
+
+  constructor(host: LayerPorts) {
+    const { store, clock, crash, emit } = host
+    this.#host = host
+    const node = (): ReturnType<LayerPorts['node']> => host.node()
+    this.committer = new Committer({
+      store,
+      clock,
+      emit,
+      crash,
+      codeVersion: host.codeVersion,
+      node,
+      stored: (record, commit, ords, at) => this.#stored(record, commit, ords, at),
+      refused: (record, dropped, error) => this.#refused(record, dropped, error),
+      fenced: (record, dropped) => this.#fenced(record, dropped),
+      nodeFenced: () => host.nodeFenced(),
+    })
+    this.activator = new Activator({ store, clock, crash, node, stopped: () => host.stopped() })
+    this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
+    this.timers = new TimerService({
+      store,
+      clock,
+      crash,
+      node,
+      clockOffset: () => host.clockOffset(),
+      deliver: (row) => this.deliver(row),
+      failed: (error) => host.failed('firing timers', error),
+    })
+    this.ports = {
+      ...host,
+      committer: this.committer,
+      deliver: (row) => this.deliver(row),
+      forward: (record, envelope) => this.#forward(record, envelope),
+      release: (record) => this.#release(record),
+      released: (id) => this.released(id),
+      timerArmed: (due) => this.timers.armed(due),
+    }
+  }
+
+  behaviour(agent: AgentEntry): DurableBehaviour {
+    const name = agent.code.name
+    let behaviour = this.#behaviours.get(name)
+    if (behaviour === undefined) {
+      behaviour = new DurableBehaviour(this.ports, agent, this.activator)
+      this.#behaviours.set(name, behaviour)
+    }
+    return behaviour
+  }
+
+  /** Awaited by whoever claims the process again. */
+  released(id: ProcessId): Promise<void> {
+    return this.#releasing.get(id) ?? Promise.resolve()
+  }
+
+  close(): void {
+    this.timers.close()
+    this.snapshots.close()
+    this.committer.close()
+  }
+
+  // Hints
+
+  deliver(row: MessageRow): void {
+    if (row.target.startsWith('node/')) return this.#deliverToNode(row)
+    const process = this.ports.kernel.find(row.target)
+    if (process === undefined) return this.poke(row.target)
+    const record = recordOf(process)
+    if (record === null) {
+      // Starting: what arrives is compared with what the load brought (durable.ts).
+      if (process.alive) this.ports.kernel.post(process, envelopeOf(row))
+      return
+    }
+    if (record.loaded?.delete(row.ord) === true) return
+    if (row.kind === 'reply') this.#onReply(record, row)
+    else this.ports.kernel.post(process, envelopeOf(row))
+  }
+
+  /** Somebody must fetch what waits for `id`: here when it can run here. */
+  poke(id: ProcessId): void {
+    const at = id.indexOf('/')
+    try {
+      this.ports.start(id, id.slice(0, at), id.slice(at + 1))
+    } catch (error) {
+      // A full or stopped pool: the row stays, recovery comes back to it.
+      this.#host.failed(`activating ${id}`, error)
+    }
+  }
+
+  #onReply(record: DurableRecord, row: MessageRow): void {
+    const waiter = record.waiting.get(row.op)
+    if (waiter !== undefined) return waiter(row)
+    const { open } = record
+    const expected = open !== null && row.op.startsWith(`${open.turn}/`)
+    const answered = open?.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op) ?? false
+    if (expected && !answered) {
+      record.replies.set(row.op, row)
+      return
+    }
+    // Nobody waits any more (a call that timed out): the row must not stay.
+    record.append({
+      entries: [],
+      turn: null,
+      lineage: null,
+      consumed: [{ target: row.target, ord: row.ord }],
+      keep: true,
+      settle: () => {},
+    })
+    this.committer.wake(record)
+  }
+
+  // Callers outside any process whose target lives on another node
+
+  #forward(owner: ProcessRecord, envelope: Envelope): void {
+    const node = this.#host.node()
+    const call = this.ports.newId()
+    if (envelope.reply !== null) this.#remote.set(call, envelope.reply)
+    const message: NewMessage = newMessage({
+      id: envelope.messageId ?? call,
+      target: owner.id,
+      kind: envelope.kind,
+      op: envelope.op,
+      args: envelope.args,
+      sender: envelope.from,
+      n: 0,
+      lineage: envelope.lineage,
+      replyTo: envelope.reply === null ? null : { kind: 'node', node: node.id, epoch: node.epoch, call },
+      deadline: envelope.deadline,
+    })
+    this.ports.store.enqueue(node, [message]).then(
+      () => {
+        if (owner.owner !== null) this.#host.hintNode(owner.owner, owner.id)
+      },
+      (error: unknown) => {
+        this.#remote.delete(call)
+        envelope.reply?.reject(
+          new RuntimeError('CALL_OUTCOME_UNKNOWN', `The call of ${owner.id} could not be stored for its node.`, { cause: error }),
+        )
+      },
+    )
+  }
+
+  /** Takes the answers that came for callers of this node. */
+  async takeReplies(): Promise<void> {
+    const node = this.#host.node()
+    const rows = await this.ports.store.take(node, nodeTarget(node.id, node.epoch), 1_000)
+    for (const row of rows) this.#answerRemote(row)
+  }
+
+  #deliverToNode(row: MessageRow): void {
+    const node = this.#host.node()
+    if (row.target === nodeTarget(node.id, node.epoch)) {
+      this.takeReplies().catch((error: unknown) => this.#host.failed('taking replies', error))
+      return
+    }
+    const id = Number(row.target.slice('node/'.length).split('-')[0])
+    this.#host.hintNode(id, row.target)
+  }
+
+  #answerRemote(row: MessageRow): void {
+    const reply = this.#remote.get(row.op)
+    if (reply === undefined) return
+    this.#remote.delete(row.op)
+    const out = decodeOutcome(row.args)
+    if ('ok' in out) reply.resolve(out.ok)
+    else reply.reject(toError(out))
+  }
+
+  // What the committer tells
+
+  #stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void {
+    const messages = commit.messages ?? []
+    if (messages.length > 0) {
+      this.#host.crash.hit('commit:before-hint')
+      messages.forEach((message, i) => {
+        const ord = ords[i]
+        // A commit that was read back gave no positions: the receiver must read its rows.
+        if (ord === undefined) this.reread(message.target)
+        else this.deliver({ ...message, ord, at, attempts: 0, recoveries: 0 })
+      })
+    }
+    if (commit.requests !== undefined) this.#host.requestsStored(commit.requests)
+    if (record.patchBytes > 0) this.snapshots.consider(record)
+  }
+
+  /** Reads the mailbox of a process from the store and posts what it does not have. */
+  reread(id: ProcessId): void {
+    const process = this.ports.kernel.find(id)
+    if (process === undefined || recordOf(process) === null) return this.poke(id)
+    this.ports.store.messages(this.#host.namespace, id, 0, process.mailboxLimit).then(
+      (rows) => {
+        const known = knownRows(process)
+        for (const row of rows) if (!known.has(row.ord)) this.deliver(row)
+      },
+      (error: unknown) => this.#host.failed(`reading the mailbox of ${id}`, error),
+    )
+  }
+
+  #refused(record: DurableRecord, { flying, waiting }: Dropped, error: RuntimeError): void {
+    const turns = flying.filter((part) => part.envelope !== undefined)
+    const culprit = turns.length <= 1 ? (turns[0]?.envelope ?? record.process.current) : null
+    this.#reappend(record, [...flying, ...waiting])
+    const again = [...flying, ...waiting].flatMap((part) => (part.envelope === undefined ? [] : [part.envelope]))
+    record.solo = turns.length > 1 ? turns.length : 0
+    const { process } = record
+    if (process.current !== null && process.alive && again.length > 0) again.push(process.current)
+    const box = process.box()
+    for (const envelope of again.reverse()) {
+      if (envelope === culprit) envelope.attempts += 1
+      box.unshift(envelope)
+    }
+    if (!process.alive) return
+    // Whatever runs now runs on a state that will never be: its incarnation ends, the messages stay.
+    this.ports.kernel.crashProcess(process, error)
+  }
+
+  /** Exits and failure records were refused because of their neighbours: they go out alone. */
+  #reappend(record: DurableRecord, parts: readonly Part[]): void {
+    for (const part of parts) {
+      if (part.keep === true) record.append(part)
+      else if (part.envelope === undefined) part.settle({ kind: 'refused', error: gone(record.id) })
+    }
+    if (record.pending) this.committer.wake(record)
+  }
+
+  #fenced(record: DurableRecord, { flying, waiting }: Dropped): void {
+    const { process } = record
+    for (const part of [...flying, ...waiting]) {
+      part.settle({ kind: 'fenced' })
+      part.envelope?.reply?.reject(
+        new RuntimeError('CALL_OUTCOME_UNKNOWN', `Another node took over ${record.id} before the outcome was stored.`),
+      )
+    }
+    const { id, incarnation } = process
+    this.ports.emit({ kind: 'process:fenced', at: this.ports.clock.now(), id, incarnation })
+    if (process.slot === record && process.alive) this.ports.kernel.end(process, FENCED)
+  }
+
+  #release(record: DurableRecord): Promise<void> {
+    const { pid: process, claim, id } = record
+    const released = this.ports.store.release(this.#host.node(), [{ process, claim }]).then(
+      () => {
+        this.#host.crash.hit('passivation:released')
+        this.#releasing.delete(id)
+      },
+      (error: unknown) => {
+        // The claim stays with this node; the next activation here takes it again.
+        this.#host.failed(`releasing ${id}`, error)
+        this.#releasing.delete(id)
+      },
+    )
+    this.#releasing.set(id, released)
+    return released
+  }
+
+  /** Takes an idle process out of memory and gives its claim back. False when it is busy, tied or has work. */
+  passivate(process: Process): boolean {
+    const record = recordOf(process)
+    if (record === null || record.pending || record.open !== null || process.status !== 'idle') return false
+    if (!this.ports.kernel.passivate(process)) return false
+    process.slot = null
+    record.fenced = true
+    void this.#release(record)
+    const { id, incarnation } = process
+    this.ports.emit({ kind: 'process:passivate', at: this.ports.clock.now(), id, incarnation, seq: record.seq })
+    return true
+  }
+
+  /** The committed value; undefined when the process is not in memory here. */
+  committed(id: ProcessId): { value: Value; seq: number; at: number } | undefined {
+    const process = this.ports.kernel.find(id)
+    const record = process === undefined ? null : recordOf(process)
+    return record === null ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
+  }
+}
+
+function gone(id: ProcessId): RuntimeError {
+  return new RuntimeError('COMMIT_REJECTED', `What ${id} did after a refused row was dropped with it.`)
+}
+
+function knownRows(process: Process): Set<number> {
+  const known = new Set<number>(recordOf(process)?.loaded ?? [])
+  const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
+  if (process.current !== null) envelopes.push(process.current)
+  for (const envelope of envelopes) {
+    const row = envelope.row as MessageRow | null // only the durable layer writes `row`
+    if (row !== null) known.add(row.ord)
+  }
+  return known
+}
+

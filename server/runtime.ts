@@ -1,0 +1,520 @@
+/**
+ * The composition root: what is started in which order, and stopped in reverse.
+ *
+ *   backend (database) -> node (lease, session) -> kernel + durable layer -> recovery of what waits -> tree -> surfaces
+ *
+ * - Two runtimes in one OS process share nothing but the process itself.
+ * - A node that lost its epoch writes nothing more: its processes end as fenced, and the runtime joins again as a new
+ *   node (PROTOCOL F2).
+ * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), ownership is released.
+ */
+import { errorData, RuntimeError } from '../shared/error.ts'
+import { assertKey, type ProcessId, splitId } from '../shared/id.ts'
+import { encodeCopied, type Value } from '../shared/value.ts'
+import { hostIdentity } from './cluster/host-identity.ts'
+import { LEASE_MS, Membership } from './cluster/membership.ts'
+import { Recovery } from './cluster/recovery.ts'
+import { realClock } from './clock.ts'
+import { NO_CRASH } from './crash-point.ts'
+import type { AnyAgent } from './definition/agent.ts'
+import type { Call, Caller } from './definition/call.ts'
+import { makeRef, type Ref } from './definition/ref.ts'
+import { agentEntry } from './host/agent-code.ts'
+import type { Backend } from './host/backend.ts'
+import { EphemeralContext } from './host/ephemeral-context.ts'
+import { Handle, type StartOptions } from './host/handle.ts'
+import { loadModules } from './host/module-loader.ts'
+import { DRAIN_MS, type RuntimeOptions } from './host/options.ts'
+import { watchErrors } from './host/owner.ts'
+import { Passivator } from './host/passivator.ts'
+import { QueryReader } from './host/query-reader.ts'
+import { RequestWaits } from './host/request-wait.ts'
+import { argsHash } from './host/request-key.ts'
+import { Tree } from './host/tree.ts'
+import { checkMessage } from './journal/border.ts'
+import { recordOf } from './journal/durable.ts'
+import { DurableLayer } from './journal/layer.ts'
+import { newMessage } from './journal/message.ts'
+import type { AgentEntry } from './journal/port.ts'
+import type { Behaviour } from './kernel/behaviour.ts'
+import type { Clock } from './kernel/clock-port.ts'
+import { type Envelope, type Lineage, NO_LINEAGE } from './kernel/envelope.ts'
+import { EphemeralBehaviour } from './kernel/ephemeral.ts'
+import { FENCED, SHUTDOWN } from './kernel/exit.ts'
+import { ExitUnwind } from './kernel/outcome.ts'
+import { Kernel } from './kernel/kernel.ts'
+import type { Process } from './kernel/process.ts'
+import { Bus } from './observe/bus.ts'
+import { Ring } from './observe/ring.ts'
+import { Telemetry } from './observe/telemetry.ts'
+import { realRandom } from './random.ts'
+import type { MessageRow, NodeIdentity } from './store/store.ts'
+
+/** Ms between measurements of the store's clock. */
+const CLOCK_OFFSET_MS = 30_000
+/** Ms between looks for turns that still run while draining. */
+const DRAIN_LOOK_MS = 20
+
+export class RuntimeCore implements Caller {
+  readonly bus: Bus
+  readonly ring: Ring
+  readonly kernel: Kernel
+  readonly layer: DurableLayer
+  readonly tree: Tree
+  readonly backend: Backend
+  readonly clock: Clock
+  readonly telemetry: Telemetry<Process>
+  readonly namespace: string
+  readonly queries: QueryReader
+  readonly waits: RequestWaits
+  readonly startedAt: number
+  state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
+  #node: NodeIdentity
+  #clockOffset = 0
+  readonly #options: RuntimeOptions
+  readonly #entries = new Map<string, AgentEntry>()
+  readonly #ephemeral = new Map<string, EphemeralBehaviour>()
+  #membership: Membership
+  #recovery: Recovery
+  readonly #passivator: Passivator
+  #unwatch: (() => void) | null = null
+  #ids = 0
+  #idPrefix = ''
+
+  constructor(options: RuntimeOptions, backend: Backend, node: NodeIdentity) {
+    this.#options = options
+    this.backend = backend
+    this.#node = node
+    this.clock = options.clock ?? realClock()
+    this.namespace = node.namespace
+    this.startedAt = this.clock.now()
+    this.bus = new Bus(() => this.clock.now())
+    this.ring = new Ring(this.bus)
+    this.telemetry = options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
+    const random = options.random ?? realRandom()
+    const { emit, watching } = this.bus
+    this.kernel = new Kernel({
+      clock: this.clock,
+      random,
+      emit,
+      watching,
+      around: (process, envelope, fn) => this.telemetry.around(process, envelope, fn),
+      missing: (id, envelope) => this.#missing(id, envelope),
+      treeChanged: () => {},
+    })
+    const crash = options.crash ?? NO_CRASH
+    const { store } = backend.handle
+    this.waits = new RequestWaits(store, this.clock, this.namespace)
+    this.layer = new DurableLayer({
+      namespace: this.namespace,
+      store,
+      kernel: this.kernel,
+      clock: this.clock,
+      random,
+      emit,
+      crash,
+      tracing: this.telemetry,
+      codeVersion: options.codeVersion ?? 'dev',
+      watching,
+      node: () => this.#node,
+      clockOffset: () => this.#clockOffset,
+      agent: (name) => this.#entries.get(name) ?? null,
+      start: (id, agent, key) => (this.state === 'draining' ? null : this.tree.ensure(id, agent, key)),
+      callInMemory: (from, call, timeoutMs, chain) =>
+        this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
+      query: (id, op, args) => this.queries.query(id, op, args),
+      draining: () => this.state === 'draining',
+      newId: () => this.newId(),
+      stopped: () => this.state === 'stopped',
+      nodeFenced: () => void this.#rejoin(),
+      hintNode: (id, target) => this.backend.hint(id, target),
+      requestsStored: (results) => this.waits.stored(results),
+      failed: (what, error) => this.complain(what, error),
+    })
+    this.tree = new Tree({ kernel: this.kernel, behaviour: (agent) => this.#behaviour(agent) })
+    this.queries = new QueryReader({
+      kernel: this.kernel,
+      layer: this.layer,
+      archive: backend.handle.archive,
+      namespace: this.namespace,
+      agent: (name) => this.#entries.get(name) ?? null,
+      ephemeral: (name) => this.#ephemeral.get(name) ?? null,
+    })
+    this.#passivator = new Passivator({
+      kernel: this.kernel,
+      clock: this.clock,
+      layer: this.layer,
+      limitMs: (agent) => this.tree.agent(agent)?.passivateAfterMs ?? null,
+    })
+    this.#membership = this.#newMembership()
+    this.#recovery = this.#newRecovery()
+    this.#setIdPrefix()
+  }
+
+  get node(): NodeIdentity {
+    return this.#node
+  }
+
+  get clockOffset(): number {
+    return this.#clockOffset
+  }
+
+  // Start
+
+  async start(): Promise<void> {
+    const { modules = [], agents = [] } = this.#options
+    const loaded = await loadModules(modules)
+    const root = this.#options.root ?? loaded.root
+    for (const agent of [...loaded.agents, ...agents]) this.#know(agent)
+    await this.#measureClock()
+    await this.backend.join(this.#node, (targets) => this.#hinted(targets))
+    this.bus.emit({ kind: 'node:join', at: this.clock.now(), node: this.#node.name, epoch: this.#node.epoch })
+    this.#membership.start()
+    this.#unwatch = watchErrors({ claim: (error) => this.#claimError(error) })
+    // Dead nodes first: their static children must be claimable when the tree starts.
+    await this.#membership.buryTheDead(this.clock.now() + this.#clockOffset)
+    await this.tree.start(root)
+    for (const agent of this.tree.agents()) this.#know(agent)
+    this.state = 'running'
+    await this.#recovery.start()
+    this.layer.timers.start()
+    this.#passivator.start()
+    this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
+  }
+
+  #know(agent: AnyAgent): void {
+    this.tree.add(agent)
+    if (!this.#entries.has(agent.name)) this.#entries.set(agent.name, agentEntry(agent))
+  }
+
+  #behaviour(agent: AnyAgent): Behaviour {
+    this.#know(agent)
+    const entry = this.entry(agent.name)
+    if (agent.durable) return this.layer.behaviour(entry)
+    let behaviour = this.#ephemeral.get(agent.name)
+    if (behaviour === undefined) {
+      behaviour = new EphemeralBehaviour(entry.code, (process) => this.#ephemeralContext(process))
+      this.#ephemeral.set(agent.name, behaviour)
+    }
+    return behaviour
+  }
+
+  #ephemeralContext(process: Process): EphemeralContext {
+    const { ports } = this.layer
+    return new EphemeralContext(
+      {
+        kernel: this.kernel,
+        clock: this.clock,
+        random: ports.random,
+        emit: ports.emit,
+        watching: ports.watching,
+        tracing: ports.tracing,
+        start: ports.start,
+        call: (from, call, options) => this.route(from, call, options),
+        send: (from, call, lineage) => this.sendFrom(from, call, lineage),
+      },
+      process,
+    )
+  }
+
+  // Calls and sends
+
+  entry(name: string): AgentEntry {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) return entry
+    const known = [...this.#entries.keys()].join(', ')
+    throw new RuntimeError('PROCESS_NOT_FOUND', `No agent "${name}" is part of this runtime. It has: ${known}.`)
+  }
+
+  ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
+    return makeRef(definition, key, this)
+  }
+
+  /** Caller: awaiting a call made by `ref` from outside. */
+  call(call: Call<unknown>, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    return this.route(null, call, options)
+  }
+
+  route(from: Process | null, call: Call<unknown>, options: { timeoutMs?: number; lineage?: Lineage }): Promise<Value> {
+    const entry = this.entry(call.agent)
+    const { code, definition } = entry
+    if (code.queries.has(call.op)) {
+      return this.queries.query(call.target, call.op, checkMessage(entry, call.op, call.message).args)
+    }
+    // Ephemeral calls without a schema are checked where they run: the border would copy a second time.
+    const needsBorder = definition.durable || call.op in definition.schemas
+    const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
+    return this.kernel.call(from, call.target, call.op, message, options)
+  }
+
+  /** A send of an ephemeral process. To durable agents it is stored; a failure to store it is an event. */
+  sendFrom(from: Process | null, call: Call<unknown>, lineage: Lineage): void {
+    const { definition } = this.entry(call.agent)
+    if (!definition.durable) return this.kernel.send(call.target, call.op, call.message, { from, lineage })
+    this.send(call, { from: from?.id ?? null, lineage }).catch((error: unknown) => this.complain(`a send to ${call.target}`, error))
+  }
+
+  /** Resolves with the message id once the message is stored (durable agents) or queued (ephemeral ones). */
+  async send(call: Call<unknown>, options: { from?: ProcessId | null; lineage?: Lineage } = {}): Promise<string> {
+    call.used = true
+    this.assertAccepting()
+    const entry = this.entry(call.agent)
+    assertKey(call.key)
+    const id = this.newId()
+    const lineage = options.lineage ?? NO_LINEAGE
+    if (!entry.definition.durable) {
+      checkMessage(entry, call.op, call.message)
+      this.kernel.send(call.target, call.op, call.message, { lineage, messageId: id })
+      return id
+    }
+    const { args } = checkMessage(entry, call.op, call.message)
+    this.assertRoom(call.target)
+    const message = newMessage({
+      id,
+      target: call.target,
+      kind: 'send',
+      op: call.op,
+      args,
+      sender: options.from ?? null,
+      n: 0,
+      lineage: { ...lineage, root: lineage.root ?? id, traceparent: lineage.traceparent ?? this.telemetry.traceparent() },
+    })
+    const [ord] = await this.backend.handle.store.enqueue(this.#node, [message])
+    if (ord !== undefined) this.layer.deliver({ ...message, ord, at: this.storeNow(), attempts: 0, recoveries: 0 })
+    return id
+  }
+
+  /** Starts an operation that survives its caller; the same key starts it once (PROTOCOL M4). */
+  async begin(call: Call<unknown>, options: StartOptions, lineage: Lineage = NO_LINEAGE): Promise<Handle> {
+    call.used = true
+    this.assertAccepting()
+    const entry = this.entry(call.agent)
+    const { args, isQuery } = checkMessage(entry, call.op, call.message)
+    if (!entry.definition.durable || isQuery) {
+      throw new RuntimeError('REQUEST_INVALID', `start needs a handler of a durable agent; ${call.agent}.${call.op} is none.`)
+    }
+    const id = this.newId()
+    const scope = call.target
+    const key = options.idempotencyKey ?? id
+    const hash = argsHash(call.op, encodeCopied(args))
+    const message = newMessage({
+      id,
+      target: call.target,
+      kind: 'call',
+      op: call.op,
+      args,
+      sender: null,
+      n: 0,
+      lineage: { ...lineage, root: lineage.root ?? id, traceparent: lineage.traceparent ?? this.telemetry.traceparent() },
+      replyTo: { kind: 'request', scope, key },
+    })
+    const { store } = this.backend.handle
+    const { row, created, ord } = await store.request(this.#node, { scope, key, argsHash: hash, expiresAt: null, message })
+    if (!created && row.argsHash !== hash) {
+      throw new RuntimeError('KEY_CONFLICT', `Idempotency key ${JSON.stringify(key)} of ${scope} belongs to a request with other arguments.`)
+    }
+    if (created) this.layer.deliver({ ...message, ord, at: this.storeNow(), attempts: 0, recoveries: 0 } satisfies MessageRow)
+    return new Handle(this.waits, { process: scope, key, messageId: row.messageId, created })
+  }
+
+  assertAccepting(): void {
+    if (this.state === 'running' || this.state === 'starting') return
+    const code = this.state === 'draining' ? 'NODE_DRAINING' : 'RUNTIME_STOPPED'
+    throw new RuntimeError(code, `Node ${this.#node.name} is ${this.state}; it accepts nothing new.`)
+  }
+
+  assertRoom(id: ProcessId): void {
+    const process = this.kernel.find(id)
+    if (process === undefined || process.mailboxLength < process.mailboxLimit) return
+    throw new RuntimeError('MAILBOX_FULL', `Mailbox of ${id} is full (${process.mailboxLength} of ${process.mailboxLimit}).`)
+  }
+
+  /** A message for an id that is not in memory. Calls hear of a refusal, sends throw it at the sender's verb. */
+  #missing(id: ProcessId, envelope: Envelope): void {
+    const { agent, key } = splitId(id)
+    let process: Process | null = null
+    let refusal: RuntimeError | null = null
+    try {
+      this.assertAccepting()
+      assertKey(key)
+      process = this.tree.ensure(id, agent, key)
+    } catch (error) {
+      refusal = error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
+    }
+    if (process !== null) return this.kernel.post(process, envelope)
+    const error = refusal ?? new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}, and no pool of agent "${agent}".`)
+    if (envelope.reply === null) throw error
+    envelope.reply.reject(error)
+  }
+
+  storeNow(): number {
+    return Math.floor(this.clock.now() + this.#clockOffset)
+  }
+
+  newId(): string {
+    return this.#idPrefix + (++this.#ids).toString(36).padStart(6, '0')
+  }
+
+  /** Ids sort by the start of the node, then by count; the epoch makes them unique. */
+  #setIdPrefix(): void {
+    this.#idPrefix = `${Math.floor(this.clock.now() / 1_000).toString(36)}${this.#node.epoch.toString(36)}-`
+  }
+
+  // Cluster
+
+  #newMembership(): Membership {
+    return new Membership({
+      store: this.backend.handle.store,
+      clock: this.clock,
+      emit: this.bus.emit,
+      node: () => this.#node,
+      self: hostIdentity(),
+      sessionGone: (row) => this.backend.sessionGone(row),
+      lost: () => void this.#rejoin(),
+      failed: (what, error) => this.complain(what, error),
+    })
+  }
+
+  #newRecovery(): Recovery {
+    return new Recovery({
+      store: this.backend.handle.store,
+      clock: this.clock,
+      emit: this.bus.emit,
+      node: () => this.#node,
+      clockOffset: () => this.#clockOffset,
+      membership: this.#membership,
+      start: ({ id }) => this.layer.poke(id),
+      failed: (what, error) => this.complain(what, error),
+    })
+  }
+
+  #hinted(targets: readonly string[]): void {
+    for (const target of targets) {
+      if (target.startsWith('node/')) this.layer.takeReplies().catch((error: unknown) => this.complain('taking replies', error))
+      else this.layer.reread(target)
+    }
+  }
+
+  #rejoining: Promise<void> | null = null
+
+  /** The epoch is over: what runs here is void; the node joins anew. */
+  #rejoin(): Promise<void> {
+    this.#rejoining ??= this.#joinAgain().finally(() => {
+      this.#rejoining = null
+    })
+    return this.#rejoining
+  }
+
+  async #joinAgain(): Promise<void> {
+    if (this.state !== 'running') return
+    for (const process of [...this.kernel.all()]) {
+      const record = recordOf(process)
+      if (record === null) continue
+      record.fenced = true
+      this.kernel.end(process, FENCED)
+    }
+    try {
+      this.#node = await this.backend.handle.store.registerNode(this.namespace, this.#nodeStart())
+      this.#setIdPrefix()
+      await this.backend.join(this.#node, (targets) => this.#hinted(targets))
+      this.bus.emit({ kind: 'node:join', at: this.clock.now(), node: this.#node.name, epoch: this.#node.epoch })
+    } catch (error) {
+      this.complain('joining again after the lease was lost', error)
+    }
+    this.#membership.close()
+    this.#membership = this.#newMembership()
+    this.#membership.start()
+  }
+
+  #nodeStart(): Parameters<Backend['handle']['store']['registerNode']>[1] {
+    const { name } = this.#node
+    const capabilities = Object.fromEntries([...this.tree.agents()].map((agent) => [agent.name, agent.version]))
+    return { name, ...hostIdentity(), capabilities, leaseMs: LEASE_MS }
+  }
+
+  async #measureClock(): Promise<void> {
+    try {
+      this.#clockOffset = await this.backend.handle.store.clockOffset()
+    } catch (error) {
+      this.complain('measuring the clock of the store', error)
+    }
+    if (this.state !== 'stopped') this.clock.after(CLOCK_OFFSET_MS, () => void this.#measureClock()).keepAlive(false)
+  }
+
+  // Errors nobody caught
+
+  #claimError(error: unknown): boolean {
+    const process = this.telemetry.currentProcess()
+    if (process === null || this.kernel.find(process.id) !== process) return false
+    this.kernel.crashProcess(process, error)
+    return true
+  }
+
+  complain(what: string, error: unknown): void {
+    this.bus.emit({
+      kind: 'log',
+      at: this.clock.now(),
+      id: 'vivarium/runtime',
+      incarnation: 1,
+      level: 'warn',
+      message: `${what} failed: ${error instanceof Error ? error.message : String(error)}`,
+      data: errorData(error),
+    })
+  }
+
+  // End
+
+  /** Stops accepting, lets turns finish or parks them, releases everything. Safe to call twice. */
+  async stop(reason = 'stop'): Promise<void> {
+    if (this.state === 'stopped' || this.state === 'draining') return
+    this.state = 'draining'
+    this.bus.emit({ kind: 'runtime:drain', at: this.clock.now(), reason })
+    this.layer.timers.close()
+    this.#recovery.close()
+    this.#passivator.close()
+    await this.#drainTurns()
+    for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
+    await this.#bounded(this.layer.committer.idle())
+    this.#options.crash?.hit('shutdown:drained')
+    this.#membership.close()
+    this.layer.close()
+    this.#unwatch?.()
+    await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) => this.complain('leaving', error))
+    this.state = 'stopped'
+    this.bus.emit({ kind: 'runtime:stop', at: this.clock.now() })
+    this.kernel.close()
+    this.ring.close()
+    this.telemetry.close()
+    await this.backend.close()
+  }
+
+  /** No new turn begins; those in hand may finish; what still runs at the deadline is parked: its journal goes on. */
+  async #drainTurns(): Promise<void> {
+    const deadline = this.clock.monotonic() + (this.#options.drainMs ?? DRAIN_MS)
+    for (const process of this.kernel.all()) if (process.durable) process.suspended = true
+    while (this.clock.monotonic() < deadline && this.#busy().length > 0) {
+      await new Promise<void>((resolve) => void this.clock.after(DRAIN_LOOK_MS, resolve))
+    }
+    for (const process of this.#busy()) this.kernel.end(process, SHUTDOWN)
+  }
+
+  #busy(): Process[] {
+    return [...this.kernel.all()].filter((process) => process.durable && process.busy && process.alive)
+  }
+
+  async #stopRoot(process: Process): Promise<void> {
+    if (!process.alive) return
+    const dead = this.kernel.dead(process)
+    this.kernel.lifecycle.requestStop(process, SHUTDOWN, 0)
+    await this.#bounded(dead)
+  }
+
+  /** Waits at most a drain's time: a database that is gone must not keep a node from ending. */
+  async #bounded(work: Promise<unknown>): Promise<void> {
+    const timeout = new Promise<void>((resolve) => {
+      this.clock.after(this.#options.drainMs ?? DRAIN_MS, resolve).keepAlive(false)
+    })
+    await Promise.race([work, timeout])
+  }
+}
+
