@@ -67,6 +67,7 @@ export class Lifecycle {
       process.stats.since = process.stats.startedAt = this.#ports.clock.now()
       process.exit = null
       process.gone = false
+      process.wait = null
     }
     process.alive = true
     process.status = 'starting'

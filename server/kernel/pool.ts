@@ -202,7 +202,13 @@ export class Pool implements Overseer {
     if (this.#members.size >= this.spec.maxChildren) {
       throw new RuntimeError('CHILDREN_MAX', `The pool ${this.process.id} is full (${this.spec.maxChildren} members).`)
     }
-    return this.#spawn(key)
+    try {
+      return this.#spawn(key)
+    } catch (error) {
+      const left = this.#kernel.find(this.#idOf(key))
+      if (left !== undefined && left.parent === this.process && left.gone) this.#forget(key, left)
+      throw error
+    }
   }
 
   #spawn(key: string): Process {

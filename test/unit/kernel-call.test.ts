@@ -1,9 +1,9 @@
 /** Calls and sends: outcomes, timeouts, cycles, copies, deferred replies. */
 import { describe, expect, test } from 'vitest'
-import { RuntimeError } from '../../shared/error.ts'
-import { NO_REPLY } from '../../server/kernel/ephemeral.ts'
 import type { ReplyTo } from '../../server/kernel/envelope.ts'
-import { Bench, codeOf, type Ctx, found, thrownCode } from '../support/kernel-bench.ts'
+import { NO_REPLY } from '../../server/kernel/ephemeral.ts'
+import { RuntimeError } from '../../shared/error.ts'
+import { Bench, type Ctx, codeOf, found, thrownCode } from '../support/kernel-bench.ts'
 
 const boom = (): never => {
   throw new Error('boom')
@@ -44,11 +44,16 @@ describe('copies', () => {
 
   test('[K14] an ephemeral agent may build a message into its state and change it', async () => {
     const bench = new Bench()
-    bench.spawn('a/1', { on: { add: (ctx, item) => void (ctx.state['item'] = item), up: (ctx) => {
-      const item = ctx.state['item'] as { n: number }
-      item.n += 1
-      return item
-    } } })
+    bench.spawn('a/1', {
+      on: {
+        add: (ctx, item) => void (ctx.state['item'] = item),
+        up: (ctx) => {
+          const item = ctx.state['item'] as { n: number }
+          item.n += 1
+          return item
+        },
+      },
+    })
     bench.send('a/1', 'add', { n: 1 })
     const first = (await bench.kernel.call(null, 'a/1', 'up', null)) as { n: number }
     const second = (await bench.kernel.call(null, 'a/1', 'up', null)) as { n: number }

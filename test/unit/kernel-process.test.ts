@@ -1,8 +1,8 @@
 /** Life of a process: birth, turns, stop, death, suspension, mailbox limits, durable redelivery. */
 import { describe, expect, test } from 'vitest'
 import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kernel/exit.ts'
-import { statusOf } from '../../server/kernel/row.ts'
 import type { Behaviour } from '../../server/kernel/process.ts'
+import { statusOf } from '../../server/kernel/row.ts'
 import { RunQueue } from '../../server/kernel/run-queue.ts'
 import { Bench, codeOf, found, thrownCode } from '../support/kernel-bench.ts'
 
@@ -378,7 +378,10 @@ describe('durable behaviour', () => {
   test('[K72] passivation takes an idle process out of memory without an end', async () => {
     const bench = new Bench()
     const gate = Promise.withResolvers<void>()
-    const pool = bench.pool({ agent: 'd', behaviour: durable((_p, { op }) => (op === 'hold' ? gate.promise : undefined)) })
+    const pool = bench.pool({
+      agent: 'd',
+      behaviour: durable((_p, { op }) => (op === 'hold' ? gate.promise : undefined)),
+    })
     const process = pool.ensure('1')
     bench.send('d/1', 'hold')
     await bench.settle()

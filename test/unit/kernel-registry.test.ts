@@ -1,8 +1,8 @@
 /** Names, duplicate keys, groups, topics, timers, ids, rows. */
 import { describe, expect, test } from 'vitest'
 import { NORMAL } from '../../server/kernel/exit.ts'
-import { childCount, depthOf, kernelDetail, mailboxItems, processRow } from '../../server/kernel/row.ts'
 import { Mailbox } from '../../server/kernel/mailbox.ts'
+import { childCount, depthOf, kernelDetail, mailboxItems, processRow } from '../../server/kernel/row.ts'
 import { SortableIds } from '../../server/kernel/sortable-id.ts'
 import { Bench, found, thrownCode } from '../support/kernel-bench.ts'
 import { seededRandom } from '../support/virtual-clock.ts'
@@ -41,7 +41,11 @@ describe('registry', () => {
     keys.register(a, 'k', 2)
     keys.register(b, 'k', 3)
     keys.register(b, 'other')
-    expect(keys.lookup('k').map((entry) => [entry.process.id, entry.value])).toEqual([['a/1', 1], ['a/1', 2], ['a/2', 3]])
+    expect(keys.lookup('k').map((entry) => [entry.process.id, entry.value])).toEqual([
+      ['a/1', 1],
+      ['a/1', 2],
+      ['a/2', 3],
+    ])
     expect([keys.values(a, 'k'), keys.keys(b), keys.count('k'), keys.count()]).toEqual([[1, 2], ['k', 'other'], 3, 4])
     expect(keys.update(b, 'k', (value) => Number(value) + 1)).toEqual({ before: 3, after: 4 })
     expect(keys.update(b, 'none', () => 0)).toBeNull()
@@ -73,7 +77,9 @@ describe('groups', () => {
   test('[K43] a monitor of a group hears of joins and leaves, deaths included, in order', async () => {
     const bench = new Bench()
     const { groups } = bench.kernel
-    const watcher = bench.spawn('a/w', { on: { moved: (ctx, change) => void ctx.log.push(`${change.kind} ${change.process}`) } })
+    const watcher = bench.spawn('a/w', {
+      on: { moved: (ctx, change) => void ctx.log.push(`${change.kind} ${change.process}`) },
+    })
     const a = bench.spawn('a/1')
     groups.join(a, 'g')
     const { members, monitor } = groups.monitor(watcher, 'g', 'moved')
@@ -92,7 +98,9 @@ describe('topics', () => {
   test('[K44] exact, one-segment and rest patterns; twice subscribed is twice delivered; gone at death', async () => {
     const bench = new Bench()
     const { kernel } = bench
-    const on = { got: (ctx: { process: { id: string } }, value: unknown) => void bench.log.push(`${ctx.process.id} ${value}`) }
+    const on = {
+      got: (ctx: { process: { id: string } }, value: unknown) => void bench.log.push(`${ctx.process.id} ${value}`),
+    }
     const [exact, one, rest] = ['a/exact', 'a/one', 'a/rest'].map((id) => bench.spawn(id, { on })).map(found)
     kernel.subscribe(found(exact), 'orders.1.paid', 'got')
     kernel.subscribe(found(exact), 'orders.1.paid', 'got')
@@ -201,7 +209,13 @@ test('[K51] rows are read without calling into user code, and say what the proce
   bench.send('c/a', 'next', { y: 2 })
   await bench.settle()
   expect(processRow(process, 'n1')).toMatchObject({
-    id: 'c/a', kind: 'agent', parent: 'supervisor/top', status: 'running', mailbox: 1, depth: 1, node: 'n1',
+    id: 'c/a',
+    kind: 'agent',
+    parent: 'supervisor/top',
+    status: 'running',
+    mailbox: 1,
+    depth: 1,
+    node: 'n1',
   })
   expect(mailboxItems(process, 0, 10)).toMatchObject([{ op: 'next', preview: '{"y":2}', position: 0, kind: 'send' }])
   const detail = kernelDetail(process, 0, bench.kernel.names.keys(process))

@@ -126,7 +126,11 @@ describe('receipt of exit signals', () => {
   test('[K36] linking at birth leaves no window', () => {
     const bench = new Bench()
     const parent = bench.spawn('a/1')
-    const failing = { activated: (): never => { throw new Error('boom') } }
+    const failing = {
+      activated: (): never => {
+        throw new Error('boom')
+      },
+    }
     expect(thrownCode(() => bench.spawn('a/2', failing, { link: parent }))).toBe('CHILD_START_FAILED')
     expect(parent.alive).toBe(false)
   })

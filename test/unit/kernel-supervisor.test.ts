@@ -1,0 +1,626 @@
+/** Supervisors: specifications, start, exits, accounting, shutdown, significant children, verbs. */
+import { describe, expect, test } from 'vitest'
+import type { ChildInput } from '../../server/kernel/child.ts'
+import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kernel/exit.ts'
+import { renew } from '../../server/kernel/renewal.ts'
+import { RestartWindow } from '../../server/kernel/restart.ts'
+import { supervisorOf, supervisorProcess } from '../../server/kernel/supervisor.ts'
+import type { SupervisorSpec } from '../../server/kernel/supervisor-spec.ts'
+import type { RuntimeError } from '../../shared/error.ts'
+import { type AgentInput, Bench, codeOf, found } from '../support/kernel-bench.ts'
+
+const never = (): Promise<never> => new Promise(() => {})
+
+/** A nested supervisor as a child. */
+function nested(
+  bench: Bench,
+  id: string,
+  children: ChildInput[],
+  more: Partial<SupervisorSpec & ChildInput> = {},
+): ChildInput {
+  const { restart, significant, ...spec } = more
+  const process = supervisorProcess(bench.kernel, {
+    id: `supervisor/${id}`,
+    strategy: 'one_for_one',
+    ...spec,
+    children,
+  })
+  return {
+    id,
+    process,
+    ...(restart === undefined ? {} : { restart }),
+    ...(significant === undefined ? {} : { significant }),
+  }
+}
+
+/** A child whose starts fail while `broken.now`. */
+function fragile(
+  bench: Bench,
+  id: string,
+  broken: { now: boolean; starts: number },
+  more: Partial<ChildInput> = {},
+): ChildInput {
+  return bench.child(id, more, {
+    activated: () => {
+      broken.starts += 1
+      if (broken.now) throw new Error('cannot start')
+      bench.log.push(`+${id}`)
+    },
+  })
+}
+
+describe('specification', () => {
+  test('[S1] wrong children and flags are refused before anything starts, in the words of OTP', async () => {
+    const bench = new Bench()
+    const good = bench.child('a')
+    const reasonOf = (children: unknown[], more: object = {}): unknown => {
+      try {
+        supervisorProcess(bench.kernel, {
+          id: 's/1',
+          strategy: 'one_for_one',
+          children: children as ChildInput[],
+          ...more,
+        })
+        return 'accepted'
+      } catch (error) {
+        return (error as RuntimeError).detail['reason']
+      }
+    }
+    expect(reasonOf([{ ...good, id: '' }])).toBe('missing_id')
+    expect(reasonOf([{ id: 'a' }])).toBe('missing_start')
+    expect(reasonOf([{ ...good, restart: 'often' }])).toBe('invalid_restart_type')
+    expect(reasonOf([{ ...good, shutdown: -1 }])).toBe('invalid_shutdown')
+    expect(reasonOf([{ ...good, type: 'boss' }])).toBe('invalid_child_type')
+    expect(reasonOf([{ ...good, significant: 1 }])).toBe('invalid_significant')
+    expect(reasonOf([good, good])).toBe('duplicate_child_name')
+    expect(reasonOf([{ ...good, significant: true }], { autoShutdown: 'any_significant' })).toBe('bad_combination')
+    expect(reasonOf([{ ...good, significant: true, restart: 'transient' }])).toBe('bad_combination')
+    expect(reasonOf([], { strategy: 'all_for_one' })).toBe('invalid_strategy')
+    expect(reasonOf([], { intensity: -1 })).toBe('invalid_intensity')
+    expect(reasonOf([], { periodMs: 0 })).toBe('invalid_period')
+    expect(reasonOf([], { autoShutdown: 'maybe' })).toBe('invalid_auto_shutdown')
+    expect(reasonOf([{ ...good, shutdown: 0, unknown: 1 }], { intensity: 0 })).toBe('accepted')
+    const top = await bench.supervisor([good, nested(bench, 'n', [])])
+    expect(top.specOf('a')).toMatchObject({ restart: 'permanent', shutdown: 5_000, significant: false, type: 'worker' })
+    expect(top.specOf('n')).toMatchObject({ shutdown: 'infinity', type: 'supervisor' })
+    expect(bench.log).toEqual(['+a'])
+  })
+})
+
+describe('start', () => {
+  test('[S2] left to right, each after the one before is up', async () => {
+    const bench = new Bench()
+    const gate = Promise.withResolvers<void>()
+    const slow = bench.child('slow', {}, { activated: () => gate.promise.then(() => void bench.log.push('+slow')) })
+    const started = bench.supervisor([slow, bench.child('b')])
+    await bench.settle()
+    expect(bench.log).toEqual([])
+    gate.resolve()
+    await started
+    expect(bench.log).toEqual(['+slow', '+b'])
+  })
+
+  test('[S2] when one fails, those before it are stopped in reverse and the supervisor does not start', async () => {
+    const bench = new Bench()
+    const children = [
+      bench.child('a'),
+      bench.child('b'),
+      fragile(bench, 'c', { now: true, starts: 0 }),
+      bench.child('d'),
+    ]
+    expect(await codeOf(bench.supervisor(children))).toBe('CHILD_START_FAILED')
+    expect(bench.log).toEqual(['+a', '+b', '-b', '-a'])
+    expect(bench.kernel.find('supervisor/top')?.alive).toBe(false)
+    expect(bench.of('supervisor:child-failed').map((event) => event.child)).toEqual(['c'])
+  })
+
+  test('[S2] a child that chose not to start keeps its specification, a temporary one does not', async () => {
+    const bench = new Bench()
+    const ignore = { durable: false, init: () => 'ignore' as const, turn: () => {} }
+    const top = await bench.supervisor([{ id: 'i', process: bench.spec('c/i', ignore) }])
+    expect(await top.whichChild('i')).toMatchObject({ process: null, state: 'stopped' })
+    const temporary = { id: 't', process: bench.spec('c/t', ignore), restart: 'temporary' as const }
+    expect(await top.startChild(temporary)).toBeNull()
+    expect(await codeOf(top.whichChild('t'))).toBe('CHILD_NOT_FOUND')
+  })
+
+  test('[S2] a start that takes too long is killed and fails', async () => {
+    const bench = new Bench()
+    const slow = bench.child('slow', { startTimeoutMs: 50 }, { activated: never })
+    const started = codeOf(bench.supervisor([slow]))
+    await bench.clock.advance(50)
+    expect(await started).toBe('CHILD_START_FAILED')
+  })
+})
+
+describe('exits', () => {
+  const cases = [
+    ['permanent', NORMAL, '+x'],
+    ['permanent', shutdown('why'), '+x'],
+    ['permanent', 'crash', '+x'],
+    ['transient', NORMAL, 'kept'],
+    ['transient', SHUTDOWN, 'kept'],
+    ['transient', shutdown('why'), 'kept'],
+    ['transient', 'crash', '+x'],
+    ['temporary', NORMAL, 'gone'],
+    ['temporary', 'crash', 'gone'],
+  ] as const
+  const rule = { permanent: 'S4', transient: 'S5', temporary: 'S6' }
+  for (const [restart, reason, outcome] of cases) {
+    const how = reason === 'crash' ? 'crash' : exitText(reason)
+    test(`[${rule[restart]}] a ${restart} child that ends with ${how}: ${outcome}`, async () => {
+      const bench = new Bench()
+      const top = await bench.supervisor([bench.child('x', { restart })])
+      bench.log.length = 0
+      if (reason === 'crash') bench.send('c/x', 'crash')
+      else bench.send('c/x', 'exit', reason)
+      await bench.settle()
+      const listed = await top.which()
+      if (outcome === 'gone') expect([listed, bench.kernel.find('c/x')]).toEqual([[], undefined])
+      else if (outcome === 'kept') expect(listed).toMatchObject([{ process: null, state: 'stopped' }])
+      else expect(bench.log.at(-1)).toBe('+x')
+      const reported = reason === 'crash' || restart === 'permanent' ? 1 : 0
+      expect(bench.of('supervisor:child-failed').length).toBe(reported)
+    })
+  }
+
+  test('[S14] fenced is no end: not counted, not restarted here', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a')], { intensity: 0 })
+    bench.kernel.end(bench.get('c/a'), { kind: 'fenced' })
+    await bench.settle()
+    expect([top.process.alive, (await top.whichChild('a')).state]).toEqual([true, 'stopped'])
+  })
+
+  test('[S14] a crash charged to its message applies the strategy but not the limit', async () => {
+    const bench = new Bench()
+    const behaviour = {
+      durable: true,
+      init: () => void bench.log.push('+d'),
+      turn: (): never => {
+        throw new Error('boom')
+      },
+      crashed: () => ({ charge: 'message' as const, delayMs: 0, redeliver: false }),
+    }
+    const children = [{ id: 'd', process: bench.spec('c/d', behaviour) }, bench.child('e')]
+    const top = await bench.supervisor(children, { intensity: 0, strategy: 'rest_for_one' })
+    bench.log.length = 0
+    for (let i = 0; i < 3; i++) {
+      bench.send('c/d', 'x')
+      await bench.settle()
+    }
+    expect(top.process.alive).toBe(true)
+    expect(bench.log).toEqual(['-e', '+d', '+e', '-e', '+d', '+e', '-e', '+d', '+e'])
+  })
+})
+
+describe('accounting', () => {
+  test('[S10] intensity restarts are allowed, the next one ends the supervisor with shutdown, visibly', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a'), bench.child('b')], { intensity: 2, periodMs: 5_000 })
+    for (let i = 0; i < 3; i++) {
+      bench.send('c/b', 'crash')
+      await bench.clock.advance(500)
+    }
+    expect([top.process.alive, top.process.exit, top.gaveUp]).toEqual([false, SHUTDOWN, true])
+    expect(bench.log).toEqual(['+a', '+b', '+b', '+b', '-a'])
+    expect(bench.of('supervisor:give-up')).toMatchObject([{ id: 'supervisor/top', child: 'b', intensity: 2 }])
+    // S13: it stays, for the parent or an operator to see.
+    expect(bench.kernel.find('supervisor/top')?.supervisor?.detail(0).gaveUp).toBe(true)
+  })
+
+  test('[S10] the window is inclusive in milliseconds', () => {
+    const window = new RestartWindow(1, 1_000)
+    expect([window.add(0), window.add(1_000)]).toEqual([true, false])
+    const next = new RestartWindow(1, 1_000)
+    expect([next.add(0), next.add(1_001), next.recent(1_500), next.recent(2_002)]).toEqual([true, true, 1, 0])
+  })
+
+  test('[S10] intensity 0: the first restart ends the supervisor', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a')], { intensity: 0 })
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect([top.gaveUp, bench.log]).toEqual([true, ['+a']])
+  })
+
+  test('[S11] one count per attempt: a child that never starts again is tried exactly intensity times', async () => {
+    const bench = new Bench()
+    const broken = { now: false, starts: 0 }
+    const top = await bench.supervisor([fragile(bench, 'f', broken)], { intensity: 3 })
+    broken.now = true
+    bench.send('c/f', 'crash')
+    await bench.clock.advance(5_000)
+    expect([broken.starts, top.gaveUp]).toEqual([1 + 3, true])
+  })
+
+  test('[S11] a group restart counts once', async () => {
+    const bench = new Bench()
+    const children = ['a', 'b', 'c'].map((id) => bench.child(id))
+    const top = await bench.supervisor(children, { intensity: 2, strategy: 'one_for_all' })
+    for (let i = 0; i < 2; i++) {
+      bench.send('c/a', 'crash')
+      await bench.clock.advance(600)
+    }
+    expect([top.gaveUp, bench.get('c/c').incarnation]).toEqual([false, 3])
+  })
+
+  test('[S12] at once, then 50 ms, doubled, capped so that a permanent failure reaches the limit', async () => {
+    const window = new RestartWindow(3, 5_000)
+    expect([0, 1, 2, 3, 4, 5, 6].map((n) => window.delayMs(n))).toEqual([0, 50, 100, 200, 400, 625, 625])
+    for (const [intensity, periodMs] of [
+      [1, 1],
+      [3, 5_000],
+      [100, 1_000],
+      [10, 3_600_000],
+    ] as const) {
+      const any = new RestartWindow(intensity, periodMs)
+      const total = Array.from({ length: intensity + 1 }, (_, n) => any.delayMs(n)).reduce((a, b) => a + b)
+      expect(total).toBeLessThan(periodMs)
+    }
+    const bench = new Bench()
+    await bench.supervisor([bench.child('a')], { intensity: 10 })
+    const process = bench.get('c/a')
+    const delays: number[] = []
+    for (let i = 0; i < 4; i++) {
+      bench.send('c/a', 'crash')
+      await bench.settle()
+      const { deadline, since } = process.wait ?? { deadline: 0, since: 0 }
+      delays.push((deadline ?? 0) - since)
+      await bench.clock.advance(200)
+    }
+    expect(delays).toEqual([0, 50, 100, 200])
+    await bench.clock.advance(5_001)
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect([process.alive, process.wait]).toEqual([true, null])
+  })
+
+  test('[S13] escalation: a permanent supervisor is restarted by its parent and counts there, a transient one is not', async () => {
+    const bench = new Bench()
+    const inner = (id: string, restart: 'permanent' | 'transient') =>
+      nested(bench, id, [bench.child(`${id}-x`)], { intensity: 0, restart })
+    const top = await bench.supervisor([inner('p', 'permanent'), inner('t', 'transient')], { intensity: 1 })
+    bench.send('c/p-x', 'crash')
+    bench.send('c/t-x', 'crash')
+    await bench.settle()
+    expect([bench.get('supervisor/p').incarnation, bench.get('c/p-x').alive]).toEqual([2, true])
+    expect(await top.whichChild('t')).toMatchObject({ process: null, state: 'stopped' })
+    expect(supervisorOf(bench.get('supervisor/t'))?.gaveUp).toBe(true)
+    bench.send('c/p-x', 'crash')
+    await bench.settle()
+    expect(top.gaveUp).toBe(true)
+  })
+})
+
+describe('strategies in trouble', () => {
+  test('[S23] temporary siblings stopped by a strategy are removed; all others come back, also those that had ended', async () => {
+    const bench = new Bench()
+    const children = [
+      bench.child('t', { restart: 'temporary' }),
+      bench.child('n', { restart: 'transient' }),
+      bench.child('s'),
+      bench.child('x'),
+    ]
+    const top = await bench.supervisor(children, { strategy: 'one_for_all' })
+    bench.send('c/n', 'exit', NORMAL)
+    await top.terminateChild('s')
+    bench.log.length = 0
+    bench.send('c/x', 'crash')
+    await bench.settle()
+    expect(bench.log).toEqual(['-t', '+n', '+s', '+x'])
+    expect((await top.which()).map((child) => child.id)).toEqual(['x', 's', 'n'])
+  })
+
+  test('[S24] one_for_one: a failed restart is tried again; meanwhile the supervisor answers', async () => {
+    const bench = new Bench()
+    const broken = { now: false, starts: 0 }
+    const top = await bench.supervisor([fragile(bench, 'f', broken), bench.child('b')], { intensity: 10 })
+    broken.now = true
+    bench.send('c/f', 'crash')
+    await bench.settle()
+    expect(await top.whichChild('f')).toMatchObject({ process: null, state: 'restarting' })
+    expect(await codeOf(top.restartChild('f'))).toBe('CHILD_RESTARTING')
+    expect(await codeOf(top.deleteChild('f'))).toBe('CHILD_RESTARTING')
+    expect(await codeOf(top.startChild(bench.child('f')))).toBe('CHILD_ALREADY_PRESENT')
+    expect(await top.count()).toEqual({ specs: 2, active: 1, supervisors: 0, workers: 2 })
+    broken.now = false
+    await bench.clock.advance(500)
+    expect((await top.whichChild('f')).state).toBe('running')
+  })
+
+  test('[S24] terminating a child in its restart loop ends the loop; so does the end of the supervisor', async () => {
+    const bench = new Bench()
+    const broken = { now: false, starts: 0 }
+    const top = await bench.supervisor([fragile(bench, 'f', broken)], { intensity: 10 })
+    broken.now = true
+    bench.send('c/f', 'crash')
+    await bench.settle()
+    await top.terminateChild('f')
+    const { starts } = broken
+    await bench.clock.advance(5_000)
+    expect([broken.starts, (await top.whichChild('f')).state]).toEqual([starts, 'stopped'])
+    broken.now = false
+    await top.restartChild('f')
+    broken.now = true
+    bench.send('c/f', 'crash')
+    await bench.settle()
+    await bench.kernel.stop(top.process)
+    expect(bench.clock.armed).toBe(0)
+  })
+
+  test('[S24] rest_for_one: those before the one that fails stay; the retry goes from it onward', async () => {
+    const bench = new Bench()
+    const broken = { now: false, starts: 0 }
+    const children = [bench.child('a'), bench.child('b'), fragile(bench, 'f', broken), bench.child('d')]
+    await bench.supervisor(children, { strategy: 'rest_for_one', intensity: 10 })
+    broken.now = true
+    bench.log.length = 0
+    bench.send('c/b', 'crash')
+    await bench.settle()
+    expect(bench.log).toEqual(['-d', '-f', '+b'])
+    broken.now = false
+    await bench.clock.advance(1_000)
+    expect(bench.log).toEqual(['-d', '-f', '+b', '+f', '+d'])
+    expect(bench.get('c/a').incarnation).toBe(1)
+  })
+
+  test('[S24] one_for_all: everything is stopped again and started again', async () => {
+    const bench = new Bench()
+    const broken = { now: false, starts: 0 }
+    const children = [bench.child('a'), bench.child('b'), fragile(bench, 'f', broken)]
+    await bench.supervisor(children, { strategy: 'one_for_all', intensity: 10 })
+    broken.now = true
+    bench.log.length = 0
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect(bench.log.slice(0, 6)).toEqual(['-f', '-b', '+a', '+b', '-b', '-a'])
+    broken.now = false
+    await bench.clock.advance(1_000)
+    expect(bench.log.slice(-3)).toEqual(['+a', '+b', '+f'])
+    expect(['a', 'b', 'f'].every((id) => bench.get(`c/${id}`).alive)).toBe(true)
+  })
+})
+
+describe('shutdown', () => {
+  const stubborn: AgentInput = { terminate: never }
+
+  test('[S30] kill at once, ms then kill, infinity waits', async () => {
+    const bench = new Bench()
+    const gate = Promise.withResolvers<void>()
+    const children = [
+      bench.child('patient', { shutdown: 'infinity' }, { terminate: () => gate.promise }),
+      bench.child('limited', { shutdown: 100 }, stubborn),
+      bench.child('brutal', { shutdown: 'kill' }),
+    ]
+    const top = await bench.supervisor(children)
+    const ended = bench.kernel.stop(top.process)
+    await bench.clock.advance(99)
+    expect([bench.get('c/brutal').exit, bench.get('c/limited').alive]).toEqual([KILLED, true])
+    await bench.clock.advance(1)
+    expect([bench.get('c/limited').exit, bench.get('c/patient').alive]).toEqual([KILLED, true])
+    await bench.clock.advance(1_000_000)
+    expect(top.process.alive).toBe(true)
+    gate.resolve()
+    await ended
+    expect(bench.get('c/patient').exit).toEqual(SHUTDOWN)
+    // Only the one that had to be killed is reported: brutal was meant to be.
+    expect(bench.of('supervisor:child-failed').map((event) => event.child)).toEqual(['limited'])
+  })
+
+  test('[S30] a turn that never ends is killed when its time is over', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a', { shutdown: 100 }, { on: { hold: never } })])
+    bench.send('c/a', 'hold')
+    await bench.settle()
+    const ended = bench.kernel.stop(top.process)
+    await bench.clock.advance(100)
+    await ended
+    expect(bench.get('c/a').exit).toEqual(KILLED)
+  })
+
+  test('[S31] a child that died before is no obstacle, nor one that waits for nobody', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a', { restart: 'transient' }), bench.child('b')])
+    bench.kernel.end(bench.get('c/a'), NORMAL)
+    await bench.kernel.stop(top.process)
+    expect(bench.get('c/b').exit).toEqual(SHUTDOWN)
+  })
+
+  test('[S33] when a supervisor is killed its children hear of it: plain ones die killed, trapping ones end in order', async () => {
+    const bench = new Bench()
+    const traps = bench.child(
+      't',
+      {},
+      {
+        activated: (ctx) => void ctx.kernel.setTrapExit(ctx.process, true),
+        terminate: (ctx) => void ctx.log.push('-t'),
+      },
+    )
+    const inner = nested(bench, 'in', [bench.child('a'), traps])
+    const top = await bench.supervisor([inner])
+    bench.log.length = 0
+    const old = [bench.get('c/a'), bench.get('c/t')]
+    bench.kernel.kill(bench.get('supervisor/in'), { redeliver: false })
+    expect(old.map((process) => process.exit)).toEqual([KILLED, KILLED])
+    await bench.settle()
+    expect(bench.log).toEqual(['-t', '+a'])
+    expect(old.map((process) => [process.alive, process.incarnation])).toEqual([
+      [true, 2],
+      [true, 2],
+    ])
+    expect(top.process.alive).toBe(true)
+  })
+
+  test('[S34] the restart of a supervisor waits for what a killed incarnation left behind', async () => {
+    const bench = new Bench()
+    const gate = Promise.withResolvers<void>()
+    const slow = bench.child(
+      's',
+      {},
+      {
+        activated: (ctx) => void ctx.kernel.setTrapExit(ctx.process, true),
+        terminate: () => gate.promise,
+      },
+    )
+    await bench.supervisor([nested(bench, 'in', [slow])], { intensity: 1 })
+    bench.kernel.kill(bench.get('supervisor/in'), { redeliver: false })
+    await bench.settle()
+    expect([bench.get('supervisor/in').status, bench.get('c/s').incarnation]).toEqual(['starting', 1])
+    gate.resolve()
+    await bench.settle()
+    expect([bench.get('supervisor/in').status, bench.get('c/s').incarnation]).toEqual(['idle', 2])
+  })
+})
+
+describe('significant children', () => {
+  const significant = (bench: Bench, id: string, restart: 'transient' | 'temporary') =>
+    bench.child(id, { significant: true, restart })
+
+  test('[S40] any_significant: the end of one shuts the supervisor down, the rest in reverse', async () => {
+    const bench = new Bench()
+    const children = [bench.child('a'), significant(bench, 's', 'transient'), bench.child('b')]
+    const top = await bench.supervisor(children, { autoShutdown: 'any_significant' })
+    bench.log.length = 0
+    bench.send('c/s', 'exit', NORMAL)
+    await bench.settle()
+    expect([top.process.exit, top.gaveUp]).toEqual([SHUTDOWN, false])
+    expect(bench.log).toEqual(['-s', '-b', '-a'])
+  })
+
+  test('[S40] all_significant: only the end of the last one', async () => {
+    const bench = new Bench()
+    const children = [significant(bench, 's', 'transient'), significant(bench, 't', 'temporary')]
+    const top = await bench.supervisor(children, { autoShutdown: 'all_significant' })
+    bench.send('c/s', 'exit', NORMAL)
+    await bench.settle()
+    expect(top.process.alive).toBe(true)
+    bench.kernel.kill(bench.get('c/t'), { redeliver: false })
+    await bench.settle()
+    expect(top.process.exit).toEqual(SHUTDOWN)
+  })
+
+  test('[S41] a transient one that crashes is restarted; terminateChild and siblings are no triggers', async () => {
+    const bench = new Bench()
+    const children = [bench.child('x'), significant(bench, 's', 'transient'), significant(bench, 't', 'temporary')]
+    const top = await bench.supervisor(children, { autoShutdown: 'any_significant', strategy: 'one_for_all' })
+    bench.send('c/s', 'crash')
+    await bench.settle()
+    bench.send('c/x', 'crash')
+    await bench.clock.advance(200)
+    await top.terminateChild('s')
+    await bench.settle()
+    expect([top.process.alive, bench.get('c/x').incarnation]).toEqual([true, 3])
+  })
+
+  test('[S42] it cascades when the supervisor is itself significant', async () => {
+    const bench = new Bench()
+    const inner = nested(bench, 'in', [significant(bench, 's', 'transient')], {
+      autoShutdown: 'any_significant',
+      restart: 'transient',
+      significant: true,
+    })
+    const top = await bench.supervisor([inner], { autoShutdown: 'any_significant' })
+    bench.send('c/s', 'exit', NORMAL)
+    await bench.settle()
+    expect(top.process.exit).toEqual(SHUTDOWN)
+  })
+})
+
+describe('verbs', () => {
+  test('[S50] start, terminate, restart, delete, which, count as OTP answers them', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a')])
+    const b = await top.startChild(bench.child('b'))
+    expect(b?.id).toBe('c/b')
+    expect(await codeOf(top.startChild(bench.child('b')))).toBe('CHILD_ALREADY_STARTED')
+    expect((await top.which()).map((child) => child.id)).toEqual(['b', 'a'])
+    expect(await codeOf(top.restartChild('b'))).toBe('CHILD_RUNNING')
+    expect(await codeOf(top.deleteChild('b'))).toBe('CHILD_RUNNING')
+    await top.terminateChild('b')
+    await top.terminateChild('b')
+    expect(await codeOf(top.startChild(bench.child('b')))).toBe('CHILD_ALREADY_PRESENT')
+    expect(await top.count()).toEqual({ specs: 2, active: 1, supervisors: 0, workers: 2 })
+    expect((await top.restartChild('b'))?.incarnation).toBe(2)
+    await top.terminateChild('b')
+    await top.deleteChild('b')
+    for (const verb of ['terminateChild', 'restartChild', 'deleteChild', 'whichChild'] as const) {
+      expect(await codeOf(top[verb]('b'))).toBe('CHILD_NOT_FOUND')
+    }
+    expect(bench.kernel.find('c/b')).toBeUndefined()
+  })
+
+  test('[S50] a failed start keeps no specification; a failed restart by hand keeps it', async () => {
+    const bench = new Bench()
+    const broken = { now: true, starts: 0 }
+    const top = await bench.supervisor([])
+    expect(await codeOf(top.startChild(fragile(bench, 'f', broken)))).toBe('CHILD_START_FAILED')
+    expect(await codeOf(top.whichChild('f'))).toBe('CHILD_NOT_FOUND')
+    broken.now = false
+    await top.startChild(fragile(bench, 'f', broken))
+    await top.terminateChild('f')
+    broken.now = true
+    expect(await codeOf(top.restartChild('f'))).toBe('CHILD_START_FAILED')
+    expect(await top.whichChild('f')).toMatchObject({ process: null, state: 'stopped' })
+  })
+
+  test('[S50] a temporary child that is terminated is forgotten', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('t', { restart: 'temporary' })])
+    await top.terminateChild('t')
+    expect(await top.which()).toEqual([])
+  })
+
+  test('[S52] children added at run time do not come back with a restart of the supervisor', async () => {
+    const bench = new Bench()
+    await bench.supervisor([nested(bench, 'in', [bench.child('a')])])
+    await found(supervisorOf(bench.get('supervisor/in'))).startChild(bench.child('b'))
+    bench.kernel.kill(bench.get('supervisor/in'), { redeliver: false })
+    await bench.settle()
+    expect([bench.get('c/a').incarnation, bench.kernel.find('c/b')]).toEqual([2, undefined])
+  })
+
+  test('[S51] a restart by an operator is at once and never counted, for workers, supervisors and roots', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a'), nested(bench, 'in', [bench.child('b')])], { intensity: 0 })
+    for (let i = 0; i < 3; i++) await renew(bench.kernel, bench.get('c/a'))
+    expect([bench.get('c/a').incarnation, top.process.alive]).toEqual([4, true])
+    bench.log.length = 0
+    await renew(bench.kernel, bench.get('supervisor/in'))
+    expect(bench.log).toEqual(['-b', '+b'])
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect(top.gaveUp).toBe(true)
+    const again = found(await renew(bench.kernel, bench.get('supervisor/top')))
+    expect([again.incarnation, supervisorOf(again)?.gaveUp, bench.get('c/b').alive]).toEqual([2, false, true])
+    expect(await codeOf(renew(bench.kernel, bench.spawn('a/1')))).toBe('REQUEST_INVALID')
+  })
+
+  test('[S3] verbs and exits are worked off in order, one at a time; a dead supervisor refuses', async () => {
+    const bench = new Bench()
+    const gate = Promise.withResolvers<void>()
+    const top = await bench.supervisor([bench.child('a', { shutdown: 'infinity' }, { terminate: () => gate.promise })])
+    const order: string[] = []
+    const verbs = [
+      top.terminateChild('a').then(() => order.push('terminate')),
+      top.startChild(bench.child('b')).then(() => order.push('start')),
+      top.count().then(() => order.push('count')),
+    ]
+    await bench.settle()
+    expect(order).toEqual([])
+    gate.resolve()
+    await Promise.all(verbs)
+    expect(order).toEqual(['terminate', 'start', 'count'])
+    await bench.kernel.stop(top.process)
+    expect(await codeOf(top.which())).toBe('PROCESS_NOT_FOUND')
+  })
+
+  test('[S35] a supervisor ignores signals of strangers and has no operations', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a')])
+    const stranger = { id: 'x/1', incarnation: 1 }
+    bench.kernel.exitSignal({ from: stranger, to: top.process, reason: shutdown('x'), viaLink: false })
+    expect(await codeOf(bench.kernel.call(null, 'supervisor/top', 'which', null))).toBe('OPERATION_UNKNOWN')
+    expect(top.process.alive).toBe(true)
+  })
+})
