@@ -10,9 +10,24 @@ export type Config = {
   serverUrl: string | null
   /** Tests: kill this process at the nth passage of a named point, and log the hit. */
   crashPoint: { name: string; nth: number; log: string } | null
-  /** The standard variables ask for an exporter (observe/sdk.ts). */
-  otel: boolean
+  /** What the standard `OTEL_*` variables ask to be exported (observe/sdk.ts); null when they ask for nothing. */
+  otel: OtelConfig | null
 }
+
+export type OtelConfig = {
+  traces: boolean
+  metrics: boolean
+  logs: boolean
+  /** null when the environment names the service itself. */
+  serviceName: string | null
+  /** null when the environment sets it. */
+  logLevel: string | null
+}
+
+/** Name under which a backend shows us when the environment says nothing else. */
+const SERVICE_NAME = 'vivarium'
+/** Trouble of the SDK is worth a line, its progress is not. */
+const OTEL_LOG_LEVEL = 'warn'
 
 /** @throws CONFIG_INVALID naming the variable */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
@@ -20,7 +35,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     databaseUrl: text(env['DATABASE_URL']),
     serverUrl: text(env['VIVARIUM_URL']),
     crashPoint: crashPoint(env),
-    otel: wantsOtel(env),
+    otel: otel(env),
   }
 }
 
@@ -42,12 +57,29 @@ function crashPoint(env: NodeJS.ProcessEnv): Config['crashPoint'] {
   return { name, nth, log }
 }
 
-function wantsOtel(env: NodeJS.ProcessEnv): boolean {
-  if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return false
-  const asked = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_METRICS_ENDPOINT']
-  if (asked.some((name) => text(env[name]) !== null)) return true
-  return ['OTEL_TRACES_EXPORTER', 'OTEL_METRICS_EXPORTER', 'OTEL_LOGS_EXPORTER'].some((name) => {
-    const value = text(env[name])
-    return value !== null && value !== 'none'
-  })
+function otel(env: NodeJS.ProcessEnv): OtelConfig | null {
+  if (text(env['OTEL_SDK_DISABLED'])?.toLowerCase() === 'true') return null
+  const everything = text(env['OTEL_CONFIG_FILE']) !== null
+  const [traces, metrics, logs] = (['TRACES', 'METRICS', 'LOGS'] as const).map(
+    (signal) => everything || asks(env, signal),
+  )
+  if (!traces && !metrics && !logs) return null
+  const named =
+    text(env['OTEL_SERVICE_NAME']) !== null || /(^|,)\s*service\.name\s*=/.test(env['OTEL_RESOURCE_ATTRIBUTES'] ?? '')
+  return {
+    traces: traces === true,
+    metrics: metrics === true,
+    logs: logs === true,
+    serviceName: named ? null : SERVICE_NAME,
+    logLevel: text(env['OTEL_LOG_LEVEL']) === null ? OTEL_LOG_LEVEL : null,
+  }
+}
+
+/** A signal is wanted by an exporter other than `none`, or by an endpoint for it or for all. */
+function asks(env: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS' | 'LOGS'): boolean {
+  const exporter = text(env[`OTEL_${signal}_EXPORTER`])
+  if (exporter !== null) return !exporter.split(',').some((name) => name.trim() === 'none')
+  return [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, 'OTEL_EXPORTER_OTLP_ENDPOINT'].some(
+    (name) => text(env[name]) !== null,
+  )
 }

@@ -32,7 +32,13 @@ export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptio
 export type { Handle, StartOptions } from './host/handle.ts'
 export type { RuntimeOptions } from './host/options.ts'
 export type { Runtime } from './host/runtime-facade.ts'
-export type { StoredDeadLetter, StoredMessage, StoredProcess, StoreReader, StoreReaderOptions } from './host/store-reader.ts'
+export type {
+  StoredDeadLetter,
+  StoredMessage,
+  StoredProcess,
+  StoreReader,
+  StoreReaderOptions,
+} from './host/store-reader.ts'
 export { readStore } from './host/store-reader.ts'
 export type { DownSignal, ExitSignal } from './kernel/envelope.ts'
 export type { ExitReason } from './kernel/exit.ts'
@@ -49,10 +55,19 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   const loaded = await loadModules(options.modules ?? [])
   const root = options.root ?? loaded.root
   const agents = [...loaded.agents, ...(options.agents ?? [])]
-  const backend = options.backend === undefined ? await openBackend(options, databaseUrl, crash) : await options.backend(crash)
+  const backend =
+    options.backend === undefined ? await openBackend(options, databaseUrl, crash) : await options.backend(crash)
   try {
-    const node = await registerNode(backend, options, capabilities(root === null ? agents : [...agents, ...agentsOf(root).values()]))
-    const core = new RuntimeCore({ ...options, ...(root === null ? {} : { root }), agents, modules: [], crash }, backend, node)
+    const node = await registerNode(
+      backend,
+      options,
+      capabilities(root === null ? agents : [...agents, ...agentsOf(root).values()]),
+    )
+    const core = new RuntimeCore(
+      { ...options, ...(root === null ? {} : { root }), agents, modules: [], crash },
+      backend,
+      node,
+    )
     try {
       await core.start()
     } catch (error) {

@@ -9,36 +9,30 @@
  * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), ownership is released.
  */
 import { errorData, RuntimeError } from '../shared/error.ts'
-import { assertKey, type ProcessId, splitId } from '../shared/id.ts'
-import { encodeCopied, type Value } from '../shared/value.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
 import { LEASE_MS, Membership } from './cluster/membership.ts'
 import { Recovery } from './cluster/recovery.ts'
 import { realClock } from './clock.ts'
 import { NO_CRASH } from './crash-point.ts'
 import type { AnyAgent } from './definition/agent.ts'
-import type { Call, Caller } from './definition/call.ts'
 import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
 import type { Backend } from './host/backend.ts'
 import { EphemeralContext } from './host/ephemeral-context.ts'
-import { Handle, type StartOptions } from './host/handle.ts'
+import { Messenger } from './host/messenger.ts'
 import { loadModules } from './host/module-loader.ts'
 import { DRAIN_MS, type RuntimeOptions } from './host/options.ts'
 import { watchErrors } from './host/owner.ts'
 import { Passivator } from './host/passivator.ts'
 import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
-import { argsHash } from './host/request-key.ts'
 import { Tree } from './host/tree.ts'
-import { checkMessage } from './journal/border.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer } from './journal/layer.ts'
-import { newMessage } from './journal/message.ts'
 import type { AgentEntry } from './journal/port.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
 import type { Clock } from './kernel/clock-port.ts'
-import { type Envelope, type Lineage, NO_LINEAGE } from './kernel/envelope.ts'
+import { NO_LINEAGE } from './kernel/envelope.ts'
 import { EphemeralBehaviour } from './kernel/ephemeral.ts'
 import { FENCED, SHUTDOWN } from './kernel/exit.ts'
 import { ExitUnwind } from './kernel/outcome.ts'
@@ -48,14 +42,14 @@ import { Bus } from './observe/bus.ts'
 import { Ring } from './observe/ring.ts'
 import { Telemetry } from './observe/telemetry.ts'
 import { realRandom } from './random.ts'
-import type { MessageRow, NodeIdentity } from './store/store.ts'
+import type { NodeIdentity } from './store/store.ts'
 
 /** Ms between measurements of the store's clock. */
 const CLOCK_OFFSET_MS = 30_000
 /** Ms between looks for turns that still run while draining. */
 const DRAIN_LOOK_MS = 20
 
-export class RuntimeCore implements Caller {
+export class RuntimeCore {
   readonly bus: Bus
   readonly ring: Ring
   readonly kernel: Kernel
@@ -67,6 +61,7 @@ export class RuntimeCore implements Caller {
   readonly namespace: string
   readonly queries: QueryReader
   readonly waits: RequestWaits
+  readonly messenger: Messenger
   readonly startedAt: number
   state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
   #node: NodeIdentity
@@ -90,7 +85,8 @@ export class RuntimeCore implements Caller {
     this.startedAt = this.clock.now()
     this.bus = new Bus(() => this.clock.now())
     this.ring = new Ring(this.bus)
-    this.telemetry = options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
+    this.telemetry =
+      options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
     const random = options.random ?? realRandom()
     const { emit, watching } = this.bus
     this.kernel = new Kernel({
@@ -99,7 +95,8 @@ export class RuntimeCore implements Caller {
       emit,
       watching,
       around: (process, envelope, fn) => this.telemetry.around(process, envelope, fn),
-      missing: (id, envelope) => this.#missing(id, envelope),
+      tracing: () => this.telemetry.enabled,
+      missing: (id, envelope) => this.messenger.missing(id, envelope),
       treeChanged: () => {},
     })
     const crash = options.crash ?? NO_CRASH
@@ -139,6 +136,21 @@ export class RuntimeCore implements Caller {
       namespace: this.namespace,
       agent: (name) => this.#entries.get(name) ?? null,
       ephemeral: (name) => this.#ephemeral.get(name) ?? null,
+    })
+    this.messenger = new Messenger({
+      kernel: this.kernel,
+      layer: this.layer,
+      tree: this.tree,
+      store,
+      queries: this.queries,
+      waits: this.waits,
+      node: () => this.#node,
+      entry: (name) => this.entry(name),
+      assertAccepting: () => this.assertAccepting(),
+      storeNow: () => this.storeNow(),
+      newId: () => this.newId(),
+      traceparent: () => this.telemetry.traceparent(),
+      complain: (what, error) => this.complain(what, error),
     })
     this.#passivator = new Passivator({
       kernel: this.kernel,
@@ -210,14 +222,14 @@ export class RuntimeCore implements Caller {
         watching: ports.watching,
         tracing: ports.tracing,
         start: ports.start,
-        call: (from, call, options) => this.route(from, call, options),
-        send: (from, call, lineage) => this.sendFrom(from, call, lineage),
+        call: (from, call, options) => this.messenger.route(from, call, options),
+        send: (from, call, lineage) => this.messenger.sendFrom(from, call, lineage),
       },
       process,
     )
   }
 
-  // Calls and sends
+  // Agents and messages
 
   entry(name: string): AgentEntry {
     const entry = this.#entries.get(name)
@@ -227,124 +239,13 @@ export class RuntimeCore implements Caller {
   }
 
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
-    return makeRef(definition, key, this)
-  }
-
-  /** Caller: awaiting a call made by `ref` from outside. */
-  call(call: Call<unknown>, options: { timeoutMs?: number } = {}): Promise<unknown> {
-    return this.route(null, call, options)
-  }
-
-  route(from: Process | null, call: Call<unknown>, options: { timeoutMs?: number; lineage?: Lineage }): Promise<Value> {
-    const entry = this.entry(call.agent)
-    const { code, definition } = entry
-    if (code.queries.has(call.op)) {
-      return this.queries.query(call.target, call.op, checkMessage(entry, call.op, call.message).args)
-    }
-    // Ephemeral calls without a schema are checked where they run: the border would copy a second time.
-    const needsBorder = definition.durable || call.op in definition.schemas
-    const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
-    return this.kernel.call(from, call.target, call.op, message, options)
-  }
-
-  /** A send of an ephemeral process. To durable agents it is stored; a failure to store it is an event. */
-  sendFrom(from: Process | null, call: Call<unknown>, lineage: Lineage): void {
-    const { definition } = this.entry(call.agent)
-    if (!definition.durable) return this.kernel.send(call.target, call.op, call.message, { from, lineage })
-    this.send(call, { from: from?.id ?? null, lineage }).catch((error: unknown) => this.complain(`a send to ${call.target}`, error))
-  }
-
-  /** Resolves with the message id once the message is stored (durable agents) or queued (ephemeral ones). */
-  async send(call: Call<unknown>, options: { from?: ProcessId | null; lineage?: Lineage } = {}): Promise<string> {
-    call.used = true
-    this.assertAccepting()
-    const entry = this.entry(call.agent)
-    assertKey(call.key)
-    const id = this.newId()
-    const lineage = options.lineage ?? NO_LINEAGE
-    if (!entry.definition.durable) {
-      checkMessage(entry, call.op, call.message)
-      this.kernel.send(call.target, call.op, call.message, { lineage, messageId: id })
-      return id
-    }
-    const { args } = checkMessage(entry, call.op, call.message)
-    this.assertRoom(call.target)
-    const message = newMessage({
-      id,
-      target: call.target,
-      kind: 'send',
-      op: call.op,
-      args,
-      sender: options.from ?? null,
-      n: 0,
-      lineage: { ...lineage, root: lineage.root ?? id, traceparent: lineage.traceparent ?? this.telemetry.traceparent() },
-    })
-    const [ord] = await this.backend.handle.store.enqueue(this.#node, [message])
-    if (ord !== undefined) this.layer.deliver({ ...message, ord, at: this.storeNow(), attempts: 0, recoveries: 0 })
-    return id
-  }
-
-  /** Starts an operation that survives its caller; the same key starts it once (PROTOCOL M4). */
-  async begin(call: Call<unknown>, options: StartOptions, lineage: Lineage = NO_LINEAGE): Promise<Handle> {
-    call.used = true
-    this.assertAccepting()
-    const entry = this.entry(call.agent)
-    const { args, isQuery } = checkMessage(entry, call.op, call.message)
-    if (!entry.definition.durable || isQuery) {
-      throw new RuntimeError('REQUEST_INVALID', `start needs a handler of a durable agent; ${call.agent}.${call.op} is none.`)
-    }
-    const id = this.newId()
-    const scope = call.target
-    const key = options.idempotencyKey ?? id
-    const hash = argsHash(call.op, encodeCopied(args))
-    const message = newMessage({
-      id,
-      target: call.target,
-      kind: 'call',
-      op: call.op,
-      args,
-      sender: null,
-      n: 0,
-      lineage: { ...lineage, root: lineage.root ?? id, traceparent: lineage.traceparent ?? this.telemetry.traceparent() },
-      replyTo: { kind: 'request', scope, key },
-    })
-    const { store } = this.backend.handle
-    const { row, created, ord } = await store.request(this.#node, { scope, key, argsHash: hash, expiresAt: null, message })
-    if (!created && row.argsHash !== hash) {
-      throw new RuntimeError('KEY_CONFLICT', `Idempotency key ${JSON.stringify(key)} of ${scope} belongs to a request with other arguments.`)
-    }
-    if (created) this.layer.deliver({ ...message, ord, at: this.storeNow(), attempts: 0, recoveries: 0 } satisfies MessageRow)
-    return new Handle(this.waits, { process: scope, key, messageId: row.messageId, created })
+    return makeRef(definition, key, this.messenger)
   }
 
   assertAccepting(): void {
     if (this.state === 'running' || this.state === 'starting') return
     const code = this.state === 'draining' ? 'NODE_DRAINING' : 'RUNTIME_STOPPED'
     throw new RuntimeError(code, `Node ${this.#node.name} is ${this.state}; it accepts nothing new.`)
-  }
-
-  assertRoom(id: ProcessId): void {
-    const process = this.kernel.find(id)
-    if (process === undefined || process.mailboxLength < process.mailboxLimit) return
-    throw new RuntimeError('MAILBOX_FULL', `Mailbox of ${id} is full (${process.mailboxLength} of ${process.mailboxLimit}).`)
-  }
-
-  /** A message for an id that is not in memory. Calls hear of a refusal, sends throw it at the sender's verb. */
-  #missing(id: ProcessId, envelope: Envelope): void {
-    const { agent, key } = splitId(id)
-    let process: Process | null = null
-    let refusal: RuntimeError | null = null
-    try {
-      this.assertAccepting()
-      assertKey(key)
-      process = this.tree.ensure(id, agent, key)
-    } catch (error) {
-      refusal = error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
-    }
-    if (process !== null) return this.kernel.post(process, envelope)
-    const error = refusal ?? new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}, and no pool of agent "${agent}".`)
-    if (envelope.reply === null) throw error
-    envelope.reply.reject(error)
   }
 
   storeNow(): number {
@@ -390,7 +291,8 @@ export class RuntimeCore implements Caller {
 
   #hinted(targets: readonly string[]): void {
     for (const target of targets) {
-      if (target.startsWith('node/')) this.layer.takeReplies().catch((error: unknown) => this.complain('taking replies', error))
+      if (target.startsWith('node/'))
+        this.layer.takeReplies().catch((error: unknown) => this.complain('taking replies', error))
       else this.layer.reread(target)
     }
   }
@@ -479,7 +381,9 @@ export class RuntimeCore implements Caller {
     this.#membership.close()
     this.layer.close()
     this.#unwatch?.()
-    await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) => this.complain('leaving', error))
+    await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) =>
+      this.complain('leaving', error),
+    )
     this.state = 'stopped'
     this.bus.emit({ kind: 'runtime:stop', at: this.clock.now() })
     this.kernel.close()
@@ -517,4 +421,3 @@ export class RuntimeCore implements Caller {
     await Promise.race([work, timeout])
   }
 }
-

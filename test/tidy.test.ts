@@ -71,9 +71,26 @@ const AREAS: Areas = {
   'server/feed': { imports: SURFACE, packages: ['ws', 'zod'], builtins: true },
   'server/http': { imports: SURFACE, packages: ['hono', '@hono/node-server', 'zod'], builtins: true },
   'server/mcp': { imports: ['shared', INSPECT, CONTROL], packages: ['zod'], builtins: true },
+  'server/host': {
+    imports: [
+      ...SCHEDULER,
+      'server/cluster',
+      'server/store',
+      'server/feed',
+      'server/http',
+      'server/config.ts',
+      'server/host',
+      // Types only: the parts of a runtime know the core they are parts of.
+      'server/runtime.ts',
+      ...SURFACE,
+    ],
+    packages: ['hono'],
+    builtins: true,
+  },
   'server/runtime.ts': {
     imports: [
       ...SCHEDULER,
+      'server/host',
       'server/cluster',
       'server/store',
       'server/feed',
@@ -85,7 +102,7 @@ const AREAS: Areas = {
     builtins: true,
   },
   'server/index.ts': {
-    imports: [...DEFINITION, 'server/runtime.ts', 'server/journal', INSPECT, CONTROL],
+    imports: [...DEFINITION, 'server/runtime.ts', 'server/host', 'server/journal', 'server/config.ts', ...SEAMS, INSPECT, CONTROL],
     packages: [],
     builtins: false,
   },

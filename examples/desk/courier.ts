@@ -2,8 +2,8 @@
  * `courier/north` and `courier/south`: take parcels out and say on the radio where they are.
  *
  * - Delivering takes a while, and that while is a durable timer: a parcel on the road survives a crash.
- * - Under chaos the van breaks down on the first try of every fourth parcel. The crash is charged to the message: it
- *   comes again after a moment, and no neighbour is restarted for it.
+ * - Under chaos the van breaks down on the first try of every fourth parcel. The crash is charged to the message, which
+ *   comes again after a moment; `ctx.message.attempt` says which time this is.
  */
 import { agent } from 'vivarium'
 import { roll } from './chance.ts'

@@ -23,17 +23,18 @@ try {
 }
 
 async function main(options: Options): Promise<void> {
-  const { inbox, ratePerSecond, chaos, shipAfterMs } = options
+  const { inbox, ratePerSecond, chaos, shipAfterMs, data } = options
   if (inbox !== null && inbox !== '-') await access(inbox)
-  const runtime = await createRuntime({ root: tree, data: options.data })
+  const starting = createRuntime({ root: tree, ...(data === null ? {} : { data }) })
   const ending = new AbortController()
-  endOnSignal(runtime, ending)
+  endOnSignal(starting, ending)
+  const runtime = await starting
   try {
     const { url } = await runtime.listen({ port: options.port, host: options.host })
     const work = inbox === null ? 'the shipped inbox' : inbox === '-' ? 'standard input' : inbox
     console.log(`The desk is open: ${url}`)
     console.log(
-      `  works through ${work}, ${ratePerSecond} a second${chaos ? ', in chaos' : ''}; data in ${options.data}`,
+      `  works through ${work}, ${ratePerSecond} a second${chaos ? ', in chaos' : ''}; data in ${runtime.place}`,
     )
     await runtime.ref(desk, 'main').open({ inbox, ratePerSecond, conditions: { chaos, shipAfterMs } })
     if (inbox === '-') await acceptStandardInput(runtime, ratePerSecond, ending.signal)
@@ -56,22 +57,27 @@ async function inboxDone(runtime: Runtime, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** The first signal drains and ends with 0; a second one does not wait. */
-function endOnSignal(runtime: Runtime, ending: AbortController): void {
+/** The first signal drains and ends with 0, also while the runtime still starts; a second one does not wait. */
+function endOnSignal(starting: Promise<Runtime>, ending: AbortController): void {
   const end = (signal: NodeJS.Signals) => {
     if (ending.signal.aborted) process.exit(130)
     console.log(`${signal}: the desk closes; turns in hand are finished or go on at the next start.`)
     ending.abort()
-    runtime.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error(explained(error))
-        process.exit(1)
-      },
-    )
+    // A start that fails ends the process itself, with its own error.
+    starting.then(close).then(process.exit, () => undefined)
   }
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
+}
+
+async function close(runtime: Runtime): Promise<number> {
+  try {
+    await runtime.stop()
+    return 0
+  } catch (error) {
+    console.error(explained(error))
+    return 1
+  }
 }
 
 /** What happened and what to do, without a stack where the message says it all. */

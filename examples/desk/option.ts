@@ -7,7 +7,8 @@ import { parseArgs } from 'node:util'
 export type Options = {
   port: number
   host: string
-  data: string
+  /** Null leaves the choice to the runtime: DATABASE_URL, else `.vivarium` in the working directory. */
+  data: string | null
   ratePerSecond: number
   /** Absolute path; null is the shipped inbox, `-` standard input. */
   inbox: string | null
@@ -19,7 +20,8 @@ export const USAGE = `Usage: npm start -- [options]
 
   --port N           port of the observer and the API, default 4711; 0 takes a free one
   --host NAME        address to listen on, default 127.0.0.1
-  --data DIR         folder of the database, default .vivarium; a second start goes on where the first stopped
+  --data DIR         folder of the database, default DATABASE_URL if set, else .vivarium; a second start goes on
+                     where the first stopped
   --rate PER_SECOND  requests a second taken from the inbox, default 5
   --inbox FILE|-     requests as JSON lines {"n","customer","text"}, - for standard input; default: 428 shipped ones
   --ship-after MS    milliseconds between payment and the van; default 10,000 and the time 12 requests take
@@ -56,7 +58,7 @@ export function readOptions(args: readonly string[]): Options | null {
   return {
     port: whole('--port', values.port ?? String(PORT), { min: 0, max: 65_535 }),
     host: values.host ?? '127.0.0.1',
-    data: resolve(values.data ?? '.vivarium'),
+    data: values.data === undefined ? null : resolve(values.data),
     ratePerSecond,
     inbox: values.inbox === undefined || values.inbox === '-' ? (values.inbox ?? null) : resolve(values.inbox),
     shipAfterMs: whole('--ship-after', ship, { min: 0, max: SHIP_AFTER_MS_MAX }),

@@ -1,6 +1,6 @@
 /**
  * `radio/main`: where the vans said they are. Ephemeral: in memory only, fast, and lost when it crashes, which is fine,
- * because the vans say it again. Under `delivery` (one_for_all) its crash restarts the couriers with it.
+ * because the vans say it again. Under `delivery` (one_for_all) its crash restarts the vans with it.
  */
 import { agent } from 'vivarium'
 

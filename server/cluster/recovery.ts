@@ -62,7 +62,12 @@ export class Recovery {
       if (this.#closed) return false
       for (const orphan of orphans) this.#ports.start(orphan)
       if (orphans.length > 0) {
-        emit({ kind: 'recovery:stop', at: clock.now(), processes: orphans.length, durationMs: clock.monotonic() - startedAt })
+        emit({
+          kind: 'recovery:stop',
+          at: clock.now(),
+          processes: orphans.length,
+          durationMs: clock.monotonic() - startedAt,
+        })
       }
       return orphans.length === ORPHANS_MAX
     } catch (error) {

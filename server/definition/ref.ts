@@ -14,9 +14,10 @@ type Op<F> = (...message: Message<F>) => Call<Result<F> extends void ? null : Re
 
 type Ops<On, Q> = { readonly [K in keyof On]: Op<On[K]> } & { readonly [K in keyof Q]: Op<Q[K]> }
 
-export type Ref<D> = D extends AgentDefinition<infer _S, infer On, infer Q>
-  ? Ops<On, Q> & { readonly [REF]: { readonly id: ProcessId } }
-  : never
+export type Ref<D> =
+  D extends AgentDefinition<infer _S, infer On, infer Q>
+    ? Ops<On, Q> & { readonly [REF]: { readonly id: ProcessId } }
+    : never
 
 /** The id and the caller of a reference stand under a symbol, so that every string is free for operations. */
 export const REF: unique symbol = Symbol.for('vivarium.ref')

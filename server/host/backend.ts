@@ -9,7 +9,10 @@ export type Backend = {
   /** Where the data is, for people: a folder or a host; never with a password. */
   place: string
   /** Becomes this node on the channel between nodes. */
-  join(node: { id: number; epoch: number; namespace: string }, onHint: (targets: readonly string[]) => void): Promise<void>
+  join(
+    node: { id: number; epoch: number; namespace: string },
+    onHint: (targets: readonly string[]) => void,
+  ): Promise<void>
   /** Tells another node to look at a target; best effort. */
   hint(node: number, target: string): void
   /** F6: true when the session of that node is gone; null when it cannot be told. */

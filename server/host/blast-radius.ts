@@ -33,7 +33,8 @@ function affected(verb: Verb, process: Process): BlastRadius['affected'] {
   if (parent?.supervisor != null && verb === 'kill') {
     const { strategy } = parent.supervisor
     const siblings = [...parent.supervisor.processes()]
-    const from = strategy === 'one_for_all' ? 0 : strategy === 'rest_for_one' ? siblings.indexOf(process) + 1 : siblings.length
+    const from =
+      strategy === 'one_for_all' ? 0 : strategy === 'rest_for_one' ? siblings.indexOf(process) + 1 : siblings.length
     for (const sibling of siblings.slice(from)) {
       if (sibling !== process) found.push({ id: sibling.id, effect: 'restarts', why: `${strategy} of ${parent.id}` })
     }
@@ -56,10 +57,14 @@ function messageText(verb: Verb, process: Process, maxAttempts: number): string 
   const op = `"${current.op}" (attempt ${current.attempts + 1} of ${maxAttempts})`
   if (verb === 'kill') {
     if (!process.durable) return `${op} is lost; its caller gets PROCESS_EXITED.`
-    return current.attempts + 1 >= maxAttempts ? `${op} becomes a dead letter.` : `${op} is delivered again and costs one attempt.`
+    return current.attempts + 1 >= maxAttempts
+      ? `${op} becomes a dead letter.`
+      : `${op} is delivered again and costs one attempt.`
   }
-  if (verb === 'stop') return process.durable ? `${op} finishes first, or stays for the next start.` : `${op} finishes first.`
-  if (verb === 'restart') return process.durable ? `${op} is delivered again without costing an attempt.` : `${op} is lost.`
+  if (verb === 'stop')
+    return process.durable ? `${op} finishes first, or stays for the next start.` : `${op} finishes first.`
+  if (verb === 'restart')
+    return process.durable ? `${op} is delivered again without costing an attempt.` : `${op} is lost.`
   return `${op} goes on.`
 }
 
@@ -68,7 +73,9 @@ function queueText(verb: Verb, process: Process): string {
   const messages = n === 1 ? '1 message' : `${n} messages`
   if (verb === 'suspend') return `${messages} wait until resume; new ones queue.`
   if (process.durable) return `${messages} stay${n === 1 ? 's' : ''} in the mailbox.`
-  return verb === 'kill' || verb === 'stop' || verb === 'restart' ? `${messages} in memory are lost.` : `${messages} queued.`
+  return verb === 'kill' || verb === 'stop' || verb === 'restart'
+    ? `${messages} in memory are lost.`
+    : `${messages} queued.`
 }
 
 function callers(kernel: Kernel, process: Process): string[] {

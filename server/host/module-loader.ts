@@ -13,7 +13,8 @@ export async function loadModules(urls: readonly URL[]): Promise<LoadedModules> 
     for (const [name, value] of Object.entries(exports)) {
       if (isAgent(value)) loaded.agents.push(value)
       else if (name === 'default' && isSupervisor(value)) {
-        if (loaded.root !== null) throw new RuntimeError('DEFINITION_INVALID', `${url.href} is a second tree; name one root.`)
+        if (loaded.root !== null)
+          throw new RuntimeError('DEFINITION_INVALID', `${url.href} is a second tree; name one root.`)
         loaded.root = value
       } else if (name === 'default') {
         throw new RuntimeError('DEFINITION_INVALID', `The default export of ${url.href} is no supervisor and no pool.`)
@@ -28,6 +29,8 @@ async function load(url: URL): Promise<Record<string, unknown>> {
     return (await import(url.href)) as Record<string, unknown> // a module namespace is a record of its exports
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    throw new RuntimeError('MODULE_LOAD_FAILED', `Agent module ${url.href} could not be loaded: ${message}`, { cause: error })
+    throw new RuntimeError('MODULE_LOAD_FAILED', `Agent module ${url.href} could not be loaded: ${message}`, {
+      cause: error,
+    })
   }
 }

@@ -49,23 +49,46 @@ function needsOfProcess(process: Process, now: number, monotonic: number): Need[
   const add = (severity: Need['severity'], kind: Need['kind'], since: number, text: string): void => {
     found.push({ key: `${kind}:${id}`, severity, kind, process: id, since, text })
   }
-  if (status === 'diverged') add('critical', 'diverged', stats.since, `${id} diverged: ${wait?.target ?? 'its code changed'}.`)
+  if (status === 'diverged')
+    add('critical', 'diverged', stats.since, `${id} diverged: ${wait?.target ?? 'its code changed'}.`)
   if (supervisor !== null) {
     const detail = supervisor.detail(monotonic)
-    if (detail.gaveUp) add('critical', 'gave-up', stats.since, `${id} gave up: more than ${detail.intensity} restarts in ${detail.periodMs} ms.`)
+    if (detail.gaveUp)
+      add(
+        'critical',
+        'gave-up',
+        stats.since,
+        `${id} gave up: more than ${detail.intensity} restarts in ${detail.periodMs} ms.`,
+      )
     else if (detail.recentRestarts > 0 && detail.recentRestarts >= detail.intensity) {
-      add('warning', 'near-limit', now, `${id} used ${detail.recentRestarts} of ${detail.intensity} restarts; the next failure makes it give up.`)
+      add(
+        'warning',
+        'near-limit',
+        now,
+        `${id} used ${detail.recentRestarts} of ${detail.intensity} restarts; the next failure makes it give up.`,
+      )
     }
   }
-  if (process.suspended) add('notice', 'suspended', stats.since, `${id} is suspended; ${process.mailboxLength} messages wait.`)
+  if (process.suspended)
+    add('notice', 'suspended', stats.since, `${id} is suspended; ${process.mailboxLength} messages wait.`)
   if (wait !== null && wait.kind !== 'sleep' && now - wait.since > STUCK_MS) {
     add('warning', 'stuck', wait.since, `${id} waits for ${wait.kind} ${wait.target ?? ''}, attempt ${wait.attempt}.`)
   }
   if (process.mailboxLength > process.mailboxLimit * MAILBOX_PART) {
-    add('warning', 'mailbox', now, `Mailbox of ${id} holds ${process.mailboxLength} of ${process.mailboxLimit} messages.`)
+    add(
+      'warning',
+      'mailbox',
+      now,
+      `Mailbox of ${id} holds ${process.mailboxLength} of ${process.mailboxLimit} messages.`,
+    )
   }
   if (stats.restarts >= LOOP_RESTARTS && stats.failures >= LOOP_RESTARTS && now - stats.startedAt < RECENT_MS) {
-    add('warning', 'crash-loop', stats.startedAt, `${id} failed ${stats.failures} times and was restarted ${stats.restarts} times.`)
+    add(
+      'warning',
+      'crash-loop',
+      stats.startedAt,
+      `${id} failed ${stats.failures} times and was restarted ${stats.restarts} times.`,
+    )
   }
   return found
 }

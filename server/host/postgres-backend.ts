@@ -27,7 +27,11 @@ const REVIVE_RETRY_MS = 500
 
 type Server = { connection: PostgresConnection; place: string; close(): Promise<void> }
 
-export async function openBackend(options: RuntimeOptions, databaseUrl: string | null, crash: CrashPoints): Promise<Backend> {
+export async function openBackend(
+  options: RuntimeOptions,
+  databaseUrl: string | null,
+  crash: CrashPoints,
+): Promise<Backend> {
   const clock = options.clock ?? realClock()
   const server = databaseUrl === null ? await embedded(options, crash) : external(databaseUrl)
   const { connection } = server
@@ -55,7 +59,11 @@ export async function openBackend(options: RuntimeOptions, databaseUrl: string |
 }
 
 /** Registers this OS process as a node of the namespace. */
-export function registerNode(backend: Backend, options: RuntimeOptions, capabilities: Record<string, number>): Promise<NodeIdentity> {
+export function registerNode(
+  backend: Backend,
+  options: RuntimeOptions,
+  capabilities: Record<string, number>,
+): Promise<NodeIdentity> {
   const self = hostIdentity()
   const start: NodeStart = {
     ...self,

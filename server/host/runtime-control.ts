@@ -103,7 +103,7 @@ export class RuntimeControl implements Control {
   async send(id: ProcessId, op: string, args: unknown, act: Act): Promise<{ messageId: string }> {
     const sent = await this.#auditedRaw('send', id, act, async () => {
       this.#addressable(id, act)
-      return this.#core.send(this.#callOf(id, op, args), { lineage: lineageOf(act) })
+      return this.#core.messenger.send(this.#callOf(id, op, args), { lineage: lineageOf(act) })
     })
     return { messageId: sent }
   }
@@ -115,9 +115,9 @@ export class RuntimeControl implements Control {
       const timeoutMs = act.timeoutMs ?? CALL_TIMEOUT_MS
       if (act.idempotencyKey === undefined) {
         call.used = true
-        return this.#core.route(null, call, { timeoutMs, lineage: lineageOf(act) })
+        return this.#core.messenger.route(null, call, { timeoutMs, lineage: lineageOf(act) })
       }
-      const handle = await this.#core.begin(call, { idempotencyKey: act.idempotencyKey }, lineageOf(act))
+      const handle = await this.#core.messenger.begin(call, { idempotencyKey: act.idempotencyKey }, lineageOf(act))
       return this.#within(timeoutMs, id, op, (signal) => handle.result({ signal }))
     })
     return { reply }
@@ -127,7 +127,10 @@ export class RuntimeControl implements Control {
     const abort = new AbortController()
     const late = Promise.withResolvers<never>()
     const timer = this.#core.clock.after(ms, () => {
-      const error = new RuntimeError('CALL_TIMEOUT', `Call ${op} of ${id} was not answered in ${ms} ms. It goes on; ask again with the same key.`)
+      const error = new RuntimeError(
+        'CALL_TIMEOUT',
+        `Call ${op} of ${id} was not answered in ${ms} ms. It goes on; ask again with the same key.`,
+      )
       abort.abort(error)
       late.reject(error)
     })
@@ -145,7 +148,13 @@ export class RuntimeControl implements Control {
       const envelope = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
       if (record === null) envelope.reply?.reject(new RuntimeError('DEAD_LETTERED', `Dropped by ${act.actor}.`))
-      else bury(this.#core.layer.ports, record, envelope, `dropped by ${act.actor}${act.reason === undefined ? '' : `: ${act.reason}`}`)
+      else
+        bury(
+          this.#core.layer.ports,
+          record,
+          envelope,
+          `dropped by ${act.actor}${act.reason === undefined ? '' : `: ${act.reason}`}`,
+        )
       return { process, outcome: 'dropped' }
     })
   }
@@ -170,7 +179,7 @@ export class RuntimeControl implements Control {
       if (!(await archive.markRedelivered(this.#core.namespace, deadLetterId))) {
         throw new RuntimeError('REQUEST_INVALID', `Dead letter ${deadLetterId} was redelivered before.`)
       }
-      await this.#core.send(this.#callOf(id, letter.op, argsOf(letter.args)), { lineage: lineageOf(act) })
+      await this.#core.messenger.send(this.#callOf(id, letter.op, argsOf(letter.args)), { lineage: lineageOf(act) })
       return null
     })
     return { id, incarnation: this.#core.kernel.find(id)?.incarnation ?? 0, outcome: 'redelivered' }
@@ -180,7 +189,7 @@ export class RuntimeControl implements Control {
 
   #callOf(id: ProcessId, op: string, args: unknown): Call<unknown> {
     const { agent, key } = splitId(id)
-    return new Call<unknown>(this.#core, { id, agent, key }, op, args)
+    return new Call<unknown>(this.#core.messenger, { id, agent, key }, op, args)
   }
 
   /** A live process, or an unseen key of a pool that this node knows. @throws PROCESS_NOT_FOUND INCARNATION_GONE */
@@ -188,7 +197,8 @@ export class RuntimeControl implements Control {
     const process = this.#core.kernel.find(id)
     if (process !== undefined) {
       this.#check(process, act)
-      if (process.kind !== 'agent') throw new RuntimeError('OPERATION_UNKNOWN', `${id} is a ${process.kind}; it takes no messages.`)
+      if (process.kind !== 'agent')
+        throw new RuntimeError('OPERATION_UNKNOWN', `${id} is a ${process.kind}; it takes no messages.`)
       return
     }
     if (this.#core.tree.poolOf(splitId(id).agent) === null) throw notFound(id)
@@ -198,7 +208,8 @@ export class RuntimeControl implements Control {
     const process = this.#core.kernel.find(id)
     if (process === undefined) throw notFound(id)
     this.#check(process, act)
-    if (!process.alive) throw new RuntimeError('PROCESS_EXITED', `${id} is not alive (${process.status}). Restart it first.`)
+    if (!process.alive)
+      throw new RuntimeError('PROCESS_EXITED', `${id} is not alive (${process.status}). Restart it first.`)
     return process
   }
 
@@ -215,7 +226,12 @@ export class RuntimeControl implements Control {
     if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, process.id, desired)
   }
 
-  #audited(verb: string, id: ProcessId, act: Act, run: () => Promise<{ process: Process; outcome: string }>): Promise<ActResult> {
+  #audited(
+    verb: string,
+    id: ProcessId,
+    act: Act,
+    run: () => Promise<{ process: Process; outcome: string }>,
+  ): Promise<ActResult> {
     return this.#auditedRaw(verb, id, act, async () => {
       const { process, outcome } = await run()
       return { id, incarnation: process.incarnation, outcome }
@@ -228,7 +244,12 @@ export class RuntimeControl implements Control {
       await this.#write(verb, target, act, outcomeOf(result))
       return result
     } catch (error) {
-      await this.#write(verb, target, act, isRuntimeError(error) ? `refused: ${error.code}` : `failed: ${String(error)}`)
+      await this.#write(
+        verb,
+        target,
+        act,
+        isRuntimeError(error) ? `refused: ${error.code}` : `failed: ${String(error)}`,
+      )
       throw error
     }
   }
@@ -261,5 +282,8 @@ function argsOf(stored: unknown): unknown {
 }
 
 function noMessage(id: ProcessId, messageId: string): RuntimeError {
-  return new RuntimeError('NOT_FOUND', `No pending message ${messageId} in the mailbox of ${id}; it may be in hand or done.`)
+  return new RuntimeError(
+    'NOT_FOUND',
+    `No pending message ${messageId} in the mailbox of ${id}; it may be in hand or done.`,
+  )
 }

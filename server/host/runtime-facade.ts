@@ -53,13 +53,13 @@ export class Runtime {
   /** A typed reference. `await runtime.ref(cart, 'alice').add(item)` calls and resolves after the commit.
    *  @throws ID_INVALID */
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
-    return makeRef(definition, key, this.#core)
+    return makeRef(definition, key, this.#core.messenger)
   }
 
   /** Sends without waiting for an answer; resolves with the message id once the message is stored.
    *  @throws MAILBOX_FULL OPERATION_UNKNOWN VALUE_UNSUPPORTED SCHEMA_MISMATCH NODE_DRAINING */
   send(call: Call<unknown>): Promise<string> {
-    return this.#core.send(call)
+    return this.#core.messenger.send(call)
   }
 
   /** Starts an operation of a durable agent that survives the death of its caller. Resolves once it is stored; the
@@ -74,7 +74,7 @@ export class Runtime {
   ): Promise<Handle> {
     const state = this.ref(definition, key) as { readonly [REF]: { id: ProcessId } } // every reference has it
     const target = { id: state[REF].id, agent: definition.name, key }
-    return this.#core.begin(new Call<unknown>(this.#core, target, op, message), options)
+    return this.#core.messenger.begin(new Call<unknown>(this.#core.messenger, target, op, message), options)
   }
 
   /** Publishes to whoever subscribes on this node now; best effort. */

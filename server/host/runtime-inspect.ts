@@ -106,7 +106,10 @@ export class RuntimeInspect implements Inspect {
     return { version: seq, value, seq, at }
   }
 
-  async mailbox(id: ProcessId, query: { after?: string; limit?: number }): Promise<Page<MailboxItem> & { total: number }> {
+  async mailbox(
+    id: ProcessId,
+    query: { after?: string; limit?: number },
+  ): Promise<Page<MailboxItem> & { total: number }> {
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
     const from = Number(query.after ?? 0)
     const process = this.#core.kernel.find(id)
@@ -120,7 +123,11 @@ export class RuntimeInspect implements Inspect {
     const rows = await archive.mailbox(this.#core.namespace, id, { limit, afterOrd: from })
     const total = (await archive.mailboxCounts(this.#core.namespace, [id])).get(id) ?? rows.length
     const last = rows.at(-1)
-    return { items: rows.map(rowItem), total, cursor: rows.length === limit && last !== undefined ? String(last.ord) : null }
+    return {
+      items: rows.map(rowItem),
+      total,
+      cursor: rows.length === limit && last !== undefined ? String(last.ord) : null,
+    }
   }
 
   async journal(id: ProcessId, query: { before?: number; limit?: number }): Promise<Page<JournalItem>> {
@@ -133,9 +140,15 @@ export class RuntimeInspect implements Inspect {
       if (process === undefined) throw notFound(id)
       return { items: [], cursor: null }
     }
-    const rows = await archive.journal(known, { limit, ...(query.before === undefined ? {} : { beforeSeq: query.before }) })
+    const rows = await archive.journal(known, {
+      limit,
+      ...(query.before === undefined ? {} : { beforeSeq: query.before }),
+    })
     const last = rows.at(-1)
-    return { items: rows.map(journalItem), cursor: rows.length === limit && last !== undefined ? String(last.seq) : null }
+    return {
+      items: rows.map(journalItem),
+      cursor: rows.length === limit && last !== undefined ? String(last.seq) : null,
+    }
   }
 
   async failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>> {
@@ -154,7 +167,10 @@ export class RuntimeInspect implements Inspect {
 
   async audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>> {
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
-    return { items: await this.#core.backend.handle.archive.audit(this.#core.namespace, { ...query, limit }), cursor: null }
+    return {
+      items: await this.#core.backend.handle.archive.audit(this.#core.namespace, { ...query, limit }),
+      cursor: null,
+    }
   }
 
   vitals(): Vitals {

@@ -8,7 +8,12 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { processId, type ProcessId } from '../../shared/id.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import { agentsOf, type ChildDefinition, type SupervisorDefinition, type PoolDefinition } from '../definition/supervisor.ts'
+import {
+  agentsOf,
+  type ChildDefinition,
+  type SupervisorDefinition,
+  type PoolDefinition,
+} from '../definition/supervisor.ts'
 import type { ChildInput } from '../kernel/child.ts'
 import type { Behaviour } from '../kernel/behaviour.ts'
 import type { Kernel } from '../kernel/kernel.ts'
@@ -117,7 +122,9 @@ export class Tree {
     return { id, key, agent: name, kind: 'agent', behaviour: this.#ports.behaviour(agent), mailboxLimit }
   }
 
-  #poolSpec(pool: Pick<PoolDefinition, 'agent' | 'maxChildren' | 'intensity' | 'periodMs'> & Partial<PoolDefinition>): ProcessSpec {
+  #poolSpec(
+    pool: Pick<PoolDefinition, 'agent' | 'maxChildren' | 'intensity' | 'periodMs'> & Partial<PoolDefinition>,
+  ): ProcessSpec {
     const { agent, maxChildren, intensity, periodMs, restart, shutdown } = pool
     const id = processId('pool', agent.name)
     this.#pools.set(agent.name, id)

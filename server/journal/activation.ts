@@ -8,7 +8,14 @@ import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { CrashPoints } from '../crash-point.ts'
-import { type ClaimOutcome, type ClaimRequest, type Loaded, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import {
+  type ClaimOutcome,
+  type ClaimRequest,
+  type Loaded,
+  type NodeIdentity,
+  type Store,
+  StoreFailure,
+} from '../store/store.ts'
 
 /** Processes of one claim statement; as the committer's batches, so that neither starves the other. */
 export const ACTIVATIONS_MAX = 250
@@ -21,7 +28,13 @@ export type Activated =
 
 type Waiting = { request: ClaimRequest; resolve(activated: Activated): void; reject(error: Error): void }
 
-export type ActivatorPorts = { store: Store; clock: Clock; crash: CrashPoints; node(): NodeIdentity; stopped(): boolean }
+export type ActivatorPorts = {
+  store: Store
+  clock: Clock
+  crash: CrashPoints
+  node(): NodeIdentity
+  stopped(): boolean
+}
 
 export class Activator {
   readonly #ports: ActivatorPorts
@@ -84,7 +97,10 @@ export class Activator {
   async #try(batch: readonly Waiting[]): Promise<void> {
     const { store, crash } = this.#ports
     const node = this.#ports.node()
-    const outcomes = await store.claim(node, batch.map((one) => one.request))
+    const outcomes = await store.claim(
+      node,
+      batch.map((one) => one.request),
+    )
     crash.hit('claim:taken')
     const pids = outcomes.flatMap((outcome) => (outcome.kind === 'claimed' ? [outcome.record.pid] : []))
     const loaded = new Map<number, Loaded>()

@@ -134,7 +134,10 @@ export class Committer {
       const startedAt = clock.monotonic()
       try {
         crash.hit('commit:before-statement')
-        const statement = store.commit(this.#ports.node(), rows.map((row) => row.commit))
+        const statement = store.commit(
+          this.#ports.node(),
+          rows.map((row) => row.commit),
+        )
         crash.hit('commit:sent')
         const outcomes = await statement
         crash.hit('commit:stored-before-reply')
@@ -249,7 +252,14 @@ export class Committer {
     this.stats.rows += rows.length
     this.stats.latencyMs += durationMs
     const turns = rows.reduce((sum, row) => sum + row.commit.meta.turnIds.length, 0)
-    this.#ports.emit({ kind: 'commit:stop', at: this.#ports.clock.now(), rows: rows.length, turns, durationMs, outcome })
+    this.#ports.emit({
+      kind: 'commit:stop',
+      at: this.#ports.clock.now(),
+      rows: rows.length,
+      turns,
+      durationMs,
+      outcome,
+    })
   }
 
   #storeDown(failure: StoreFailure): void {

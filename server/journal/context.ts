@@ -127,7 +127,8 @@ export class DurableContext implements Context<unknown>, Caller {
   after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {
     const turn = this.#turn
     turn.assertOpen()
-    if (!Number.isFinite(ms) || ms < 0) throw new RuntimeError('REQUEST_INVALID', `A timer of ${ms} ms is not possible.`)
+    if (!Number.isFinite(ms) || ms < 0)
+      throw new RuntimeError('REQUEST_INVALID', `A timer of ${ms} ms is not possible.`)
     const { args } = checkMessage(turn.agent, op, message)
     const name = options.name ?? `${turn.id}.${++turn.spawned}`
     const arm = ++turn.record.armCount

@@ -21,9 +21,13 @@ export function bury(
   failureId: string | null = null,
 ): void {
   const messageId = envelope.messageId ?? ports.newId()
-  const error = new RuntimeError('DEAD_LETTERED', `Message "${envelope.op}" to ${record.id} became a dead letter: ${reason}.`, {
-    detail: { process: record.id, op: envelope.op, failureId },
-  })
+  const error = new RuntimeError(
+    'DEAD_LETTERED',
+    `Message "${envelope.op}" to ${record.id} became a dead letter: ${reason}.`,
+    {
+      detail: { process: record.id, op: envelope.op, failureId },
+    },
+  )
   const row = rowOf(envelope)
   const entry = {
     k: 'failed' as const,
@@ -59,7 +63,11 @@ export function bury(
   if (row !== null) {
     part.consumed = [{ target: row.target, ord: row.ord }]
     if (row.replyTo !== null) {
-      const answer = answerTo(row.replyTo, outcomeOfError(error), { id: record.id, messageId, lineage: envelope.lineage })
+      const answer = answerTo(row.replyTo, outcomeOfError(error), {
+        id: record.id,
+        messageId,
+        lineage: envelope.lineage,
+      })
       part.messages = answer.messages
       part.requests = answer.requests
     }

@@ -86,6 +86,8 @@ export class DurableBehaviour implements Behaviour {
     if (activated.kind === 'owned') {
       const waiting = process.mailbox?.drain() ?? []
       for (const envelope of waiting) this.#ports.forward(activated.record, envelope)
+      // Rows that are stored already: their owner must look.
+      this.#ports.hintOwner(activated.record)
       return 'ignore'
     }
     if (activated.kind === 'unsupported') {
@@ -138,7 +140,11 @@ export class DurableBehaviour implements Behaviour {
     this.#appendHook(record, { k: 'upgrade', from, to: code.version, patches }, patches)
   }
 
-  #appendHook(record: DurableRecord, entry: { k: 'upgrade'; from: number; to: number; patches: Patch[] }, patches: Patch[]): void {
+  #appendHook(
+    record: DurableRecord,
+    entry: { k: 'upgrade'; from: number; to: number; patches: Patch[] },
+    patches: Patch[],
+  ): void {
     const state = applyPatches(record.live, patches)
     record.append({ entries: [entry], turn: null, lineage: null, state, settle: () => {} })
     this.#ports.committer.wake(record)
@@ -447,7 +453,8 @@ function hookEnvelope(ports: DurablePorts): Envelope {
 
 function killFailure(ports: DurablePorts, process: Process, reason: ExitReason): DurableRecord['failure'] {
   if (reason.kind !== 'killed' && reason.kind !== 'crash') return null
-  const error = reason.kind === 'crash' ? reason.error : { code: 'killed', message: 'Killed by an operator or supervisor.' }
+  const error =
+    reason.kind === 'crash' ? reason.error : { code: 'killed', message: 'Killed by an operator or supervisor.' }
   const failure = newFailure({
     id: ports.newId(),
     process,

@@ -32,16 +32,58 @@ export type Entry =
   /** First entry of a process: the state its `state()` gave. */
   | { readonly k: 'init'; readonly value: Value }
   /** The turn is now the runtime's promise (T3). `at` is its `now`. */
-  | { readonly k: 'accepted'; readonly turn: string; readonly branch: number; readonly message: Accepted; readonly at: number }
+  | {
+      readonly k: 'accepted'
+      readonly turn: string
+      readonly branch: number
+      readonly message: Accepted
+      readonly at: number
+    }
   /** `open` names the steps that had begun and not ended when this one did. */
-  | { readonly k: 'step'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly attempts: number; readonly at: number }
-  | { readonly k: 'called'; readonly turn: string; readonly key: string; readonly target: ProcessId; readonly op: string; readonly deadline: number; readonly at: number }
+  | {
+      readonly k: 'step'
+      readonly turn: string
+      readonly key: string
+      readonly out: Outcome
+      readonly attempts: number
+      readonly at: number
+    }
+  | {
+      readonly k: 'called'
+      readonly turn: string
+      readonly key: string
+      readonly target: ProcessId
+      readonly op: string
+      readonly deadline: number
+      readonly at: number
+    }
   | { readonly k: 'reply'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly at: number }
   /** State so far; entries of the turn before it are never replayed again (T2). */
-  | { readonly k: 'checkpoint'; readonly turn: string; readonly key: string; readonly patches: readonly Patch[]; readonly sent: number; readonly at: number }
-  | { readonly k: 'end'; readonly turn: string; readonly op: string; readonly from: ProcessId | null; readonly patches: readonly Patch[]; readonly how: 'done' | 'rejected'; readonly sent: number }
+  | {
+      readonly k: 'checkpoint'
+      readonly turn: string
+      readonly key: string
+      readonly patches: readonly Patch[]
+      readonly sent: number
+      readonly at: number
+    }
+  | {
+      readonly k: 'end'
+      readonly turn: string
+      readonly op: string
+      readonly from: ProcessId | null
+      readonly patches: readonly Patch[]
+      readonly how: 'done' | 'rejected'
+      readonly sent: number
+    }
   /** An attempt crashed; `decision` is what became of the message. */
-  | { readonly k: 'failed'; readonly turn: string | null; readonly attempt: number; readonly failure: string; readonly decision: 'retry' | 'dead' | 'halted' }
+  | {
+      readonly k: 'failed'
+      readonly turn: string | null
+      readonly attempt: number
+      readonly failure: string
+      readonly decision: 'retry' | 'dead' | 'halted'
+    }
   | { readonly k: 'activated'; readonly patches: readonly Patch[] }
   | { readonly k: 'upgrade'; readonly from: number; readonly to: number; readonly patches: readonly Patch[] }
   | { readonly k: 'exit'; readonly incarnation: number; readonly reason: Value }

@@ -55,9 +55,7 @@ function partOf(
   const row = rowOf(envelope)
   const { messages } = outbox
   const part: Part = {
-    entries: [
-      { k: 'end', turn: turn.id, op: envelope.op, from: envelope.from, patches, how, sent: messages.length },
-    ],
+    entries: [{ k: 'end', turn: turn.id, op: envelope.op, from: envelope.from, patches, how, sent: messages.length }],
     turn: turn.id,
     lineage: envelope.lineage,
     envelope,

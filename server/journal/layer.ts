@@ -22,7 +22,10 @@ import type { Dropped, DurableRecord, Part } from './record.ts'
 import { Snapshotter } from './snapshotter.ts'
 import { TimerService } from './timer-service.ts'
 
-export type LayerPorts = Omit<DurablePorts, 'committer' | 'deliver' | 'forward' | 'release' | 'released' | 'timerArmed'> & {
+export type LayerPorts = Omit<
+  DurablePorts,
+  'committer' | 'deliver' | 'forward' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
+> & {
   stopped(): boolean
   /** The node's epoch is over. */
   nodeFenced(): void
@@ -78,6 +81,9 @@ export class DurableLayer {
       committer: this.committer,
       deliver: (row) => this.deliver(row),
       forward: (record, envelope) => this.#forward(record, envelope),
+      hintOwner: (record) => {
+        if (record.owner !== null && record.owner !== host.node().id) host.hintNode(record.owner, record.id)
+      },
       release: (record) => this.#release(record),
       released: (id) => this.released(id),
       timerArmed: (due) => this.timers.armed(due),
@@ -138,7 +144,8 @@ export class DurableLayer {
     if (waiter !== undefined) return waiter(row)
     const { open } = record
     const expected = open !== null && row.op.startsWith(`${open.turn}/`)
-    const answered = open?.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op) ?? false
+    const answered =
+      open?.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op) ?? false
     if (expected && !answered) {
       record.replies.set(row.op, row)
       return
@@ -180,7 +187,9 @@ export class DurableLayer {
       (error: unknown) => {
         this.#remote.delete(call)
         envelope.reply?.reject(
-          new RuntimeError('CALL_OUTCOME_UNKNOWN', `The call of ${owner.id} could not be stored for its node.`, { cause: error }),
+          new RuntimeError('CALL_OUTCOME_UNKNOWN', `The call of ${owner.id} could not be stored for its node.`, {
+            cause: error,
+          }),
         )
       },
     )
@@ -334,4 +343,3 @@ function knownRows(process: Process): Set<number> {
   }
   return known
 }
-

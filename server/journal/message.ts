@@ -80,7 +80,11 @@ export function newMessage(draft: Draft): NewMessage {
 export type Answer = { messages: NewMessage[]; requests: RequestResult[] }
 
 /** The stored form of an outcome for the address of a call. */
-export function answerTo(address: ReplyAddress, out: Outcome, from: { id: ProcessId; messageId: string; lineage: Lineage }): Answer {
+export function answerTo(
+  address: ReplyAddress,
+  out: Outcome,
+  from: { id: ProcessId; messageId: string; lineage: Lineage },
+): Answer {
   const body = encodeOutcome(out)
   if (address.kind === 'request') {
     const status = 'ok' in out ? 'done' : 'failed'

@@ -38,9 +38,7 @@ export function draftOf(base: Value): Draft {
 }
 
 export function isDraftable(base: Value): boolean {
-  return (
-    typeof base === 'object' && base !== null && !(base instanceof Date) && !(base instanceof Uint8Array)
-  )
+  return typeof base === 'object' && base !== null && !(base instanceof Date) && !(base instanceof Uint8Array)
 }
 
 /** The whole state anew. */
@@ -83,7 +81,9 @@ function copyAt(path: Path, value: unknown): Value {
     if (!(error instanceof RuntimeError) || error.code !== 'VALUE_UNSUPPORTED') throw error
     const inner = String(error.detail['path'] ?? '$').slice(1)
     const full = `${pathText(path)}${inner}`
-    throw new RuntimeError('VALUE_UNSUPPORTED', error.message.replace(/at \$\S*/, `at ${full}`), { detail: { path: full } })
+    throw new RuntimeError('VALUE_UNSUPPORTED', error.message.replace(/at \$\S*/, `at ${full}`), {
+      detail: { path: full },
+    })
   }
 }
 
@@ -122,7 +122,8 @@ function compact(patches: readonly Patch[], next: unknown): Patch[] {
     if (group.length < COMPACT_FROM) continue
     const path = JSON.parse(key) as Path // written by the line above
     const value = copyAt(path, read(next, path))
-    if (encodeCopied(value).length < encodePatches(group).length) replaced.push({ key, patch: { op: 'set', path, value } })
+    if (encodeCopied(value).length < encodePatches(group).length)
+      replaced.push({ key, patch: { op: 'set', path, value } })
   }
   if (replaced.length === 0) return [...patches]
   const covered = (path: Path): boolean =>
@@ -180,7 +181,12 @@ function applyToArray(at: readonly Value[], patch: Patch, part: string | number,
   return Object.freeze(out)
 }
 
-function applyToObject(at: Readonly<Record<string, Value>>, patch: Patch, part: string | number, deeper: number | null): Value {
+function applyToObject(
+  at: Readonly<Record<string, Value>>,
+  patch: Patch,
+  part: string | number,
+  deeper: number | null,
+): Value {
   const key = String(part)
   if (key === '__proto__') throw broken(patch)
   const out = { ...at }
@@ -208,7 +214,11 @@ function applyToMap(at: ReadonlyMap<string, Value>, patch: Patch, part: string |
 }
 
 function broken(patch: Patch): RuntimeError {
-  return new RuntimeError('VALUE_UNSUPPORTED', `A patch "${patch.op}" at ${pathText(patch.path)} leads nowhere in the state.`, {
-    detail: { path: pathText(patch.path) },
-  })
+  return new RuntimeError(
+    'VALUE_UNSUPPORTED',
+    `A patch "${patch.op}" at ${pathText(patch.path)} leads nowhere in the state.`,
+    {
+      detail: { path: pathText(patch.path) },
+    },
+  )
 }

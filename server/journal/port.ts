@@ -46,6 +46,8 @@ export type DurablePorts = {
   deliver(row: MessageRow): void
   /** Another node owns the process: the message goes there, through the store. */
   forward(record: ProcessRecord, envelope: Envelope): void
+  /** Tells the node that owns the process to look at its mailbox. */
+  hintOwner(record: ProcessRecord): void
   /** Gives the claim back; hints for the process then go through activation again. */
   release(record: DurableRecord): Promise<void>
   /** Resolves once a claim that is being given back is gone. */

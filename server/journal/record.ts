@@ -107,7 +107,16 @@ export class DurableRecord {
   #next: Part[] = []
   #flying: Part[] | null = null
 
-  constructor(init: { id: ProcessId; pid: Pid; claim: Claim; process: Process; seq: number; state: Value; stateVersion: number; at: number }) {
+  constructor(init: {
+    id: ProcessId
+    pid: Pid
+    claim: Claim
+    process: Process
+    seq: number
+    state: Value
+    stateVersion: number
+    at: number
+  }) {
     this.id = init.id
     this.pid = init.pid
     this.claim = init.claim
@@ -167,7 +176,17 @@ export class DurableRecord {
     this.patchBytes += payload.length
     const head = { process: this.pid, id: this.id, seq: this.seq + 1, claim: this.claim, meta, payload }
     if (parts.length === 1) {
-      const { entries: _e, turn: _t, lineage: _l, state: _s, envelope: _v, keep: _k, open: _o, settle: _f, ...lists } = first
+      const {
+        entries: _e,
+        turn: _t,
+        lineage: _l,
+        state: _s,
+        envelope: _v,
+        keep: _k,
+        open: _o,
+        settle: _f,
+        ...lists
+      } = first
       return { ...head, ...lists }
     }
     return { ...head, ...mergeLists(parts) }

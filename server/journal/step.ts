@@ -47,7 +47,7 @@ export async function runStep(run: StepRun): Promise<StepResult> {
       return { out: { ok: value === undefined ? null : copy(value) }, attempts: attempt, error: null }
     } catch (error) {
       if (attempt >= max || run.signal.aborted || !retryable(policy, error)) {
-    return { out: { err: failed(run.name, attempt, error) }, attempts: attempt, error }
+        return { out: { err: failed(run.name, attempt, error) }, attempts: attempt, error }
       }
       const delay = delayMs(policy, attempt, error, run.random)
       run.onRetry(attempt + 1, delay)
@@ -71,7 +71,10 @@ async function attemptOnce(run: StepRun, attempt: number): Promise<unknown> {
     if (timeoutMs === undefined) return await run.fn(info)
     const late = Promise.withResolvers<never>()
     const timer = run.clock.after(timeoutMs, () => {
-      const error = new RuntimeError('STEP_TIMEOUT', `Step ${run.name} took longer than ${timeoutMs} ms (attempt ${attempt}).`)
+      const error = new RuntimeError(
+        'STEP_TIMEOUT',
+        `Step ${run.name} took longer than ${timeoutMs} ms (attempt ${attempt}).`,
+      )
       abort.abort(error)
       late.reject(error)
     })

@@ -31,7 +31,10 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
   }
   const chain = [...turn.envelope.lineage.chain, turn.process.id]
   if (chain.includes(call.target)) {
-    throw new RuntimeError('CALL_CYCLE', `${turn.process.id} calls ${call.target}, which waits for it: ${chain.join(' -> ')}.`)
+    throw new RuntimeError(
+      'CALL_CYCLE',
+      `${turn.process.id} calls ${call.target}, which waits for it: ${chain.join(' -> ')}.`,
+    )
   }
   const key = turn.key(`call:${call.target} ${call.op}`)
   if (!target.definition.durable) {
@@ -65,7 +68,10 @@ async function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
   if (before === undefined) {
     const { target, op } = message
     const at = turn.stamp()
-    turn.append({ k: 'called', turn: turn.id, key, target, op, deadline, at }, { messages: [...pending.released, message] })
+    turn.append(
+      { k: 'called', turn: turn.id, key, target, op, deadline, at },
+      { messages: [...pending.released, message] },
+    )
   }
   const row = await replyRow(turn, callId, `${message.target} ${message.op}`, deadline)
   turn.assertOpen()
@@ -123,5 +129,8 @@ async function liveOutcome(turn: Turn, key: string, attempts: number, run: () =>
 }
 
 export function unknownAgent(call: Call<unknown>): RuntimeError {
-  return new RuntimeError('PROCESS_NOT_FOUND', `No agent "${call.agent}" is part of this runtime; ${call.target} cannot be reached.`)
+  return new RuntimeError(
+    'PROCESS_NOT_FOUND',
+    `No agent "${call.agent}" is part of this runtime; ${call.target} cannot be reached.`,
+  )
 }

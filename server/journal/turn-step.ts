@@ -68,5 +68,15 @@ function emitStop(turn: Turn, step: string, attempt: number, durationMs: number,
   if (!ports.watching('step:stop')) return
   const { id, incarnation } = process
   const outcome = failed ? 'failed' : 'done'
-  ports.emit({ kind: 'step:stop', at: ports.clock.now(), id, incarnation, turn: turn.id, step, attempt, durationMs, outcome })
+  ports.emit({
+    kind: 'step:stop',
+    at: ports.clock.now(),
+    id,
+    incarnation,
+    turn: turn.id,
+    step,
+    attempt,
+    durationMs,
+    outcome,
+  })
 }

@@ -331,9 +331,20 @@ export class Turn {
   // Outbox
 
   /** Adds a message; its id follows from turn and position (T4). */
-  post(draft: { target: ProcessId; kind: NewMessage['kind']; op: string; args: Value; chain?: readonly ProcessId[] } & Partial<Pick<NewMessage, 'replyTo' | 'deadline'>>): NewMessage {
+  post(
+    draft: {
+      target: ProcessId
+      kind: NewMessage['kind']
+      op: string
+      args: Value
+      chain?: readonly ProcessId[]
+    } & Partial<Pick<NewMessage, 'replyTo' | 'deadline'>>,
+  ): NewMessage {
     if (this.outbox.messages.length >= OUTBOX_MAX) {
-      throw new RuntimeError('MAILBOX_FULL', `A turn of ${this.process.id} sent ${OUTBOX_MAX} messages; that is the limit.`)
+      throw new RuntimeError(
+        'MAILBOX_FULL',
+        `A turn of ${this.process.id} sent ${OUTBOX_MAX} messages; that is the limit.`,
+      )
     }
     this.sent += 1
     return newMessage({

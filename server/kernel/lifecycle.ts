@@ -179,7 +179,7 @@ export class Lifecycle {
     process.supervisor?.pump()
     if (process.busy || !process.alive) return 0
     this.#watched = !process.durable && this.#ports.watching('turn:stop')
-    this.#shared = !process.durable && !this.#watched
+    this.#shared = !process.durable && !this.#watched && !this.#ports.tracing()
     // The context of the process is entered once for all its turns; a turn that is traced gets its own (#turn).
     return this.#shared ? this.#ports.around(process, null, this.#runMessages) : this.#run(process)
   }

@@ -14,9 +14,11 @@ export type KernelPorts = {
   /** Events of a kind nobody watches are not built. */
   watching(kind: EventKind): boolean
   /** Runs `fn` in the context of the process (AsyncLocalStorage, trace). Once per init, terminate and turn, with the
-   *  message; but turns of an ephemeral process that nobody traces (no `turn:stop` subscriber, no traceparent) share
-   *  one call per slice, with null. */
+   *  message; but turns of an ephemeral process share one call per slice, with null, while nobody traces: `tracing` is
+   *  false, `turn:stop` has no subscriber and the message carries no traceparent. */
   around<E extends Envelope | null, T>(process: Process, envelope: E, fn: (process: Process, envelope: E) => T): T
+  /** Whether each turn needs a context of its own, for spans. Asked once per slice. */
+  tracing(): boolean
   /** A message for an id that is not in memory: activate, forward, or refuse with PROCESS_NOT_FOUND. */
   missing(id: ProcessId, envelope: Envelope): void
   /** Children, restart history or the given-up state of a supervisor changed; the durable layer stores it (F4). */

@@ -2,7 +2,18 @@
  * What the lists of one commit come to. A row that covers several turns may arm, cancel and arm again: both stores write
  * only the net effect, because one statement can change each stored row once.
  */
-import type { Commit, LinkChange, NameChange, NewTimer } from './store.ts'
+import { type Commit, type LinkChange, type NameChange, type NewTimer, StoreFailure } from './store.ts'
+
+/** C1: one row per process. A second one could be written without its head.
+ *  @param rows  sorted by process
+ *  @throws StoreFailure `broken` */
+export function assertOneEach(rows: readonly Commit[]): void {
+  for (let i = 1; i < rows.length; i++) {
+    const row = rows[i]
+    if (row === undefined || row.process !== rows[i - 1]?.process) continue
+    throw new StoreFailure('broken', `A batch holds two rows of process ${row.id}. Merge them or send one after the other.`)
+  }
+}
 
 export type NetTimers = { readonly set: readonly NewTimer[]; readonly cancel: readonly { name: string; arm: number }[] }
 

@@ -35,6 +35,11 @@ export class Bench {
   readonly clock = new VirtualClock()
   readonly events: RuntimeEvent[] = []
   readonly missing: string[] = []
+  /** Supervisors whose children or history changed. */
+  readonly changed: string[] = []
+  /** Contexts that were entered: `id op`, or `id -` where turns share one. */
+  readonly contexts: string[] = []
+  tracing = false
   /** Whatever handlers want to tell the test, in order. */
   readonly log: string[] = []
   readonly kernel: Kernel
@@ -47,12 +52,16 @@ export class Bench {
       random: seededRandom(7),
       emit: (event) => void this.events.push(event),
       watching: (kind) => !this.#unwatched.has(kind),
-      around: (process, envelope, fn) => this.current.run(process, fn, process, envelope),
+      around: (process, envelope, fn) => {
+        this.contexts.push(`${process.id} ${envelope?.op ?? '-'}`)
+        return this.current.run(process, fn, process, envelope)
+      },
       missing: (id, envelope) => {
         this.missing.push(id)
         envelope.reply?.reject(new RuntimeError('PROCESS_NOT_FOUND', `There is no ${id}.`))
       },
-      treeChanged: () => {},
+      tracing: () => this.tracing,
+      treeChanged: (supervisor) => void this.changed.push(supervisor.id),
     })
   }
 

@@ -165,14 +165,17 @@ class ToySession {
 
   #get(frame: Extract<ClientFrame, { t: 'get' }>): void {
     const { rid, ref } = frame
-    const process = this.#feed.world.processes.get(ref.replace(/^state:/, ''))
+    const [, noun = '', id = '', seq] = /^(state|journal):(.+?)(?::(\d+))?$/.exec(ref) ?? []
+    const process = this.#feed.world.processes.get(id)
     if (process === undefined) {
       const gone = problem('NOT_FOUND', 404, `There is nothing at ${ref}.`)
       return this.#send({ t: 'error', id: null, rid, problem: gone })
     }
-    const body = { version: process.row.stateVersion, value: process.state, seq: process.row.turns, at: Date.now() }
+    const item = process.journal.find((each) => each.seq === Number(seq))
+    const state = { version: process.row.stateVersion, value: process.state, seq: process.row.turns, at: Date.now() }
+    const body: unknown = noun === 'state' ? state : (item?.payload ?? null)
     const text = JSON.stringify(body)
-    const hash = `${ref}@${body.version}`
+    const hash = `${ref}@${noun === 'state' ? state.version : seq}`
     const unchanged = frame.hash === hash
     this.#send({
       t: 'blob',

@@ -73,7 +73,7 @@ export class ToyProcess {
       actor: null,
       stateVersion: this.row.stateVersion,
       bytes: 240 + (seq % 7) * 31,
-      payload: { op, patch: [{ path: '$.total', value: total }], sent: seq % 3 === 0 ? ['mailer/main'] : [] },
+      payload: [{ k: 'end', op, how: 'done', sent: 0, patches: [{ op: 'set', path: ['total'], value: total }] }],
     }
     this.journal = [...this.journal, item].slice(-KEPT)
     return item

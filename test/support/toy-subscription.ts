@@ -123,7 +123,7 @@ export class ToySubscription {
     const process = world.processes.get(id ?? '')
     if (name === 'failures') return process?.failures ?? []
     if (name === 'events') return process?.events ?? []
-    if (name === 'journal') return process?.journal ?? []
+    if (name === 'journal') return (process?.journal ?? []).map((item) => ({ ...item, payload: null }))
     return null
   }
 }

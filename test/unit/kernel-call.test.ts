@@ -46,7 +46,9 @@ describe('copies', () => {
     const bench = new Bench()
     bench.spawn('a/1', {
       on: {
-        add: (ctx, item) => void (ctx.state['item'] = item),
+        add: (ctx, item) => {
+          ctx.state['item'] = item
+        },
         up: (ctx) => {
           const item = ctx.state['item'] as { n: number }
           item.n += 1

@@ -62,22 +62,27 @@ function Known({ plan }: { plan: BlastRadius }) {
         </>
       )}
       {(['restarts', 'stops', 'redelivers', 'unaffected'] as const).map((effect) => (
-        <Affected key={effect} effect={effect} affected={plan.affected.filter((each) => each.effect === effect)} />
+        <Affected
+          key={effect}
+          target={plan.target}
+          effect={effect}
+          affected={plan.affected.filter((each) => each.effect === effect)}
+        />
       ))}
     </dl>
   )
 }
 
-type AffectedProps = { effect: keyof typeof EFFECT_TITLE; affected: BlastRadius['affected'] }
+type AffectedProps = { target: string; effect: keyof typeof EFFECT_TITLE; affected: BlastRadius['affected'] }
 
-function Affected({ effect, affected }: AffectedProps) {
+function Affected({ target, effect, affected }: AffectedProps) {
   const first = affected[0]
   if (first === undefined) return null
   return (
     <>
       <dt>{EFFECT_TITLE[effect]}</dt>
       <dd className={effect === 'unaffected' ? 'dim' : `effect-${effect}`}>
-        {effect === 'unaffected' ? (
+        {effect === 'unaffected' && first.id === target ? null : effect === 'unaffected' ? (
           plural(affected.length, 'process', 'processes')
         ) : (
           <Names ids={affected.map((a) => a.id)} />

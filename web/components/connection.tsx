@@ -38,7 +38,7 @@ export function ConnectionChip() {
     case 'waiting':
       return (
         <span className="live live-off">
-          <i aria-hidden="true" /> away
+          <i aria-hidden="true" /> away, {durationText(feed.silenceMs)} old
         </span>
       )
     default:

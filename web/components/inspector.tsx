@@ -6,7 +6,7 @@ import { useKeys } from '../ui/keys.ts'
 import { Link } from '../ui/link.tsx'
 import { useNow } from '../ui/now.ts'
 import { StateNote } from '../ui/state-note.tsx'
-import { Tabs } from '../ui/tabs.tsx'
+import { type Tab, Tabs } from '../ui/tabs.tsx'
 import { ask, type ProcessVerb, VERB_TITLE } from './action.ts'
 import { agentPath } from './address.ts'
 import { GoneStrip, RebornStrip } from './life-strip.tsx'
@@ -36,18 +36,20 @@ export function Inspector({ id, tab, full, onTab, onClose }: InspectorProps) {
   const problem = useProblem(subscription)
   const loaded = useWindow(subscription).loaded
   const last = useLast(id, row)
-  const current: InspectorTab = INSPECTOR_TABS.find((each) => each === tab) ?? 'now'
   useInspectorKeys(row, onTab)
   if (last === undefined) {
     return <Missing id={id} text={problem?.detail ?? null} loaded={loaded} onClose={onClose} />
   }
+  const tabs = tabsOf(last)
+  const current: InspectorTab =
+    INSPECTOR_TABS.find((each) => each === tab && tabs.some(({ id: has }) => has === each)) ?? 'now'
   const gone = row === undefined || row.status === 'exited'
   return (
     <article className={`inspector${gone ? ' inspector-gone' : ''}`} aria-label={`Inspector of ${id}`}>
       <Head row={last} gone={gone} full={full} onClose={onClose} />
       {gone ? <GoneStrip row={last} /> : null}
       {gone ? null : <RebornStrip key={id} row={last} onFailures={() => onTab('failures')} />}
-      <Tabs label={`Details of ${id}`} tabs={tabsOf(last)} current={current} onChange={onTab}>
+      <Tabs label={`Details of ${id}`} tabs={tabs} current={current} onChange={onTab}>
         {current === 'now' ? <NowTab row={last} /> : null}
         {current === 'timeline' ? <TimelineTab row={last} /> : null}
         {current === 'state' ? <StateTab key={id} row={last} /> : null}
@@ -117,7 +119,7 @@ function Verbs({ row, gone }: { row: ProcessDetail; gone: boolean }) {
   const connected = useConnection().kind === 'live'
   return (
     <div className="verbs" role="group" aria-label="Actions">
-      {HEADER_VERBS.map(({ verb, key }) => {
+      {HEADER_VERBS.filter(({ verb }) => verb !== 'send' || takesMessages(row)).map(({ verb, key }) => {
         const real = verb === 'suspend' && row.desired === 'suspended' ? 'resume' : verb
         return (
           <button
@@ -134,6 +136,10 @@ function Verbs({ row, gone }: { row: ProcessDetail; gone: boolean }) {
       })}
     </div>
   )
+}
+
+function takesMessages(row: ProcessDetail): boolean {
+  return row.ops.some((op) => op.kind === 'handler')
 }
 
 function Missing({
@@ -182,17 +188,19 @@ function useInspectorKeys(row: ProcessDetail | undefined, onTab: (tab: string) =
     'Shift+R': open('restart'),
     'Shift+S': open('stop'),
     'Shift+P': open(row?.desired === 'suspended' ? 'resume' : 'suspend'),
-    'Shift+M': open('send'),
+    'Shift+M': row !== undefined && takesMessages(row) ? open('send') : () => undefined,
     '.': open('restart'),
   })
 }
 
-function tabsOf(row: ProcessDetail) {
-  return [
+function tabsOf(row: ProcessDetail): Tab[] {
+  const tabs: Tab[] = [
     { id: 'now', title: 'Now' },
     { id: 'timeline', title: 'Timeline' },
     { id: 'state', title: 'State', badge: row.stateVersion > 0 ? `v${row.stateVersion}` : undefined },
     { id: 'mailbox', title: 'Mailbox', badge: row.mailbox > 0 ? String(row.mailbox) : undefined },
     { id: 'failures', title: 'Failures', badge: row.failures > 0 ? String(row.failures) : undefined },
   ]
+  // A supervisor keeps no state and no journal of its own.
+  return row.kind === 'supervisor' ? tabs.filter(({ id }) => id !== 'state' && id !== 'timeline') : tabs
 }

@@ -4,6 +4,7 @@ import { useFeed, useRows, useSubscription, useWindow } from '../feed/hooks.ts'
 import { ageText } from '../ui/duration.ts'
 import { Link } from '../ui/link.tsx'
 import { useNow } from '../ui/now.ts'
+import { countText } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
 import { ProcessName } from './process-name.tsx'
 
@@ -20,7 +21,7 @@ const KIND_TITLE: Record<Need['kind'], string> = {
 }
 
 /** Needs listed; the rest is counted. */
-const SHOWN = 12
+const SHOWN = 9
 
 export function useNeeds(): readonly (Need & { id: string })[] {
   return useRows<Need & { id: string }>(useSubscription('needs'))
@@ -44,16 +45,21 @@ export function NeedList() {
               <span className={`need-kind need-${need.severity}`}>{KIND_TITLE[need.kind]}</span>
               <span className="need-what">
                 {need.process === null ? null : <ProcessName id={need.process} />}
-                <span className="need-text">{need.text}</span>
+                <span className="need-text">{textWithoutName(need)}</span>
               </span>
               <span className="need-age">{ageText(now - need.since)}</span>
             </NeedLink>
           </li>
         ))}
       </ul>
-      {needs.length > SHOWN ? <p className="dim more-line">and {needs.length - SHOWN} more</p> : null}
+      {needs.length > SHOWN ? <p className="dim more-line">and {countText(needs.length - SHOWN)} more</p> : null}
     </>
   )
+}
+
+/** The name is shown before the text already. */
+function textWithoutName({ process, text }: Need): string {
+  return process !== null && text.startsWith(`${process} `) ? text.slice(process.length + 1) : text
 }
 
 function NeedLink({ need, children }: { need: Need; children: React.ReactNode }) {

@@ -36,6 +36,11 @@ export function StatusStrip({ history }: { history: readonly Vitals[] }) {
           <path key={layer.status} d={layer.path} className={`strip-area st-fill-${layer.status}`} />
         ))}
       </svg>
+      <p className="strip-axis" aria-hidden="true">
+        <span>2 min ago</span>
+        <span>{last === undefined ? '' : `${countText(last.total)} in all`}</span>
+        <span>now</span>
+      </p>
       <ul className="strip-legend">
         {PROCESS_STATUSES.filter((status) => (last?.processes[status] ?? 0) > 0).map((status) => (
           <li key={status}>

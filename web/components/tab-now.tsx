@@ -19,7 +19,7 @@ export function NowTab({ row }: { row: ProcessDetail }) {
   return (
     <div className="tab-now">
       <InHand row={row} now={now} />
-      <MailboxGauge row={row} />
+      {row.kind === 'supervisor' ? null : <MailboxGauge row={row} />}
       <dl className="facts">
         <dt>Supervisor</dt>
         <dd>{row.parent === null ? 'none: the root' : <ProcessLink id={row.parent} />}</dd>
@@ -32,16 +32,7 @@ export function NowTab({ row }: { row: ProcessDetail }) {
         <dd title={dateText(row.startedAt)}>
           {durationText(now - row.startedAt)}, incarnation {row.incarnation}
         </dd>
-        <dt>Work</dt>
-        <dd>
-          {plural(row.turns, 'turn')}, {workText(row.busyMs)} busy
-          {row.turns > 0 ? `, ${workText(row.busyMs / row.turns)} each` : ''}
-        </dd>
-        <dt>State</dt>
-        <dd>
-          version {countText(row.stateVersion)}
-          {row.stateBytes === null ? '' : `, ${bytesText(row.stateBytes)}`}
-        </dd>
+        {row.kind === 'supervisor' ? null : <WorkFacts row={row} />}
         <dt>Failures</dt>
         <dd>
           {row.failures === 0 ? 'none' : countText(row.failures)}, {plural(row.restarts, 'restart')}
@@ -67,6 +58,23 @@ export function NowTab({ row }: { row: ProcessDetail }) {
       {row.supervisor === null ? null : <ChildList supervisor={row.supervisor} />}
       <EventList topic={`events:${row.id}`} title="Last events" />
     </div>
+  )
+}
+
+function WorkFacts({ row }: { row: ProcessDetail }) {
+  return (
+    <>
+      <dt>Work</dt>
+      <dd>
+        {plural(row.turns, 'turn')}, {workText(row.busyMs)} busy
+        {row.turns > 0 ? `, ${workText(row.busyMs / row.turns)} each` : ''}
+      </dd>
+      <dt>State</dt>
+      <dd>
+        version {countText(row.stateVersion)}
+        {row.stateBytes === null ? '' : `, ${bytesText(row.stateBytes)}`}
+      </dd>
+    </>
   )
 }
 

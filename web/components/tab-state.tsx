@@ -8,6 +8,7 @@ import { jsonMarks } from '../ui/json-node.ts'
 import { JsonTree } from '../ui/json-tree.tsx'
 import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
+import { patchMarks } from './patch-mark.ts'
 
 export function StateTab({ row }: { row: ProcessDetail }) {
   const state = useBlob(`state:${row.id}`, row.stateVersion)
@@ -40,16 +41,20 @@ export function StateTab({ row }: { row: ProcessDetail }) {
           <Chip tone="notice">version {row.stateVersion} is on its way</Chip>
         ) : null}
         <span className="tab-bar-end">
-          {pair.before === null ? (
-            <span className="dim">changes are marked as they are committed</span>
+          {marks.size === 0 ? (
+            <span className="dim">changes are marked</span>
           ) : (
             <span className="change-note">
-              {plural(marks.size, 'change')} since v{pair.before.version}
+              {plural(marks.size, 'change')} {pair.before === null ? 'in this commit' : `since v${pair.before.version}`}
             </span>
           )}
         </span>
       </div>
-      <JsonTree value={snapshot.value} label={`State of ${row.id}`} marks={marks} />
+      {state.blob?.truncated && typeof snapshot.value === 'string' ? (
+        <pre className="state-head">{snapshot.value}</pre>
+      ) : (
+        <JsonTree value={snapshot.value} label={`State of ${row.id}`} marks={marks} />
+      )}
     </div>
   )
 }

@@ -36,6 +36,7 @@ export class FeedClient {
   #clockOffset = 0
   #serial = 0
   #bytesBefore = 0
+  #heardBefore = Date.now()
   #unknownFrames = 0
   readonly #url: string
   readonly #subscriptions = new Map<string, Subscription>()
@@ -64,7 +65,7 @@ export class FeedClient {
 
   /** Milliseconds since the server was last heard. */
   get silenceMs(): number {
-    return this.#socket === undefined ? Number.POSITIVE_INFINITY : Date.now() - this.#socket.heardAt
+    return Date.now() - (this.#connection.kind === 'live' ? (this.#socket?.heardAt ?? 0) : this.#heardBefore)
   }
 
   /** Epoch milliseconds by the server's clock. */
@@ -228,6 +229,7 @@ export class FeedClient {
   #lost(closed: SocketClosed, attempt: number, socket: FeedSocket): void {
     if (this.#socket !== socket) return
     this.#bytesBefore += socket.bytes
+    if (this.#connection.kind === 'live') this.#heardBefore = socket.heardAt
     this.#socket = undefined
     const since = this.#connection.kind === 'waiting' ? this.#connection.since : Date.now()
     const next = this.#connection.kind === 'live' ? 1 : attempt + 1

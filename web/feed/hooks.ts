@@ -75,14 +75,14 @@ export type BlobState = { blob: Blob | null; problem: Problem | null; loading: b
 const BLOB_PERIOD_MS = 500
 
 /** The value behind `ref`, asked again when `version` changes, at most twice a second. Keeps the old one meanwhile. */
-export function useBlob(ref: string, version: unknown): BlobState {
+export function useBlob(ref: string, version: unknown, wanted = true): BlobState {
   const feed = useFeed()
   const connected = useConnection().kind === 'live'
   const [state, setState] = useState<BlobState & { ref: string }>({ blob: null, problem: null, loading: true, ref })
   const askedAt = useRef(0)
   // biome-ignore lint/correctness/useExhaustiveDependencies: `version` is what makes the value worth asking again
   useEffect(() => {
-    if (!connected) return
+    if (!connected || !wanted) return
     let live = true
     const ask = () => {
       askedAt.current = Date.now()
@@ -96,7 +96,7 @@ export function useBlob(ref: string, version: unknown): BlobState {
       live = false
       clearTimeout(timer)
     }
-  }, [feed, ref, version, connected])
+  }, [feed, ref, version, connected, wanted])
   return state.ref === ref ? state : { blob: null, problem: null, loading: true }
 }
 

@@ -52,8 +52,8 @@ export class Subscription {
   }
 
   apply(frame: SubscriptionFrame, session: string): ClientFrame {
-    // A new session that did not repeat our numbering starts the log anew; rows are replaced by the snapshot itself.
-    if (this.#session !== null && this.#session !== session && frame.t === 'append' && frame.seq <= 1) this.log.clear()
+    // A new session whose numbers do not go on from ours starts the log anew; rows are replaced by the snapshot itself.
+    if (this.#session !== session && this.#seq !== null && frame.seq <= this.#seq) this.log.clear()
     this.#session = session
     this.#seq = frame.seq
     this.setProblem(null)

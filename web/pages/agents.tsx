@@ -17,6 +17,8 @@ const Inspector = lazy(async () => ({ default: (await import('../components/insp
 
 /** Updates of visible rows a second: more is not read, less feels dead. */
 const ROWS_HZ = 2
+/** Shown until the first answer. */
+const SKELETON_ROWS = 12
 const FIRST_WINDOW: [number, number] = [0, 80]
 
 const focusFilter = () => document.getElementById('filter')?.focus()
@@ -35,7 +37,7 @@ export function AgentsPage() {
   const subscription = useSubscription('processes', view, ROWS_HZ)
   const problem = useProblem(subscription)
   const { counts, loaded } = useWindow(subscription)
-  const total = counts.rows ?? counts.matched ?? counts.total ?? 0
+  const total = loaded ? (counts.rows ?? counts.matched ?? counts.total ?? 0) : SKELETON_ROWS
 
   const open = useCallback((id: string) => (selected === null ? step : adjust)({ sel: id }), [selected])
   const close = useCallback(() => step({ sel: undefined, tab: undefined }), [])

@@ -1,5 +1,6 @@
 /** Overview: four sentences first, then what needs a person, then the vital signs. */
 import type { Vitals } from '../../shared/snapshot.ts'
+import { LatestFailures } from '../components/latest-failures.tsx'
 import { NeedList, useNeeds } from '../components/need-list.tsx'
 import { StatusStrip } from '../components/status-strip.tsx'
 import { VitalTile } from '../components/vital-tile.tsx'
@@ -29,6 +30,10 @@ export function OverviewPage() {
         <h2 id="vitals-title">Vital signs</h2>
         {vitals === undefined ? null : <VitalGrid vitals={vitals} history={history} />}
       </section>
+      <section className="panel panel-last" aria-labelledby="failures-title">
+        <h2 id="failures-title">Latest failures</h2>
+        <LatestFailures />
+      </section>
     </div>
   )
 }
@@ -45,7 +50,7 @@ function Sentences({ vitals }: { vitals: Vitals | undefined }) {
         <b>{countText(vitals.total)}</b> {vitals.total === 1 ? 'process' : 'processes'},{' '}
         <b>{countText(vitals.processes.running + vitals.processes.waiting)}</b> at work.
       </Link>{' '}
-      <Link to="agents" search={{ q: 'wait.age>30s' }} className={`sentence${stuck > 0 ? ' sentence-warning' : ''}`}>
+      <Link to="agents" search={{ q: 'wait.age>60s' }} className={`sentence${stuck > 0 ? ' sentence-warning' : ''}`}>
         <b>{stuck === 0 ? 'None' : countText(stuck)}</b> stuck.
       </Link>{' '}
       <Link

@@ -142,7 +142,8 @@ function arrayShape(items: readonly unknown[], kind: 'array' | 'Set'): Shape {
   }
 }
 
-function childPath(path: string, name: string): string {
+/** The path of a child line, as jsonLines gives it. */
+export function childPath(path: string, name: string): string {
   if (/^\d+$/.test(name)) return `${path}[${name}]`
   return /^[A-Za-z_]\w*$/.test(name) ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`
 }

@@ -2,7 +2,7 @@
  * The commit on memory. Same verdicts as the statement of postgres/commit.ts, in the same order: the node, then each
  * head with its claim and its consumed rows, then what would violate a key, and only then anything is written.
  */
-import { linkEnds, netLinks, netNames, netTimers } from '../change.ts'
+import { assertOneEach, linkEnds, netLinks, netNames, netTimers } from '../change.ts'
 import { type Commit, type CommitOutcome, type NodeIdentity, StoreFailure } from '../store.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
 import { assertCommit } from './text.ts'
@@ -10,6 +10,7 @@ import { assertCommit } from './text.ts'
 const REFUSED: CommitOutcome = { kind: 'refused' }
 
 export function commit(db: MemoryDatabase, node: NodeIdentity, batch: readonly Commit[]): CommitOutcome[] {
+  assertOneEach(batch.toSorted((a, b) => a.process - b.process))
   for (const row of batch) assertCommit(row)
   if (!db.alive(node)) return batch.map(() => REFUSED)
   const accepted = batch.map((row) => isAcceptable(db, node.namespace, row))

@@ -3,8 +3,9 @@
  * of the client it is given.
  *
  * - commit: one connection per batch in flight and one to spare. C1: `lock_timeout` is set, so that two writers that
- *   meet end as `contended` instead of waiting for ever. Plans are generic and go by index: the hot statement is planned
- *   once per connection, and a plan made while the tables were empty must not scan them when they are large.
+ *   meet end as `contended` instead of waiting for ever. Plans are generic: planning each batch costs a third of the
+ *   throughput. They are made while the tables may be empty and must still be right when they are large, so every table
+ *   is reached by a list of its keys (commit.ts), sequential scans are off, and no plan depends on sizes.
  * - read: claims, loads, messages and timers. archive: Drizzle, for people, with a short patience.
  * - A lost connection is made again after BACKOFF_S_MAX at most; the driver's own back-off would sleep 20 s.
  */
@@ -66,7 +67,7 @@ export function openClients(connection: PostgresConnection): Clients {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: COMMIT_TIMEOUT_MS,
         plan_cache_mode: 'force_generic_plan',
-        enable_seqscan: false,
+        enable_seqscan: 'off', // as a text: the driver leaves out what is false
       },
     }),
     read: openClient(connection, `${NAME} read`, READ_CONNECTIONS, {

@@ -4,11 +4,11 @@
  * - M5: numbers are drawn in the order of the list, so rows of one sender keep their order.
  * - Columns that few messages have are sent only when some message of the batch has them.
  */
-import type { NewMessage } from '../store.ts'
+import type { NewMessage, Pid } from '../store.ts'
 import { bigints, numberList, textList, texts } from './list.ts'
 
-/** `row` is the place of its commit in the batch, from 1. */
-export type Sent = { readonly row: number; readonly message: NewMessage }
+/** With the process whose commit carries it; 0 where none does. */
+export type Sent = { readonly pid: Pid; readonly message: NewMessage }
 
 type Column = { name: string; sql(parameter: string): string; value(sent: readonly Sent[]): string }
 
@@ -24,7 +24,7 @@ const number = (name: string, pick: (item: Sent) => number | null): Column => ({
 })
 
 const ALWAYS: readonly Column[] = [
-  number('i', (item) => item.row),
+  number('pid', (item) => item.pid),
   text('id', (m) => m.id),
   text('target', (m) => m.target),
   text('kind', (m) => m.kind),
@@ -57,7 +57,7 @@ export function messageValues(sent: readonly Sent[], seldom: boolean): string[] 
 export function messageSql(q: string, parameter: () => string, options: { seldom: boolean; where: string }): string {
   const list = columns(options.seldom)
   const names = list.map((column) => column.name).join(', ')
-  const stored = list.filter((column) => column.name !== 'i').map((column) => column.name)
+  const stored = list.filter((column) => column.name !== 'pid').map((column) => column.name)
   const values = stored.map((name) => (name === 'deadline' ? 'to_timestamp(s.deadline / 1000.0)' : `s.${name}`))
   return `
   sent as materialized (

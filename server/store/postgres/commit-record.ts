@@ -1,70 +1,81 @@
 /**
- * The parts of a commit that few turns have: each is one JSON parameter and one CTE that writes only for rows whose head
- * moved. `x.i` is the place of the commit in the batch, from 1.
+ * The parts of a commit that few turns have: each is one JSON parameter and two CTEs, the rows whose head moved
+ * (`<key>_in`, with the writing process in `pid`) and what is done with them.
+ *
+ * - Plans are generic and outlive the sizes they were made for: a stored row is reached by `key = any(array)` besides the
+ *   join, so that no plan can read a whole table.
  */
 import { linkEnds, netLinks, netNames, netTimers } from '../change.ts'
 import type { Commit, ProcessPatch } from '../store.ts'
 
-/** Holds for rows of the batch that were accepted. The odd form keeps it a hashed lookup; a join would be quadratic. */
-export const accepted = (alias: string): string => `(${alias}.i in (select i from moved)) is true`
+/** Holds for processes whose head moved. The odd form keeps it a hashed lookup; as a join it could become quadratic. */
+export const accepted = (pid: string): string => `(${pid} in (select process from moved)) is true`
 
 type Item = Record<string, unknown>
 
 export type Section = {
   readonly key: string
-  /** Rows of the JSON parameter for one commit, at place `i`. */
-  items(commit: Commit, i: number): Item[]
-  sql(q: string, parameter: string): string
+  /** Columns of the JSON rows besides `pid`. */
+  readonly columns: string
+  items(commit: Commit): Item[]
+  /** The second CTE; `rows` is the first. */
+  sql(q: string, rows: string): string
 }
 
-const records = (parameter: string, columns: string): string =>
-  `json_to_recordset(${parameter}::text::json) as x(i bigint, ${columns})`
+/** Both CTEs of a section. */
+export function sectionSql(section: Section, q: string, parameter: string): string {
+  const rows = `${section.key}_in`
+  return `${rows} as materialized (
+    select * from json_to_recordset(${parameter}::text::json) as x(pid bigint, ${section.columns})
+    where ${accepted('x.pid')}),
+  ${section.key}_out as (${section.sql(q, rows)})`
+}
+
+/** The keys of all rows, so that the stored side is an index lookup whatever the plan. */
+const among = (column: string, rows: string, name: string): string => `${column} = any(array(select ${name} from ${rows}))`
 
 const request: Section = {
   key: 'request',
-  items: (commit, i) => (commit.requests ?? []).map((item) => ({ i, ...item })),
+  columns: 'scope text, key text, status text, result text',
+  items: (commit) => (commit.requests ?? []).map((item) => ({ ...item })),
   // M3: one outcome per request, the first one stands.
-  sql: (q, p) => `answered as (
-    update ${q}requests r set status = x.status, result = x.result
-    from ${records(p, 'scope text, key text, status text, result text')}
-    where r.namespace = $3::text and r.scope = x.scope and r.key = x.key and r.status = 'pending' and ${accepted('x')})`,
+  sql: (q, rows) => `
+    update ${q}requests r set status = x.status, result = x.result from ${rows} x
+    where r.namespace = $3::text and r.scope = x.scope and r.key = x.key and r.status = 'pending'
+      and ${among('r.scope', rows, 'scope')} and ${among('r.key', rows, 'key')}`,
 }
 
 const timer: Section = {
   key: 'timer',
-  items: (commit, i) => netTimers(commit).set.map((item) => ({ i, ...item })),
-  sql: (q, p) => `armed as (
-    insert into ${q}timers as t (process, namespace, target, name, arm, due, op, args, root, traceparent)
-    select x.process, $3::text, x.target, x.name, x.arm, to_timestamp(x.due / 1000.0), x.op, x.args, x.root, x.traceparent
-    from ${records(p, 'process bigint, target text, name text, arm int, due float8, op text, args text, root text, traceparent text')}
-    where ${accepted('x')}
+  columns:
+    'target text, name text, arm int, due float8, op text, args text, root text, traceparent text',
+  items: (commit) => netTimers(commit).set.map((item) => ({ ...item })),
+  sql: (q, rows) => `
+    insert into ${q}timers (process, namespace, target, name, arm, due, op, args, root, traceparent)
+    select pid, $3::text, target, name, arm, to_timestamp(due / 1000.0), op, args, root, traceparent from ${rows}
     on conflict (process, name) do update set target = excluded.target, arm = excluded.arm, due = excluded.due,
-      op = excluded.op, args = excluded.args, root = excluded.root, traceparent = excluded.traceparent)`,
+      op = excluded.op, args = excluded.args, root = excluded.root, traceparent = excluded.traceparent`,
 }
 
 const timerCancel: Section = {
-  key: 'timer-cancel',
-  items: (commit, i) => netTimers(commit).cancel.map((item) => ({ i, process: commit.process, ...item })),
-  sql: (q, p) => `disarmed as (
-    delete from ${q}timers t using ${records(p, 'process bigint, name text, arm int')}
-    where t.process = x.process and t.name = x.name and t.arm = x.arm and ${accepted('x')})`,
+  key: 'cancel',
+  columns: 'name text, arm int',
+  items: (commit) => netTimers(commit).cancel.map((item) => ({ ...item })),
+  sql: (q, rows) => `
+    delete from ${q}timers t using ${rows} x
+    where t.process = x.pid and t.name = x.name and t.arm = x.arm and ${among('t.process', rows, 'pid')}`,
 }
 
 const spawn: Section = {
   key: 'spawn',
-  items: (commit, i) => (commit.spawns ?? []).map((item) => ({ i, ...item })),
+  columns: 'id text, agent text, key text, kind text, parent text',
+  items: (commit) => (commit.spawns ?? []).map((item) => ({ ...item })),
   // Open from birth: if nobody is told of the child, recovery finds it.
-  sql: (q, p) => `spawned as (
+  sql: (q, rows) => `
     insert into ${q}processes (namespace, id, agent, key, kind, parent, open)
-    select $3::text, x.id, x.agent, x.key, x.kind, x.parent, true
-    from ${records(p, 'id text, agent text, key text, kind text, parent text')}
-    where ${accepted('x')} order by x.id
-    on conflict (namespace, id) do nothing)`,
+    select $3::text, id, agent, key, kind, parent, true from ${rows} order by id
+    on conflict (namespace, id) do nothing`,
 }
-
-/** Columns a patch can set, with their SQL types. Null means no change, but for the nullable two, which have a flag. */
-const PATCH_COLUMNS = 'pid bigint, incarnation int, state_version int, restarts int, exit_set boolean, exit text, ' +
-  'ended boolean, desired text, parent_set boolean, parent text, diverged boolean'
 
 function patchItem(patch: ProcessPatch): Item {
   return {
@@ -83,117 +94,127 @@ function patchItem(patch: ProcessPatch): Item {
 
 const patch: Section = {
   key: 'patch',
-  items: (commit, i) => (commit.patch === undefined ? [] : [{ i, pid: commit.process, ...patchItem(commit.patch) }]),
-  sql: (q, p) => `patched as (
+  // Null means no change; the two columns that can be null have a flag.
+  columns:
+    'incarnation int, state_version int, restarts int, exit_set boolean, exit text, ended boolean, desired text, ' +
+    'parent_set boolean, parent text, diverged boolean',
+  items: (commit) => (commit.patch === undefined ? [] : [patchItem(commit.patch)]),
+  sql: (q, rows) => `
     update ${q}processes t set
       incarnation = coalesce(x.incarnation, t.incarnation), state_version = coalesce(x.state_version, t.state_version),
       restarts = coalesce(x.restarts, t.restarts), ended = coalesce(x.ended, t.ended),
       exit = case when x.exit_set then x.exit else t.exit end, desired = coalesce(x.desired, t.desired),
       parent = case when x.parent_set then x.parent else t.parent end, diverged = coalesce(x.diverged, t.diverged)
-    from ${records(p, PATCH_COLUMNS)} where t.pid = x.pid and ${accepted('x')})`,
+    from ${rows} x where t.pid = x.pid and ${among('t.pid', rows, 'pid')}`,
 }
+
+const TIE_COLUMNS = 'process text, peer text, kind text, ref text'
 
 const link: Section = {
   key: 'link',
-  items: (commit, i) =>
+  columns: TIE_COLUMNS,
+  items: (commit) =>
     netLinks(commit.links ?? []).flatMap((change): Item[] => {
-      if (change.kind === 'monitor') return [{ i, process: commit.id, peer: change.peer, kind: 'monitor', ref: change.ref }]
-      if (change.kind !== 'link') return []
-      const [process, peer] = linkEnds(commit.id, change.peer)
-      return [{ i, process, peer, kind: 'link', ref: '' }]
+      if (change.kind === 'monitor') return [{ process: commit.id, peer: change.peer, kind: 'monitor', ref: change.ref }]
+      return change.kind === 'link' ? [linkItem(commit.id, change.peer)] : []
     }),
-  sql: (q, p) => `tied as (
+  sql: (q, rows) => `
     insert into ${q}links (namespace, process, peer, kind, ref)
-    select distinct $3::text, x.process, x.peer, x.kind, x.ref
-    from ${records(p, 'process text, peer text, kind text, ref text')}
-    where ${accepted('x')} on conflict do nothing)`,
+    select distinct $3::text, process, peer, kind, ref from ${rows} on conflict do nothing`,
 }
 
 const unlink: Section = {
   key: 'unlink',
-  items: (commit, i) =>
+  columns: TIE_COLUMNS,
+  items: (commit) =>
     netLinks(commit.links ?? []).flatMap((change): Item[] => {
-      if (change.kind === 'demonitor') return [{ i, process: commit.id, peer: null, kind: 'monitor', ref: change.ref }]
-      if (change.kind !== 'unlink') return []
-      const [process, peer] = linkEnds(commit.id, change.peer)
-      return [{ i, process, peer, kind: 'link', ref: '' }]
+      // A demonitor knows the reference only.
+      if (change.kind === 'demonitor') return [{ process: commit.id, peer: null, kind: 'monitor', ref: change.ref }]
+      return change.kind === 'unlink' ? [linkItem(commit.id, change.peer)] : []
     }),
-  sql: (q, p) => `untied as (
-    delete from ${q}links t using ${records(p, 'process text, peer text, kind text, ref text')}
+  sql: (q, rows) => `
+    delete from ${q}links t using ${rows} x
     where t.namespace = $3::text and t.process = x.process and t.kind = x.kind and t.ref = x.ref
-      and (x.peer is null or t.peer = x.peer) and ${accepted('x')})`,
+      and (x.peer is null or t.peer = x.peer) and ${among('t.process', rows, 'process')}`,
+}
+
+function linkItem(id: string, other: string): Item {
+  const [process, peer] = linkEnds(id, other)
+  return { process, peer, kind: 'link', ref: '' }
 }
 
 const register: Section = {
   key: 'register',
-  items: (commit, i) =>
-    netNames(commit.names ?? []).flatMap((change) =>
-      change.kind === 'register' ? [{ i, process: commit.id, name: change.name }] : [],
-    ),
+  columns: 'process text, name text',
+  items: (commit) => nameItems(commit, 'register'),
   // A name of another process violates the primary key: class 23, and the committer finds the culprit (C2).
-  sql: (q, p) => `named as (
+  sql: (q, rows) => `
     insert into ${q}names (namespace, name, process)
-    select $3::text, x.name, x.process from ${records(p, 'process text, name text')}
-    where ${accepted('x')} and not exists (
-      select 1 from ${q}names o where o.namespace = $3::text and o.name = x.name and o.process = x.process))`,
+    select $3::text, x.name, x.process from ${rows} x
+    where (select o.process from ${q}names o where o.namespace = $3::text and o.name = x.name) is distinct from x.process`,
 }
 
 const unregister: Section = {
   key: 'unregister',
-  items: (commit, i) =>
-    netNames(commit.names ?? []).flatMap((change) =>
-      change.kind === 'unregister' ? [{ i, process: commit.id, name: change.name }] : [],
-    ),
-  sql: (q, p) => `unnamed as (
-    delete from ${q}names t using ${records(p, 'process text, name text')}
-    where t.namespace = $3::text and t.name = x.name and t.process = x.process and ${accepted('x')})`,
+  columns: 'process text, name text',
+  items: (commit) => nameItems(commit, 'unregister'),
+  sql: (q, rows) => `
+    delete from ${q}names t using ${rows} x
+    where t.namespace = $3::text and t.name = x.name and t.process = x.process and ${among('t.name', rows, 'name')}`,
+}
+
+function nameItems(commit: Commit, kind: 'register' | 'unregister'): Item[] {
+  const changes = netNames(commit.names ?? []).filter((change) => change.kind === kind)
+  return changes.map(({ name }) => ({ process: commit.id, name }))
 }
 
 const failure: Section = {
   key: 'failure',
-  items: (commit, i) =>
+  columns:
+    'process text, id text, incarnation int, class text, error text, attempt int, message_id text, op text, ' +
+    'decision text, box text',
+  items: (commit) =>
     (commit.failures ?? []).map((item) => ({
       ...item,
-      i,
       process: commit.id,
       message_id: item.messageId,
       error: JSON.stringify(item.error),
       box: JSON.stringify(item.box),
     })),
-  sql: (q, p) => `failed as (
-    insert into ${q}failures (namespace, id, process, incarnation, class, error, attempt, message_id, op, decision, box)
-    select $3::text, x.id, x.process, x.incarnation, x.class, x.error, x.attempt, x.message_id, x.op, x.decision, x.box
-    from ${records(p, 'id text, process text, incarnation int, class text, error text, attempt int, message_id text, op text, decision text, box text')}
-    where ${accepted('x')})`,
+  sql: (q, rows) => `
+    insert into ${q}failures
+      (namespace, id, process, incarnation, class, error, attempt, message_id, op, decision, box)
+    select $3::text, id, process, incarnation, class, error, attempt, message_id, op, decision, box from ${rows}`,
 }
 
 const deadLetter: Section = {
-  key: 'dead-letter',
-  items: (commit, i) =>
+  key: 'dead',
+  columns:
+    'process text, id text, message_id text, op text, args text, "from" text, reason text, failure_id text',
+  items: (commit) =>
     (commit.deadLetters ?? []).map((item) => ({
       ...item,
-      i,
       process: commit.id,
       message_id: item.messageId,
       failure_id: item.failureId,
     })),
-  sql: (q, p) => `buried as (
+  sql: (q, rows) => `
     insert into ${q}dead_letters (namespace, id, process, message_id, op, args, "from", reason, failure_id)
-    select $3::text, x.id, x.process, x.message_id, x.op, x.args, x."from", x.reason, x.failure_id
-    from ${records(p, 'id text, process text, message_id text, op text, args text, "from" text, reason text, failure_id text')}
-    where ${accepted('x')})`,
+    select $3::text, id, process, message_id, op, args, "from", reason, failure_id from ${rows}`,
 }
 
 const attempted: Section = {
-  key: 'attempted',
-  items: (commit, i) =>
+  key: 'attempt',
+  columns: 'target text, ord bigint, attempts int',
+  items: (commit) =>
     (commit.attempted ?? []).flatMap(({ ref, attempts }) => {
       const leaves = commit.consumed?.some((gone) => gone.ord === ref.ord && gone.target === ref.target) ?? false
-      return leaves ? [] : [{ i, target: ref.target, ord: ref.ord, attempts }]
+      return leaves ? [] : [{ target: ref.target, ord: ref.ord, attempts }]
     }),
-  sql: (q, p) => `tried as (
-    update ${q}mailbox m set attempts = x.attempts from ${records(p, 'target text, ord bigint, attempts int')}
-    where m.namespace = $3::text and m.target = x.target and m.ord = x.ord and ${accepted('x')})`,
+  sql: (q, rows) => `
+    update ${q}mailbox m set attempts = x.attempts from ${rows} x
+    where m.namespace = $3::text and m.target = x.target and m.ord = x.ord
+      and ${among('m.target', rows, 'target')} and ${among('m.ord', rows, 'ord')}`,
 }
 
 export const SECTIONS: readonly Section[] = [

@@ -10,7 +10,7 @@ import { type MailboxRow, messageColumns, messageRow } from './message-row.ts'
 export async function enqueue({ commit, q }: Context, node: NodeIdentity, messages: readonly NewMessage[]) {
   if (messages.length === 0) return []
   const seldom = messages.some(isSeldom)
-  const sent = messages.map((message) => ({ row: 0, message }))
+  const sent = messages.map((message) => ({ pid: 0, message }))
   const [row] = await commit.unsafe<{ alive: boolean; ords: string }[]>(
     enqueueSql(q, seldom),
     [...nodeValues(node), ...messageValues(sent, seldom)],

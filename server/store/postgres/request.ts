@@ -30,7 +30,7 @@ export async function request(
   const { scope, key, argsHash, expiresAt, message } = wanted
   const values = [
     ...nodeValues(node),
-    ...messageValues([{ row: 0, message }], true),
+    ...messageValues([{ pid: 0, message }], true),
     ...[scope, key, argsHash, message.target, message.id, expiresAt],
   ]
   for (let attempt = 0; attempt < TRIES; attempt++) {
