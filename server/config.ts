@@ -18,8 +18,10 @@ export type OtelConfig = {
   traces: boolean
   metrics: boolean
   logs: boolean
-  /** null when the environment names the service itself. */
+  /** null when the resource attributes of the environment name the service. */
   serviceName: string | null
+  /** Whether the environment chose what is told about host and process; nothing is, unless it did. */
+  detectors: boolean
   /** null when the environment sets it. */
   logLevel: string | null
 }
@@ -64,13 +66,13 @@ function otel(env: NodeJS.ProcessEnv): OtelConfig | null {
     (signal) => everything || asks(env, signal),
   )
   if (!traces && !metrics && !logs) return null
-  const named =
-    text(env['OTEL_SERVICE_NAME']) !== null || /(^|,)\s*service\.name\s*=/.test(env['OTEL_RESOURCE_ATTRIBUTES'] ?? '')
+  const named = /(^|,)\s*service\.name\s*=/.test(env['OTEL_RESOURCE_ATTRIBUTES'] ?? '')
   return {
     traces: traces === true,
     metrics: metrics === true,
     logs: logs === true,
-    serviceName: named ? null : SERVICE_NAME,
+    serviceName: text(env['OTEL_SERVICE_NAME']) ?? (named ? null : SERVICE_NAME),
+    detectors: text(env['OTEL_NODE_RESOURCE_DETECTORS']) !== null,
     logLevel: text(env['OTEL_LOG_LEVEL']) === null ? OTEL_LOG_LEVEL : null,
   }
 }

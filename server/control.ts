@@ -15,16 +15,20 @@ export type Act = { actor: string; reason?: string; incarnation?: number; idempo
 export type ActResult = { id: ProcessId; incarnation: number; outcome: string }
 
 export interface Control {
-  /** Untrappable. The message in hand is redelivered (one attempt) or, with `message: 'drop'`, dead-lettered. The supervisor decides on a restart. */
+  /** Untrappable. The message in hand is redelivered (one attempt) or, with `message: 'drop'`, dead-lettered. The
+   *  supervisor decides on a restart. */
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult>
-  /** Graceful end: the turn in hand finishes, `terminate` runs, the supervisor is told `shutdown`; desired state becomes `stopped`. */
+  /** Graceful end: the turn in hand finishes, `terminate` runs, the supervisor is told `shutdown`; the desired state
+   *  becomes `stopped`. */
   stop(id: ProcessId, act: Act): Promise<ActResult>
-  /** Ends the process if it lives and starts it anew; a whole supervisor restarts with all its children. Costs no intensity. */
+  /** Ends the process if it lives and starts it anew; a whole supervisor restarts with all its children. Costs no
+   *  intensity. */
   restart(id: ProcessId, act: Act): Promise<ActResult>
   /** No new turn begins until resume; survives restarts of the process and the node. */
   suspend(id: ProcessId, act: Act): Promise<ActResult>
   resume(id: ProcessId, act: Act): Promise<ActResult>
-  /** Durable once resolved, for durable agents. @throws OPERATION_UNKNOWN PROCESS_NOT_FOUND MAILBOX_FULL VALUE_UNSUPPORTED */
+  /** Durable once resolved, for durable agents.
+   *  @throws OPERATION_UNKNOWN PROCESS_NOT_FOUND MAILBOX_FULL VALUE_UNSUPPORTED */
   send(id: ProcessId, op: string, args: unknown, act: Act): Promise<{ messageId: string }>
   /** @throws as send, and CALL_TIMEOUT, CALL_REJECTED, DEAD_LETTERED, KEY_CONFLICT */
   call(id: ProcessId, op: string, args: unknown, act: Act & { timeoutMs?: number }): Promise<{ reply: Value }>

@@ -6,14 +6,14 @@
  * - Two runtimes in one OS process share nothing but the process itself.
  * - A node that lost its epoch writes nothing more: its processes end as fenced, and the runtime joins again as a new
  *   node (PROTOCOL F2).
- * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), ownership is released.
+ * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), claims are released.
  */
 import { errorData, RuntimeError } from '../shared/error.ts'
+import { realClock } from './clock.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
 import { LEASE_MS, Membership } from './cluster/membership.ts'
 import { Recovery } from './cluster/recovery.ts'
-import { realClock } from './clock.ts'
-import { NO_CRASH } from './crash-point.ts'
+import { type CrashPoints, NO_CRASH } from './crash-point.ts'
 import type { AnyAgent } from './definition/agent.ts'
 import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
@@ -28,15 +28,15 @@ import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
-import { DurableLayer } from './journal/layer.ts'
+import { DurableLayer, type LayerPorts } from './journal/layer.ts'
 import type { AgentEntry } from './journal/port.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
-import type { Clock } from './kernel/clock-port.ts'
+import type { Clock, Random } from './kernel/clock-port.ts'
 import { NO_LINEAGE } from './kernel/envelope.ts'
 import { EphemeralBehaviour } from './kernel/ephemeral.ts'
 import { FENCED, SHUTDOWN } from './kernel/exit.ts'
-import { ExitUnwind } from './kernel/outcome.ts'
 import { Kernel } from './kernel/kernel.ts'
+import { ExitUnwind } from './kernel/outcome.ts'
 import type { Process } from './kernel/process.ts'
 import { Bus } from './observe/bus.ts'
 import { Ring } from './observe/ring.ts'
@@ -102,32 +102,7 @@ export class RuntimeCore {
     const crash = options.crash ?? NO_CRASH
     const { store } = backend.handle
     this.waits = new RequestWaits(store, this.clock, this.namespace)
-    this.layer = new DurableLayer({
-      namespace: this.namespace,
-      store,
-      kernel: this.kernel,
-      clock: this.clock,
-      random,
-      emit,
-      crash,
-      tracing: this.telemetry,
-      codeVersion: options.codeVersion ?? 'dev',
-      watching,
-      node: () => this.#node,
-      clockOffset: () => this.#clockOffset,
-      agent: (name) => this.#entries.get(name) ?? null,
-      start: (id, agent, key) => (this.state === 'draining' ? null : this.tree.ensure(id, agent, key)),
-      callInMemory: (from, call, timeoutMs, chain) =>
-        this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
-      query: (id, op, args) => this.queries.query(id, op, args),
-      draining: () => this.state === 'draining',
-      newId: () => this.newId(),
-      stopped: () => this.state === 'stopped',
-      nodeFenced: () => void this.#rejoin(),
-      hintNode: (id, target) => this.backend.hint(id, target),
-      requestsStored: (results) => this.waits.stored(results),
-      failed: (what, error) => this.complain(what, error),
-    })
+    this.layer = new DurableLayer(this.#layerPorts(random, crash))
     this.tree = new Tree({ kernel: this.kernel, behaviour: (agent) => this.#behaviour(agent) })
     this.queries = new QueryReader({
       kernel: this.kernel,
@@ -161,6 +136,37 @@ export class RuntimeCore {
     this.#membership = this.#newMembership()
     this.#recovery = this.#newRecovery()
     this.#setIdPrefix()
+  }
+
+  #layerPorts(random: Random, crash: CrashPoints): LayerPorts {
+    const { emit, watching } = this.bus
+    const { store } = this.backend.handle
+    return {
+      namespace: this.namespace,
+      store,
+      kernel: this.kernel,
+      clock: this.clock,
+      random,
+      emit,
+      crash,
+      tracing: this.telemetry,
+      codeVersion: this.#options.codeVersion ?? 'dev',
+      watching,
+      node: () => this.#node,
+      clockOffset: () => this.#clockOffset,
+      agent: (name) => this.#entries.get(name) ?? null,
+      start: (id, agent, key) => (this.state === 'draining' ? null : this.tree.ensure(id, agent, key)),
+      callInMemory: (from, call, timeoutMs, chain) =>
+        this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
+      query: (id, op, args) => this.queries.query(id, op, args),
+      draining: () => this.state === 'draining',
+      newId: () => this.newId(),
+      stopped: () => this.state === 'stopped',
+      nodeFenced: () => void this.#rejoin(),
+      hintNode: (id, target) => this.backend.hint(id, target),
+      requestsStored: (results) => this.waits.stored(results),
+      failed: (what, error) => this.complain(what, error),
+    }
   }
 
   get node(): NodeIdentity {

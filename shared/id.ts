@@ -24,7 +24,6 @@ export const RESERVED_AGENTS: ReadonlySet<string> = new Set([
 ])
 
 const AGENT_NAME = /^[A-Za-z][A-Za-z0-9_.-]*$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused here
 const CONTROL = /[\u0000-\u001f\u007f]/
 
 export function processId(agent: string, key: string): ProcessId {

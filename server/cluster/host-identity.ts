@@ -11,7 +11,7 @@ export function hostIdentity(): HostIdentity {
   return { host: hostname(), bootId: bootId(), osPid: process.pid, osStartedAt: startedAt(process.pid) ?? 'unknown' }
 }
 
-/** True only when it is certain that the process is gone: same host, same boot, and no such pid or another start time. */
+/** True only when it is certain that the process is gone: same host and boot, and no such pid or another start. */
 export function isGone(other: HostIdentity, self: HostIdentity): boolean {
   if (other.host !== self.host || other.bootId !== self.bootId || self.bootId === 'unknown') return false
   const now = startedAt(other.osPid)

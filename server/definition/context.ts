@@ -95,7 +95,7 @@ export interface Context<S> {
   call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
   /** Sends without waiting; leaves with the commit of this turn. @throws MAILBOX_FULL OPERATION_UNKNOWN */
   send(call: Call<unknown>): void
-  /** Answers the current call now in the code; the caller hears it with the commit. The handler's result is ignored then. */
+  /** Answers the current call; the caller hears it with the commit. The handler's own result is ignored then. */
   reply(value: unknown): void
   /** Sends `op` to this process after `ms`. Durable for durable agents. The same `name` replaces the earlier timer. */
   after(ms: number, op: string, message?: unknown, options?: { name?: string }): string

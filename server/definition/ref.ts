@@ -4,7 +4,7 @@
  * One class per agent definition is generated once, with a method per operation: a Proxy would cost more per call
  * than the rest of an in-memory call together.
  */
-import { assertKey, processId, type ProcessId } from '../../shared/id.ts'
+import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
 import type { AgentDefinition, AnyAgent, Handlers, Queries } from './agent.ts'
 import { Call, type Caller } from './call.ts'
 

@@ -1,4 +1,4 @@
-/** A refusal: ends the turn normally. The draft is dropped, the caller gets the error, nothing crashes (PROTOCOL M3). */
+/** A refusal: ends the turn normally. The draft is dropped, the caller gets the error, nothing crashes (M3). */
 import { RuntimeError } from '../../shared/error.ts'
 
 export class Reject extends RuntimeError {

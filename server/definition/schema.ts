@@ -35,5 +35,10 @@ export function checkSchema(schema: StandardSchema, value: unknown, what: string
 
 function pathOf(path: readonly unknown[] | undefined): string {
   if (path === undefined || path.length === 0) return '$'
-  return `$.${path.map((part) => (typeof part === 'object' && part !== null ? String(Reflect.get(part, 'key')) : String(part))).join('.')}`
+  return `$.${path.map(segment).join('.')}`
+}
+
+/** A segment is a key or, in the long form of the standard, an object that holds it. */
+function segment(part: unknown): string {
+  return typeof part === 'object' && part !== null ? String(Reflect.get(part, 'key')) : String(part)
 }

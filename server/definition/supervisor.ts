@@ -74,7 +74,8 @@ export function supervisor(name: string, options: SupervisorOptions): Supervisor
   })
 }
 
-/** A dynamic set of processes of one agent, by key; started by the first message to a key. Children are transient by default. */
+/** A dynamic set of processes of one agent, by key; started by the first message to a key. Children are transient
+ *  by default. */
 export function pool(agent: AnyAgent, options: PoolOptions = {}): PoolDefinition {
   const { maxChildren, intensity, periodMs, ...rest } = options
   return Object.freeze({

@@ -1,7 +1,7 @@
 /** A definition as the kernel and the journal run it: operations by name, hooks or null. */
 import type { AnyAgent } from '../definition/agent.ts'
-import type { AgentCode } from '../kernel/ephemeral.ts'
 import type { AgentEntry } from '../journal/port.ts'
+import type { AgentCode } from '../kernel/ephemeral.ts'
 
 type Handler = (ctx: unknown, args: unknown) => unknown
 

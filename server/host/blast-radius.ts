@@ -2,8 +2,9 @@
  * What an operator's verb would do, computed from the tree and the mailboxes before anything is done. A pure read:
  * asking costs nothing and changes nothing.
  */
-import type { BlastRadius } from '../../shared/snapshot.ts'
+
 import type { Verb } from '../../shared/frame.ts'
+import type { BlastRadius } from '../../shared/snapshot.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 
@@ -92,7 +93,9 @@ function budgetText(verb: Verb, process: Process): string | null {
   const detail = parent?.supervisor?.detail(kernelNow(process)) ?? null
   if (detail === null || parent === null || verb !== 'kill') return null
   const left = detail.intensity - detail.recentRestarts
-  return `${parent.id}: ${detail.recentRestarts} of ${detail.intensity} restarts used in ${detail.periodMs} ms; ${left <= 0 ? 'the next one makes it give up' : `${left} left`}.`
+  const next = left <= 0 ? 'the next one makes it give up' : `${left} left`
+  const { recentRestarts, intensity, periodMs } = detail
+  return `${parent.id}: ${recentRestarts} of ${intensity} restarts used in ${periodMs} ms; ${next}.`
 }
 
 /** The window of a supervisor is judged at the time of its newest event: good enough for a preview. */

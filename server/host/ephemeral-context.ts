@@ -4,22 +4,23 @@
  * The same verbs as in durable agents, so that an agent can change its durability without a rewrite; what needs a
  * journal (recorded steps, checkpoints) runs without one and says so in its docstring.
  */
-import { copy } from '../../shared/value.ts'
-import { assertKey, processId, type ProcessId } from '../../shared/id.ts'
+
 import { RuntimeError } from '../../shared/error.ts'
+import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
+import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
 import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
+import { reasonOf } from '../journal/context.ts'
+import { makeLog } from '../journal/log.ts'
+import type { DurablePorts } from '../journal/port.ts'
+import { idempotencyKey, runStep } from '../journal/step.ts'
 import type { Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 import type { ProcessTimer } from '../kernel/process-timer.ts'
-import { reasonOf } from '../journal/context.ts'
-import { makeLog } from '../journal/log.ts'
-import { idempotencyKey, runStep } from '../journal/step.ts'
-import type { DurablePorts } from '../journal/port.ts'
 
 export type EphemeralPorts = Pick<
   DurablePorts,

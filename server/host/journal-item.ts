@@ -27,8 +27,10 @@ function summary(entry: Entry): string {
       return 'first state'
     case 'accepted':
       return `accepted ${entry.message.op}`
-    case 'step':
-      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''}`
+    case 'step': {
+      const after = entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''
+      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${after}`
+    }
     case 'called':
       return `called ${entry.op} of ${entry.target}`
     case 'reply':

@@ -1,7 +1,8 @@
-/** Options of `createRuntime`, with their defaults; what is left out here comes from config.ts or the constants named. */
+/** Options of `createRuntime`, with their defaults; what is left out comes from config.ts or the constants named. */
+
+import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { PoolDefinition, SupervisorDefinition } from '../definition/supervisor.ts'
-import type { CrashPoints } from '../crash-point.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Telemetry } from '../observe/telemetry.ts'

@@ -1,8 +1,9 @@
 /** Takes idle keyed processes out of memory: ten million may exist while ten thousand are here. */
+
+import { recordOf } from '../journal/durable.ts'
 import type { DurableLayer } from '../journal/layer.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import { recordOf } from '../journal/durable.ts'
 import { poolOf } from '../kernel/pool.ts'
 import type { Process } from '../kernel/process.ts'
 

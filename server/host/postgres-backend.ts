@@ -5,9 +5,9 @@
  *   more than a pause.
  */
 import { resolve } from 'node:path'
+import { realClock } from '../clock.ts'
 import { hostIdentity } from '../cluster/host-identity.ts'
 import { LEASE_MS } from '../cluster/membership.ts'
-import { realClock } from '../clock.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import { startEmbedded } from '../store/embedded/embedded.ts'
 import { migrate } from '../store/migrate.ts'

@@ -6,16 +6,16 @@
  *   supervised.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { processId, type ProcessId } from '../../shared/id.ts'
+import { type ProcessId, processId } from '../../shared/id.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import {
   agentsOf,
   type ChildDefinition,
-  type SupervisorDefinition,
   type PoolDefinition,
+  type SupervisorDefinition,
 } from '../definition/supervisor.ts'
-import type { ChildInput } from '../kernel/child.ts'
 import type { Behaviour } from '../kernel/behaviour.ts'
+import type { ChildInput } from '../kernel/child.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf, poolProcess } from '../kernel/pool.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'

@@ -6,8 +6,8 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import type { Clock } from '../kernel/clock-port.ts'
 import type { CrashPoints } from '../crash-point.ts'
+import type { Clock } from '../kernel/clock-port.ts'
 import {
   type ClaimOutcome,
   type ClaimRequest,
@@ -106,14 +106,14 @@ export class Activator {
     const loaded = new Map<number, Loaded>()
     if (pids.length > 0) for (const one of await store.load(node, pids)) loaded.set(one.process, one)
     crash.hit('activation:loaded')
-    batch.forEach((one, i) => {
+    for (const [i, one] of batch.entries()) {
       const outcome = outcomes[i]
-      if (outcome === undefined) return one.reject(unavailable(one.request.id, new Error('the store gave no outcome')))
-      if (outcome.kind !== 'claimed') return one.resolve(outcome)
-      const rows = loaded.get(outcome.record.pid)
-      if (rows === undefined) return one.reject(unavailable(one.request.id, new Error('its rows are missing')))
-      one.resolve({ kind: 'loaded', outcome, loaded: rows })
-    })
+      const rows = outcome?.kind === 'claimed' ? loaded.get(outcome.record.pid) : undefined
+      if (outcome === undefined) one.reject(unavailable(one.request.id, new Error('the store gave no outcome')))
+      else if (outcome.kind !== 'claimed') one.resolve(outcome)
+      else if (rows === undefined) one.reject(unavailable(one.request.id, new Error('its rows are missing')))
+      else one.resolve({ kind: 'loaded', outcome, loaded: rows })
+    }
   }
 }
 

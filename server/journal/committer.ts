@@ -8,13 +8,12 @@
  *   that the row itself cannot be written.
  * - T9: the committer outlives incarnations; a row that was handed over goes out.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { errorData, RuntimeError } from '../../shared/error.ts'
 import type { Emit } from '../../shared/event.ts'
-import { errorData } from '../../shared/error.ts'
+import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import { type Commit, type Head, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
-import type { CrashPoints } from '../crash-point.ts'
-import type { DurableRecord, Dropped } from './record.ts'
+import type { Dropped, DurableRecord } from './record.ts'
 
 /** Rows of one statement. Larger batches make Postgres and Node wait for each other (ARCHITECTURE §4). */
 export const BATCH_ROWS_MAX = 250

@@ -2,18 +2,16 @@
  * `ctx` of a durable agent's handler: the verbs of one turn. Each checks that the turn is still open, so whatever a
  * killed or finished turn left running finds every verb closed (PROTOCOL T9).
  */
-import { RuntimeError } from '../../shared/error.ts'
-import { assertKey, processId, type ProcessId } from '../../shared/id.ts'
-import { copy } from '../../shared/value.ts'
+import { errorData, RuntimeError } from '../../shared/error.ts'
+import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
+import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
 import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
-import { errorData } from '../../shared/error.ts'
 import { checkMessage } from './border.ts'
 import { makeLog } from './log.ts'
-import { encodeCopied } from '../../shared/value.ts'
 import { applyPatches } from './patch.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { callFromTurn, unknownAgent } from './turn-call.ts'
@@ -268,6 +266,7 @@ function assertRoom(turn: Turn, call: Call<unknown>): void {
   if (process === undefined || process.mailboxLength < process.mailboxLimit) return
   throw new RuntimeError(
     'MAILBOX_FULL',
-    `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). Send slower or raise mailbox.limit.`,
+    `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). ` +
+      'Send slower or raise mailbox.limit.',
   )
 }

@@ -241,7 +241,8 @@ export class DurableBehaviour implements Behaviour {
     if (unused !== undefined) {
       throw new RuntimeError(
         'CALL_NOT_USED',
-        `The turn "${turn.envelope.op}" of ${turn.process.id} made a call ${unused.op} of ${unused.target} and neither awaited nor sent it.`,
+        `The turn "${turn.envelope.op}" of ${turn.process.id} made a call ${unused.op} of ${unused.target} ` +
+          'and neither awaited nor sent it.',
       )
     }
     const out = turn.answer ?? { ok: value === undefined ? null : copy(value) }

@@ -10,7 +10,7 @@
  */
 import { create } from 'mutative'
 import { RuntimeError } from '../../shared/error.ts'
-import { copy, encodeCopied, pathText, type Path, type Value } from '../../shared/value.ts'
+import { copy, encodeCopied, type Path, pathText, type Value } from '../../shared/value.ts'
 
 export type Patch =
   | { readonly op: 'set'; readonly path: Path; readonly value: Value }
@@ -18,7 +18,7 @@ export type Patch =
   | { readonly op: 'insert'; readonly path: Path; readonly value: Value }
   | { readonly op: 'length'; readonly path: Path; readonly value: number }
 
-/** Patches under one container from which on its encoded size is compared with theirs. Below it a look is not worth it. */
+/** Patches under one container from which on its encoded size is compared with theirs. */
 const COMPACT_FROM = 8
 
 export type Draft = { readonly value: unknown; finish(): Patch[] }
@@ -143,7 +143,8 @@ export function encodePatches(patches: readonly Patch[]): string {
   return encodeCopied(patches as unknown as Value) // a patch is built of values only
 }
 
-/** The state after `patches`. Shares everything unchanged with `base`. @throws VALUE_UNSUPPORTED on a path that leads nowhere */
+/** The state after `patches`. Shares everything unchanged with `base`.
+ *  @throws VALUE_UNSUPPORTED on a path that leads nowhere */
 export function applyPatches(base: Value, patches: readonly Patch[]): Value {
   let state = base
   for (const patch of patches) state = applyAt(state, patch, 0)

@@ -8,13 +8,13 @@ import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call } from '../definition/call.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
+import type { Envelope } from '../kernel/envelope.ts'
 import type { AgentCode } from '../kernel/ephemeral.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Envelope } from '../kernel/envelope.ts'
 import type { MessageRow, NodeIdentity, ProcessRecord, Store } from '../store/store.ts'
-import type { DurableRecord } from './record.ts'
 import type { Committer } from './committer.ts'
+import type { DurableRecord } from './record.ts'
 
 export type AgentEntry = { readonly definition: AnyAgent; readonly code: AgentCode }
 

@@ -12,7 +12,7 @@ import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Claim, Commit, JournalMeta, MessageRow, NewFailure, Pid } from '../store/store.ts'
-import { encodeEntries, type Entry } from './entry.ts'
+import { type Entry, encodeEntries } from './entry.ts'
 
 /** Turns of one process that may be done and not yet stored. Bounds what a refusal throws away. */
 export const AHEAD_MAX = 256

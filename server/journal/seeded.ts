@@ -29,7 +29,14 @@ export class SeededRandom {
       .map((word) => word.toString(16).padStart(8, '0'))
       .join('')
     const variant = '89ab'[Number.parseInt(hex.charAt(16), 16) & 3] ?? '8'
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20)}`
+    const groups = [
+      hex.slice(0, 8),
+      hex.slice(8, 12),
+      `4${hex.slice(13, 16)}`,
+      variant + hex.slice(17, 20),
+      hex.slice(20),
+    ]
+    return groups.join('-')
   }
 
   #next(): number {

@@ -6,8 +6,8 @@
  * - Never while a turn is open: its base must stay loadable from a snapshot and later patches.
  */
 import { encodeCopied } from '../../shared/value.ts'
-import type { Clock } from '../kernel/clock-port.ts'
 import type { CrashPoints } from '../crash-point.ts'
+import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
 import type { DurableRecord } from './record.ts'
 

@@ -5,8 +5,9 @@
  * - Every node fires whatever is due; a timer fires once because firing deletes it. One that was overdue while no node
  *   ran fires once when the first is up.
  */
-import type { Clock, Timer } from '../kernel/clock-port.ts'
+
 import type { CrashPoints } from '../crash-point.ts'
+import type { Clock, Timer } from '../kernel/clock-port.ts'
 import type { MessageRow, NodeIdentity, Store } from '../store/store.ts'
 
 /** Timers of one statement. */

@@ -85,7 +85,8 @@ async function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
 function timedOut(turn: Turn, message: NewMessage, deadline: number): Outcome {
   const error = new RuntimeError(
     'CALL_TIMEOUT',
-    `Call ${message.op} of ${message.target} was not answered by ${new Date(deadline).toISOString()}. It may still be carried out.`,
+    `Call ${message.op} of ${message.target} was not answered by ${new Date(deadline).toISOString()}. ` +
+      'It may still be carried out.',
     { detail: { target: message.target, op: message.op, caller: turn.process.id } },
   )
   return outcomeOfError(error)

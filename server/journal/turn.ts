@@ -24,7 +24,7 @@ import { newMessage, rowOf } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
-import { type Recorded, recordedOf, Replay } from './replay.ts'
+import { type Recorded, Replay, recordedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 
 /** Messages one turn may send. A turn that sends more is a loop. */

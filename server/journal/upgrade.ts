@@ -11,7 +11,8 @@ export function upgradeState(definition: AnyAgent, state: Value, from: number): 
     if (step === undefined) {
       throw new RuntimeError(
         'UPGRADE_MISSING',
-        `Agent "${definition.name}" is at version ${definition.version} and has no upgrade from ${version} to ${version + 1}.`,
+        `Agent "${definition.name}" is at version ${definition.version} and has no upgrade ` +
+          `from ${version} to ${version + 1}.`,
       )
     }
     upgraded = step(upgraded)

@@ -1,0 +1,182 @@
+/**
+ * How messages from outside, and from ephemeral processes, reach their targets.
+ *
+ * - A call resolves after the commit of a durable target; a send to one resolves once its row is stored.
+ * - Calls hear of a refusal, sends throw it at the sender's verb; nothing is dropped silently here.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { assertKey, type ProcessId, splitId } from '../../shared/id.ts'
+import { encodeCopied, type Value } from '../../shared/value.ts'
+import type { Call, Caller } from '../definition/call.ts'
+import { checkMessage } from '../journal/border.ts'
+import type { DurableLayer } from '../journal/layer.ts'
+import { newMessage } from '../journal/message.ts'
+import type { AgentEntry } from '../journal/port.ts'
+import { type Envelope, type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { Process } from '../kernel/process.ts'
+import type { NodeIdentity, Store } from '../store/store.ts'
+import { Handle, type StartOptions } from './handle.ts'
+import type { QueryReader } from './query-reader.ts'
+import { argsHash } from './request-key.ts'
+import type { RequestWaits } from './request-wait.ts'
+import type { Tree } from './tree.ts'
+
+export type MessengerPorts = {
+  kernel: Kernel
+  layer: DurableLayer
+  tree: Tree
+  store: Store
+  queries: QueryReader
+  waits: RequestWaits
+  node(): NodeIdentity
+  entry(agent: string): AgentEntry
+  /** @throws NODE_DRAINING RUNTIME_STOPPED */
+  assertAccepting(): void
+  /** Epoch ms of the store. */
+  storeNow(): number
+  newId(): string
+  traceparent(): string | null
+  complain(what: string, error: unknown): void
+}
+
+export class Messenger implements Caller {
+  readonly #ports: MessengerPorts
+
+  constructor(ports: MessengerPorts) {
+    this.#ports = ports
+  }
+
+  /** Caller: awaiting a call made by a reference from outside. */
+  call(call: Call<unknown>, options: { timeoutMs?: number } = {}): Promise<unknown> {
+    return this.route(null, call, options)
+  }
+
+  route(from: Process | null, call: Call<unknown>, options: { timeoutMs?: number; lineage?: Lineage }): Promise<Value> {
+    const { kernel, queries } = this.#ports
+    const entry = this.#ports.entry(call.agent)
+    const { code, definition } = entry
+    if (code.queries.has(call.op)) {
+      return queries.query(call.target, call.op, checkMessage(entry, call.op, call.message).args)
+    }
+    // Ephemeral calls without a schema are checked where they run: the border would copy a second time.
+    const needsBorder = definition.durable || call.op in definition.schemas
+    const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
+    return kernel.call(from, call.target, call.op, message, options)
+  }
+
+  /** A send of an ephemeral process. To durable agents it is stored; a failure to store it is an event. */
+  sendFrom(from: Process | null, call: Call<unknown>, lineage: Lineage): void {
+    const { kernel, complain } = this.#ports
+    const { definition } = this.#ports.entry(call.agent)
+    if (!definition.durable) return kernel.send(call.target, call.op, call.message, { from, lineage })
+    this.send(call, { from: from?.id ?? null, lineage }).catch((error: unknown) => {
+      complain(`a send to ${call.target}`, error)
+    })
+  }
+
+  /** Resolves with the message id once the message is stored (durable agents) or queued (ephemeral ones). */
+  async send(call: Call<unknown>, options: { from?: ProcessId | null; lineage?: Lineage } = {}): Promise<string> {
+    const { kernel, layer, store } = this.#ports
+    call.used = true
+    this.#ports.assertAccepting()
+    const entry = this.#ports.entry(call.agent)
+    assertKey(call.key)
+    const id = this.#ports.newId()
+    const lineage = options.lineage ?? NO_LINEAGE
+    const { args } = checkMessage(entry, call.op, call.message)
+    if (!entry.definition.durable) {
+      kernel.send(call.target, call.op, args, { lineage, messageId: id })
+      return id
+    }
+    this.#assertRoom(call.target)
+    const message = newMessage({
+      id,
+      target: call.target,
+      kind: 'send',
+      op: call.op,
+      args,
+      sender: options.from ?? null,
+      n: 0,
+      lineage: this.#rooted(lineage, id),
+    })
+    const [ord] = await store.enqueue(this.#ports.node(), [message])
+    if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
+    return id
+  }
+
+  /** Starts an operation that survives its caller; the same key starts it once (PROTOCOL M4). */
+  async begin(call: Call<unknown>, options: StartOptions, lineage: Lineage = NO_LINEAGE): Promise<Handle> {
+    const { layer, store, waits } = this.#ports
+    call.used = true
+    this.#ports.assertAccepting()
+    const entry = this.#ports.entry(call.agent)
+    const { args, isQuery } = checkMessage(entry, call.op, call.message)
+    if (!entry.definition.durable || isQuery) {
+      throw new RuntimeError(
+        'REQUEST_INVALID',
+        `start needs a handler of a durable agent; ${call.agent}.${call.op} is none.`,
+      )
+    }
+    const id = this.#ports.newId()
+    const scope = call.target
+    const key = options.idempotencyKey ?? id
+    const hash = argsHash(call.op, encodeCopied(args))
+    const message = newMessage({
+      id,
+      target: call.target,
+      kind: 'call',
+      op: call.op,
+      args,
+      sender: null,
+      n: 0,
+      lineage: this.#rooted(lineage, id),
+      replyTo: { kind: 'request', scope, key },
+    })
+    const wanted = { scope, key, argsHash: hash, expiresAt: null, message }
+    const { row, created, ord } = await store.request(this.#ports.node(), wanted)
+    if (!created && row.argsHash !== hash) {
+      throw new RuntimeError(
+        'KEY_CONFLICT',
+        `Idempotency key ${JSON.stringify(key)} of ${scope} belongs to a request with other arguments.`,
+      )
+    }
+    if (created) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
+    return new Handle(waits, { process: scope, key, messageId: row.messageId, created })
+  }
+
+  /** A message for an id that is not in memory. */
+  missing(id: ProcessId, envelope: Envelope): void {
+    const { kernel, tree } = this.#ports
+    const { agent, key } = splitId(id)
+    let process: Process | null = null
+    let refusal: RuntimeError | null = null
+    try {
+      this.#ports.assertAccepting()
+      assertKey(key)
+      process = tree.ensure(id, agent, key)
+    } catch (error) {
+      refusal =
+        error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
+    }
+    if (process !== null) return kernel.post(process, envelope)
+    const error =
+      refusal ?? new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}, and no pool of agent "${agent}".`)
+    if (envelope.reply === null) throw error
+    envelope.reply.reject(error)
+  }
+
+  #rooted(lineage: Lineage, id: string): Lineage {
+    const traceparent = lineage.traceparent ?? this.#ports.traceparent()
+    return { ...lineage, root: lineage.root ?? id, traceparent }
+  }
+
+  #assertRoom(id: ProcessId): void {
+    const process = this.#ports.kernel.find(id)
+    if (process === undefined || process.mailboxLength < process.mailboxLimit) return
+    throw new RuntimeError(
+      'MAILBOX_FULL',
+      `Mailbox of ${id} is full (${process.mailboxLength} of ${process.mailboxLimit}).`,
+    )
+  }
+}
