@@ -57,6 +57,7 @@ export class RuntimeCore {
   readonly tree: Tree
   readonly backend: Backend
   readonly clock: Clock
+  readonly random: Random
   readonly telemetry: Telemetry<Process>
   readonly namespace: string
   readonly queries: QueryReader
@@ -87,7 +88,8 @@ export class RuntimeCore {
     this.ring = new Ring(this.bus)
     this.telemetry =
       options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
-    const random = options.random ?? realRandom()
+    this.random = options.random ?? realRandom()
+    const { random } = this
     const { emit, watching } = this.bus
     this.kernel = new Kernel({
       clock: this.clock,

@@ -33,11 +33,13 @@ export const NO_REPLY: unique symbol = Symbol.for('vivarium.noReply') as never /
 
 export class EphemeralBehaviour implements Behaviour {
   readonly durable = false
+  readonly plainInit: boolean
   readonly code: AgentCode
   readonly #ctxFor: (process: Process) => unknown
 
   constructor(code: AgentCode, ctxFor: (process: Process) => unknown) {
     this.code = code
+    this.plainInit = code.activated === null
     this.#ctxFor = ctxFor
   }
 

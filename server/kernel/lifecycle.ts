@@ -84,7 +84,8 @@ export class Lifecycle {
     process.busy = true
     let result: InitResult | Promise<InitResult>
     try {
-      result = this.#ports.around(process, null, INIT)
+      const { behaviour } = process
+      result = behaviour.plainInit === true ? behaviour.init(process) : this.#ports.around(process, null, INIT)
     } catch (error) {
       throw this.#startFailed(process, error)
     }

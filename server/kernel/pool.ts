@@ -18,7 +18,14 @@ import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
 import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
-import type { Behaviour, CrashVerdict, Overseer, Process, ProcessSpec } from './process.ts'
+import {
+  type Behaviour,
+  type CrashVerdict,
+  MAILBOX_LIMIT,
+  type Overseer,
+  type Process,
+  type ProcessSpec,
+} from './process.ts'
 import { RestartWindow } from './restart.ts'
 import { shutdownAll, shutdownChild } from './shutdown.ts'
 import {
@@ -221,9 +228,9 @@ export class Pool implements Overseer {
   }
 
   #specOf(key: string): ProcessSpec & { parent: Process } {
-    const { agent, behaviour, hidden, mailboxLimit } = this.spec
-    const limit = mailboxLimit === null ? {} : { mailboxLimit }
-    return { id: this.#idOf(key), key, agent, kind: 'agent', behaviour, hidden, parent: this.process, ...limit }
+    const { agent, behaviour, hidden } = this.spec
+    const mailboxLimit = this.spec.mailboxLimit ?? MAILBOX_LIMIT
+    return { id: this.#idOf(key), key, agent, kind: 'agent', behaviour, hidden, mailboxLimit, parent: this.process }
   }
 
   #idOf(key: string): string {

@@ -34,6 +34,9 @@ export type InitResult = void | 'ignore'
 export interface Behaviour {
   /** Whether mailbox and state outlive an incarnation. */
   readonly durable: boolean
+  /** Init only makes a value: it starts nothing that would have to be found under its process, so it runs without a
+   *  context of its own. Entering one for the first time costs as much as the rest of a birth. */
+  readonly plainInit?: boolean
   /** Start acknowledgement: the start of a child is over when this has finished. Throwing fails the start. */
   init(process: Process): InitResult | Promise<InitResult>
   /** One message; settles when the turn is over; throwing crashes the process. */
