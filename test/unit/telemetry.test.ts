@@ -143,7 +143,7 @@ describe('with a provider', () => {
     expect(again?.links).toHaveLength(1)
   })
 
-  test('[O7] spans of user code are children of the turn, also after an await, and of the step inside a step', async () => {
+  test('[O7] spans of user code are children of the turn, after an await too, and of a step inside it', async () => {
     const tracer = trace.getTracer('user')
     const a = owner('a/1')
     await telemetry.around(a, said(), async () => {
