@@ -14,15 +14,13 @@ export function StateTab({ row }: { row: ProcessDetail }) {
   const state = useBlob(`state:${row.id}`, row.stateVersion)
   const snapshot = snapshotOf(state)
   const pair = useChange(snapshot)
+  const made = snapshot?.seq ?? null
+  // The first value has none before it to compare with: the journal entry that made it says what it changed.
+  const entry = useBlob(`journal:${row.id}:${made}`, made, made !== null && pair.before === null)
   const marks = useMemo(
-    () => (pair.before === null ? new Map() : jsonMarks(pair.before.value, pair.after?.value)),
-    [pair],
+    () => (pair.before === null ? patchMarks(entry.blob?.body) : jsonMarks(pair.before.value, pair.after?.value)),
+    [pair, entry.blob],
   )
-  if (row.kind === 'supervisor') {
-    return (
-      <StateNote title="A supervisor has no state of its own.">Its children and its restarts are under Now.</StateNote>
-    )
-  }
   if (snapshot === null) {
     return state.problem === null ? (
       <StateNote title="Reading the state…" />

@@ -12,6 +12,15 @@ import { EventList } from './event-list.tsx'
 /** Entries shown at first, and added by each press of the button below them. */
 const PAGE = 100
 
+/** The journal's words where they are not a reader's. */
+const KIND_TITLE: Readonly<Record<string, string>> = {
+  init: 'start',
+  called: 'call',
+  end: 'turn',
+  failed: 'failure',
+  activated: 'activation',
+}
+
 export function TimelineTab({ row }: { row: ProcessDetail }) {
   return row.durable ? (
     <Journal key={row.id} id={row.id} />
@@ -66,7 +75,7 @@ function Entry({ id, item }: { id: string; item: JournalItem }) {
         <span className={open ? 'twisty twisty-open' : 'twisty'} />
         <span className="entry-seq">{item.seq}</span>
         <span className="entry-summary">
-          <span className="entry-kind">{item.kind}</span> {item.summary}
+          <span className="entry-kind">{KIND_TITLE[item.kind] ?? item.kind}</span> {item.summary}
         </span>
         <time className="entry-time" title={dateText(item.at)}>
           {clockText(item.at)}
@@ -81,9 +90,9 @@ function EntryBody({ id, item }: { id: string; item: JournalItem }) {
   return (
     <div className="entry-body">
       <dl className="facts facts-dense">
-        <dt>State</dt>
+        <dt>Size</dt>
         <dd>
-          version {item.stateVersion}, {bytesText(item.bytes)}
+          {bytesText(item.bytes)}, state schema {item.stateVersion}
         </dd>
         <Fact title="Actor" value={item.actor} />
         <Fact title="Cause" value={item.cause} />
