@@ -10,10 +10,10 @@ import type { Control } from '../control.ts'
 import type { AnyAgent, Handlers } from '../definition/agent.ts'
 import { Call } from '../definition/call.ts'
 import { makeRef, REF, type Ref } from '../definition/ref.ts'
-import { type AttachOptions, attachFeed } from '../feed/attach.ts'
-import { createApp } from '../http/app.ts'
-import type { GuardOptions } from '../http/guard.ts'
-import { type Listening, type ListenOptions, listen } from '../http/listen.ts'
+import { Feed } from '../feed/server.ts'
+import { createApp, FEED_PATH } from '../http/app.ts'
+import { createGuard, type Guard, type GuardOptions } from '../http/guard.ts'
+import type { Listening, ListenOptions } from '../http/listen.ts'
 import type { Inspect } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { Handle, StartOptions } from './handle.ts'
@@ -92,27 +92,45 @@ export class Runtime {
     return createApp({ ...options, inspect: this.inspect, control: this.control })
   }
 
-  /** Serves the feed (WebSocket) on a Node server of the host, under `path`; other upgrades are left alone. */
-  attach(server: Server, options: Partial<AttachOptions> = {}): () => Promise<void> {
-    const feed = attachFeed(server, { ...options, inspect: this.inspect, control: this.control })
-    this.#reader.signs.feed = () => feed.cost()
-    this.#closers.push(() => feed.close())
-    return () => feed.close()
+  /** Serves the feed (WebSocket) on a Node server of the host, at `path` (default `/api/v1/feed`); upgrades elsewhere
+   *  are left alone. Returns the end of it. */
+  attach(server: Server, options: Partial<GuardOptions> & { path?: string } = {}): () => void {
+    const { path = FEED_PATH, ...guard } = options
+    return this.#feed(createGuard(guard)).attach(server, path)
   }
 
   /** Listens on a port of its own: observer, admin API and feed. Default 127.0.0.1:4711.
    *  @throws PORT_IN_USE  with the holder, where it can be found  @throws BIND_REFUSED  not loopback and no tokens */
   async listen(options: Partial<ListenOptions> = {}): Promise<Listening> {
+    const { listen } = await import('../http/listen.ts')
     const data = options.data ?? this.#options.data
+    const guard = createGuard(options)
     const listening = await listen({
       ...options,
       ...(data === undefined ? {} : { data }),
       inspect: this.inspect,
       control: this.control,
+      feed: this.#feed(guard),
     })
-    this.#reader.signs.feed = () => listening.cost()
     this.#closers.push(() => listening.close())
     return listening
+  }
+
+  #feed(guard: Guard): Feed {
+    const { clock, node } = this.#core
+    const feed = new Feed({
+      inspect: this.inspect,
+      control: this.control,
+      guard,
+      clock,
+      random: this.#core.random,
+      node: node.name,
+      version: this.#options.codeVersion ?? 'dev',
+      report: (error) => this.#core.complain('serving the feed', error),
+    })
+    this.#reader.signs.feed = () => feed.cost()
+    this.#closers.push(() => feed.close())
+    return feed
   }
 
   /** Drains and stops: turns finish or are parked, ownership is released, surfaces close. Safe to call twice. */
