@@ -11,7 +11,10 @@ export function assertOneEach(rows: readonly Commit[]): void {
   for (let i = 1; i < rows.length; i++) {
     const row = rows[i]
     if (row === undefined || row.process !== rows[i - 1]?.process) continue
-    throw new StoreFailure('broken', `A batch holds two rows of process ${row.id}. Merge them or send one after the other.`)
+    throw new StoreFailure(
+      'broken',
+      `A batch holds two rows of process ${row.id}. Merge them or send one after the other.`,
+    )
   }
 }
 

@@ -100,7 +100,9 @@ function processTable(table: MakeTable) {
     } satisfies Columns<ProcessRecord>,
     (t) => [
       uniqueIndex('processes_id').on(t.namespace, t.id),
-      index('processes_owner').on(t.namespace, t.owner, t.ownerEpoch).where(sql`${t.owner} is not null and not ${t.ended}`),
+      index('processes_owner')
+        .on(t.namespace, t.owner, t.ownerEpoch)
+        .where(sql`${t.owner} is not null and not ${t.ended}`),
       index('processes_open').on(t.namespace, t.id).where(sql`${t.open}`),
     ],
   )
@@ -213,7 +215,10 @@ function timerTable(table: MakeTable) {
       root: text(),
       traceparent: text(),
     } satisfies Columns<TimerRow>,
-    (t) => [primaryKey({ name: 'timers_pk', columns: [t.process, t.name] }), index('timers_due').on(t.namespace, t.due)],
+    (t) => [
+      primaryKey({ name: 'timers_pk', columns: [t.process, t.name] }),
+      index('timers_due').on(t.namespace, t.due),
+    ],
   )
 }
 
@@ -236,14 +241,10 @@ function linkTable(table: MakeTable) {
 }
 
 function nameTable(table: MakeTable) {
-  return table(
-    'names',
-    { namespace: name().notNull(), name: name().notNull(), process: name().notNull() },
-    (t) => [
-      primaryKey({ name: 'names_pk', columns: [t.namespace, t.name] }),
-      index('names_process').on(t.namespace, t.process),
-    ],
-  )
+  return table('names', { namespace: name().notNull(), name: name().notNull(), process: name().notNull() }, (t) => [
+    primaryKey({ name: 'names_pk', columns: [t.namespace, t.name] }),
+    index('names_process').on(t.namespace, t.process),
+  ])
 }
 
 function blobTable(table: MakeTable) {

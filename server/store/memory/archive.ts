@@ -32,7 +32,10 @@ export class MemoryArchive implements Archive {
       .filter((row) => !passiveOnly || (!row.ended && !this.#db.ownerAlive(row)))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
     const size = limitOf(query.limit)
-    const items = all.filter((row) => cursor === undefined || row.id > cursor).slice(0, size).map(recordOf)
+    const items = all
+      .filter((row) => cursor === undefined || row.id > cursor)
+      .slice(0, size)
+      .map(recordOf)
     return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all.length }
   }
 
@@ -44,14 +47,13 @@ export class MemoryArchive implements Archive {
   async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]> {
     const { beforeSeq = Number.POSITIVE_INFINITY } = query
     const rows = (this.#db.journal.get(pid) ?? []).filter((row) => row.seq < beforeSeq)
-    return rows.reverse().slice(0, limitOf(query.limit)).map((row) => ({ ...row }))
+    return rows
+      .reverse()
+      .slice(0, limitOf(query.limit))
+      .map((row) => ({ ...row }))
   }
 
-  async mailbox(
-    namespace: string,
-    target: string,
-    query: { afterOrd?: number; limit: number },
-  ): Promise<MessageRow[]> {
+  async mailbox(namespace: string, target: string, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]> {
     return messages(this.#db, { namespace, target, afterOrd: query.afterOrd ?? 0, limit: limitOf(query.limit) })
   }
 

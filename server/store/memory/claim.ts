@@ -67,12 +67,12 @@ export function load(db: MemoryDatabase, pid: Pid): Loaded {
   return {
     process: pid,
     snapshot:
-      snapshot === undefined
-        ? null
-        : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
+      snapshot === undefined ? null : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
     journal: (db.journal.get(pid) ?? []).filter((row) => row.seq > (snapshot?.seq ?? 0)).map((row) => ({ ...row })),
     mailbox:
-      process === undefined ? [] : [...(db.box(process.namespace, process.id)?.values() ?? [])].map((row) => ({ ...row })),
+      process === undefined
+        ? []
+        : [...(db.box(process.namespace, process.id)?.values() ?? [])].map((row) => ({ ...row })),
     timers: [...(db.timers.get(pid)?.values() ?? [])]
       .map(({ namespace: _namespace, ...timer }) => timer)
       .sort((a, b) => (a.name < b.name ? -1 : 1)),

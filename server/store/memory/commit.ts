@@ -55,7 +55,14 @@ function duplicate(table: string, key: string): StoreFailure {
 function write(db: MemoryDatabase, namespace: string, row: Commit): CommitOutcome {
   const at = db.clock.now()
   const journal = db.journal.get(row.process) ?? []
-  journal.push({ ...row.meta, turnIds: [...row.meta.turnIds], seq: row.seq, claim: row.claim, at, payload: row.payload })
+  journal.push({
+    ...row.meta,
+    turnIds: [...row.meta.turnIds],
+    seq: row.seq,
+    claim: row.claim,
+    at,
+    payload: row.payload,
+  })
   db.journal.set(row.process, journal)
   db.heads.set(row.process, { seq: row.seq, claim: row.claim })
   for (const ref of row.consumed ?? []) db.remove(namespace, ref.target, ref.ord)

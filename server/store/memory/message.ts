@@ -26,7 +26,10 @@ export function messages(
   at: { namespace: string; target: string; afterOrd: number; limit: number },
 ): MessageRow[] {
   const rows = [...(db.box(at.namespace, at.target)?.values() ?? [])]
-  return rows.filter((row) => row.ord > at.afterOrd).slice(0, at.limit).map((row) => ({ ...row }))
+  return rows
+    .filter((row) => row.ord > at.afterOrd)
+    .slice(0, at.limit)
+    .map((row) => ({ ...row }))
 }
 
 export function take(db: MemoryDatabase, node: NodeIdentity, from: { target: string; limit: number }): MessageRow[] {

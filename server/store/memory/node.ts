@@ -41,7 +41,8 @@ export function buryNode(
   { victim, proof }: { victim: { id: number; epoch: number }; proof: 'lease' | 'host' | 'session' },
 ): boolean {
   const row = db.nodes.get(victim.id)
-  if (row === undefined || row.epoch !== victim.epoch || row.namespace !== node.namespace || !db.alive(node)) return false
+  if (row === undefined || row.epoch !== victim.epoch || row.namespace !== node.namespace || !db.alive(node))
+    return false
   if (!isProven(db, row, proof)) return false
   end(db, row)
   return true
@@ -89,7 +90,8 @@ export function orphans(db: MemoryDatabase, node: NodeIdentity, limit: number) {
   for (const process of db.processes.values()) {
     if (process.namespace !== node.namespace || process.ended || db.ownerAlive(process)) continue
     if (!runnable(process.agent, process.stateVersion)) continue
-    const wanted = process.owner === null ? process.open && process.desired === 'running' : process.desired !== 'stopped'
+    const wanted =
+      process.owner === null ? process.open && process.desired === 'running' : process.desired !== 'stopped'
     if (wanted) found.add(process.id)
   }
   const start = `${node.namespace}\u0000`

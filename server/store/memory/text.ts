@@ -4,7 +4,6 @@
  */
 import { type Commit, type NewMessage, StoreFailure } from '../store.ts'
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is refused here
 const UNFIT = /[\u0000\u001e]|^\u001d$/
 
 /** @throws StoreFailure `rejected` */

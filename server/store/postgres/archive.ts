@@ -27,7 +27,10 @@ export class PostgresArchive implements Archive {
   process(namespace: string, id: string): Promise<ProcessRecord | null> {
     const { processes: p } = this.#t
     return guarded(async () => {
-      const [row] = await this.#db.select().from(p).where(and(eq(p.namespace, namespace), eq(p.id, id)))
+      const [row] = await this.#db
+        .select()
+        .from(p)
+        .where(and(eq(p.namespace, namespace), eq(p.id, id)))
       return row === undefined ? null : recordOf(row)
     })
   }
@@ -39,13 +42,22 @@ export class PostgresArchive implements Archive {
     const { processes: p } = this.#t
     const wanted = [eq(p.namespace, namespace), ...this.#passive(query.passiveOnly === true)]
     if (query.agent !== undefined) wanted.push(eq(p.agent, query.agent))
-    if (query.prefix !== undefined) wanted.push(sql`starts_with(${p.id}, ${query.prefix})`, sql`${p.id} >= ${query.prefix}`)
+    if (query.prefix !== undefined)
+      wanted.push(sql`starts_with(${p.id}, ${query.prefix})`, sql`${p.id} >= ${query.prefix}`)
     const size = limitOf(query.limit)
     return guarded(async () => {
       const after = query.cursor === undefined ? wanted : [...wanted, gt(p.id, query.cursor)]
       const [rows, [all]] = await Promise.all([
-        this.#db.select().from(p).where(and(...after)).orderBy(asc(p.id)).limit(size),
-        this.#db.select({ total: count() }).from(p).where(and(...wanted)),
+        this.#db
+          .select()
+          .from(p)
+          .where(and(...after))
+          .orderBy(asc(p.id))
+          .limit(size),
+        this.#db
+          .select({ total: count() })
+          .from(p)
+          .where(and(...wanted)),
       ])
       const items = rows.map(recordOf)
       return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all?.total ?? 0 }
@@ -117,10 +129,7 @@ export class PostgresArchive implements Archive {
     })
   }
 
-  failures(
-    namespace: string,
-    query: { process?: string; before?: number; limit: number },
-  ): Promise<FailureRecord[]> {
+  failures(namespace: string, query: { process?: string; before?: number; limit: number }): Promise<FailureRecord[]> {
     const { failures: f } = this.#t
     const wanted = [eq(f.namespace, namespace)]
     if (query.process !== undefined) wanted.push(eq(f.process, query.process))
@@ -153,7 +162,10 @@ export class PostgresArchive implements Archive {
   deadLetter(namespace: string, id: string): Promise<DeadLetter | null> {
     const { deadLetters: d } = this.#t
     return guarded(async () => {
-      const [row] = await this.#db.select().from(d).where(and(eq(d.namespace, namespace), eq(d.id, id)))
+      const [row] = await this.#db
+        .select()
+        .from(d)
+        .where(and(eq(d.namespace, namespace), eq(d.id, id)))
       return row === undefined ? null : deadLetter(row)
     })
   }
@@ -189,7 +201,10 @@ export class PostgresArchive implements Archive {
     const { actor, verb, target, reason, outcome } = item
     const detail = JSON.stringify(item.detail ?? null)
     return guarded(async () => {
-      const [row] = await this.#db.insert(a).values({ namespace, actor, verb, target, reason, outcome, detail }).returning()
+      const [row] = await this.#db
+        .insert(a)
+        .values({ namespace, actor, verb, target, reason, outcome, detail })
+        .returning()
       if (row === undefined) throw new Error('Inserting an audit row returned none.')
       return auditItem(row)
     })
@@ -212,9 +227,18 @@ export class PostgresArchive implements Archive {
     const { processes: p, deadLetters: d } = this.#t
     return guarded(async () => {
       const [[all], [passive], [dead]] = await Promise.all([
-        this.#db.select({ n: count() }).from(p).where(and(eq(p.namespace, namespace), ne(p.ended, true))),
-        this.#db.select({ n: count() }).from(p).where(and(eq(p.namespace, namespace), ...this.#passive(true))),
-        this.#db.select({ n: count() }).from(d).where(and(eq(d.namespace, namespace), isNull(d.redeliveredAt))),
+        this.#db
+          .select({ n: count() })
+          .from(p)
+          .where(and(eq(p.namespace, namespace), ne(p.ended, true))),
+        this.#db
+          .select({ n: count() })
+          .from(p)
+          .where(and(eq(p.namespace, namespace), ...this.#passive(true))),
+        this.#db
+          .select({ n: count() })
+          .from(d)
+          .where(and(eq(d.namespace, namespace), isNull(d.redeliveredAt))),
       ])
       return { processes: all?.n ?? 0, passive: passive?.n ?? 0, deadLetters: dead?.n ?? 0 }
     })

@@ -12,7 +12,13 @@ import { type Context, fence } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
 import { type ProcessRow, processColumns, processRecord } from './process-row.ts'
 
-type Row = ProcessRow & { i: number; outcome: ClaimOutcome['kind']; claim: number | null; seq: number | null; recovered: boolean }
+type Row = ProcessRow & {
+  i: number
+  outcome: ClaimOutcome['kind']
+  claim: number | null
+  seq: number | null
+  recovered: boolean
+}
 
 const REQUEST = `json_to_recordset($4::text::json) as x(i int, id text, agent text, key text, kind text, parent text,
   version int, may_create boolean, recreate boolean)`

@@ -68,21 +68,27 @@ export function openClients(connection: PostgresConnection): Clients {
         statement_timeout: COMMIT_TIMEOUT_MS,
         plan_cache_mode: 'force_generic_plan',
         enable_seqscan: 'off', // as a text: the driver leaves out what is false
+        enable_bitmapscan: 'off',
       },
     }),
     read: openClient(connection, `${NAME} read`, READ_CONNECTIONS, {
       settings: { lock_timeout: LOCK_TIMEOUT_MS, statement_timeout: COMMIT_TIMEOUT_MS },
     }),
-    archive: open(
-      connection,
-      { ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }), max: ARCHIVE_CONNECTIONS },
-    ),
+    archive: open(connection, {
+      ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }),
+      max: ARCHIVE_CONNECTIONS,
+    }),
   }
 }
 
 /** A client for raw SQL. Its connections live until they break: with the driver's default they would be replaced after
  *  half an hour, and with them prepared statements, session locks and LISTEN. */
-export function openClient(connection: PostgresConnection, name: string, max: number, options: ClientOptions = {}): Sql {
+export function openClient(
+  connection: PostgresConnection,
+  name: string,
+  max: number,
+  options: ClientOptions = {},
+): Sql {
   const { settings = {}, onnotify, onclose } = options
   return open(connection, {
     ...common(name, settings),

@@ -32,7 +32,8 @@ export function sectionSql(section: Section, q: string, parameter: string): stri
 }
 
 /** The keys of all rows, so that the stored side is an index lookup whatever the plan. */
-const among = (column: string, rows: string, name: string): string => `${column} = any(array(select ${name} from ${rows}))`
+const among = (column: string, rows: string, name: string): string =>
+  `${column} = any(array(select ${name} from ${rows}))`
 
 const request: Section = {
   key: 'request',
@@ -47,8 +48,7 @@ const request: Section = {
 
 const timer: Section = {
   key: 'timer',
-  columns:
-    'target text, name text, arm int, due float8, op text, args text, root text, traceparent text',
+  columns: 'target text, name text, arm int, due float8, op text, args text, root text, traceparent text',
   items: (commit) => netTimers(commit).set.map((item) => ({ ...item })),
   sql: (q, rows) => `
     insert into ${q}timers (process, namespace, target, name, arm, due, op, args, root, traceparent)
@@ -115,7 +115,8 @@ const link: Section = {
   columns: TIE_COLUMNS,
   items: (commit) =>
     netLinks(commit.links ?? []).flatMap((change): Item[] => {
-      if (change.kind === 'monitor') return [{ process: commit.id, peer: change.peer, kind: 'monitor', ref: change.ref }]
+      if (change.kind === 'monitor')
+        return [{ process: commit.id, peer: change.peer, kind: 'monitor', ref: change.ref }]
       return change.kind === 'link' ? [linkItem(commit.id, change.peer)] : []
     }),
   sql: (q, rows) => `
@@ -189,8 +190,7 @@ const failure: Section = {
 
 const deadLetter: Section = {
   key: 'dead',
-  columns:
-    'process text, id text, message_id text, op text, args text, "from" text, reason text, failure_id text',
+  columns: 'process text, id text, message_id text, op text, args text, "from" text, reason text, failure_id text',
   items: (commit) =>
     (commit.deadLetters ?? []).map((item) => ({
       ...item,

@@ -145,10 +145,10 @@ class PostgresControl implements ControlConnection {
     const channel = channelOf(this.#schema, joined.node.namespace)
     const payloads = hints.flatMap(([node, targets]) => pack(node, targets))
     try {
-      await this.#sql.unsafe(
-        `select pg_notify($1::text, p) from json_array_elements_text($2::text::json) p`,
-        [channel, JSON.stringify(payloads)],
-      )
+      await this.#sql.unsafe(`select pg_notify($1::text, p) from json_array_elements_text($2::text::json) p`, [
+        channel,
+        JSON.stringify(payloads),
+      ])
     } catch {
       // A hint may be lost: the row it speaks of is stored, and the other node's recovery reads it.
     }

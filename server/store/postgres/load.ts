@@ -121,4 +121,3 @@ export function journalRow(row: JournalSqlRow): JournalRow {
     payload: row.payload,
   }
 }
-

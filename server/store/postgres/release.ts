@@ -9,11 +9,7 @@ import { nodeValues } from './fenced.ts'
 /** No activation has this claim: the sequence begins at 1. */
 export const NO_CLAIM = 0
 
-export async function release(
-  { read, q }: Context,
-  node: NodeIdentity,
-  claims: readonly Release[],
-): Promise<Pid[]> {
+export async function release({ read, q }: Context, node: NodeIdentity, claims: readonly Release[]): Promise<Pid[]> {
   if (claims.length === 0) return []
   const items = claims.map(({ process, claim, open }) => ({ process, claim, open: open ?? false }))
   const rows = await read.unsafe<{ pid: number }[]>(releaseSql(q), [...nodeValues(node), JSON.stringify(items)], {

@@ -39,7 +39,8 @@ export async function request(
       values,
       { prepare: true },
     )
-    if (row !== undefined) return { row: requestShape(row), created: row.created, ord: row.created ? Number(row.ords) : 0 }
+    if (row !== undefined)
+      return { row: requestShape(row), created: row.created, ord: row.created ? Number(row.ords) : 0 }
     if (!(await isAlive(context, node))) throw nodeFenced(node)
   }
   throw new Error(`Request ${scope} ${key} neither exists nor can be inserted after ${TRIES} tries.`)
