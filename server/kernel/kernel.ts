@@ -97,7 +97,8 @@ export class Kernel {
 
   #route(process: Process | undefined, id: ProcessId, envelope: Envelope): void {
     if (process === undefined) return this.ports.missing(id, envelope)
-    if (!process.alive && (!process.durable || process.status !== 'restarting')) {
+    // While the exit of a durable process is stored, nobody knows yet whether it comes back: messages wait.
+    if (!process.alive && (!process.durable || (process.gone && process.status !== 'restarting'))) {
       return this.lifecycle.refuse(process, envelope)
     }
     if (process.mailbox !== null && process.mailbox.length >= process.mailboxLimit && isLimited(envelope)) {
