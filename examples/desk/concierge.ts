@@ -23,7 +23,7 @@ export const concierge = agent('concierge', {
   schemas: { say: Say },
 
   on: {
-    async say(ctx, { text, request = ctx.message.id ?? ctx.uuid(), conditions = DEFAULT_CONDITIONS, mischief }: Say) {
+    async say(ctx, { text, request = ctx.uuid(), conditions = DEFAULT_CONDITIONS, mischief }: Say) {
       const before = ctx.state.exchanges.find((exchange) => exchange.request === request)
       if (before !== undefined) return replyOf(before)
       if (mischief === 'poison') throw new Error(`Chaos: the message ${request} cannot be handled by anybody`)

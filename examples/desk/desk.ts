@@ -6,11 +6,12 @@
  * the cursor stands behind them.
  */
 import { agent, type Context } from 'vivarium'
+import { z } from 'zod'
 import { concierge } from './concierge.ts'
 import { gremlin } from './gremlin.ts'
-import type { InboxLine } from './inbox.ts'
+import { InboxLine } from './inbox.ts'
 import { type Piece, readPiece } from './inbox-file.ts'
-import { type Conditions, DEFAULT_CONDITIONS } from './say.ts'
+import { Conditions, DEFAULT_CONDITIONS } from './say.ts'
 import { shippedInbox } from './shop.ts'
 
 export type DeskState = {
@@ -31,7 +32,13 @@ export type DeskState = {
   refused: { line: number; reason: string }[]
 }
 
-export type Opening = { inbox: string | null; ratePerSecond: number; conditions: Conditions }
+/** What is left out stays as it was. */
+const Opening = z.strictObject({
+  inbox: z.string().min(1).nullable().optional(),
+  ratePerSecond: z.number().min(0.01).max(10_000).optional(),
+  conditions: Conditions.optional(),
+})
+export type Opening = z.infer<typeof Opening>
 export type Progress = { accepted: number; repeated: number; refused: number; finished: boolean }
 
 /** Milliseconds between two looks into the inbox, where the pace allows more than one request in that time. */
@@ -45,6 +52,7 @@ type Ctx = Context<DeskState>
 
 export const desk = agent('desk', {
   passivateAfterMs: 'never',
+  schemas: { open: Opening, accept: InboxLine },
   state: (): DeskState => ({
     open: false,
     inbox: null,
@@ -60,12 +68,13 @@ export const desk = agent('desk', {
 
   on: {
     /** Opens the desk, or goes on where it stopped. Another inbox is read from its beginning. */
-    open(ctx, { inbox, ratePerSecond, conditions }: Opening): Progress {
+    open(ctx, opening: Opening): Progress {
       const state = ctx.state
-      if (inbox !== state.inbox) Object.assign(state, { offset: 0, line: 0 })
-      Object.assign(state, { open: true, inbox, ratePerSecond, conditions, finished: false })
-      ctx.send(ctx.ref(gremlin, 'main').wake(conditions.chaos))
-      if (inbox !== '-') ctx.after(0, 'tick', null, { name: 'tick' })
+      const before = state.inbox
+      Object.assign(state, opening, { open: true, finished: false })
+      if (state.inbox !== before) Object.assign(state, { offset: 0, line: 0 })
+      ctx.send(ctx.ref(gremlin, 'main').wake(state.conditions.chaos))
+      if (state.inbox !== '-') ctx.after(0, 'tick', null, { name: 'tick' })
       return progressOf(state)
     },
 
@@ -109,6 +118,7 @@ function takeIn(ctx: Ctx, { n, customer, text }: InboxLine): boolean {
 }
 
 function note(ctx: Ctx, { refused }: Piece): void {
+  if (refused.length === 0) return
   for (const { line, reason } of refused) ctx.log.warn(`Line ${line} of the inbox is no request: ${reason}`)
   ctx.state.refused = [...ctx.state.refused, ...refused].slice(-REFUSED_MAX).map((one) => ({ ...one }))
 }

@@ -5,6 +5,7 @@
  * - A reservation is absolute ("this order holds 3"), so asking twice changes nothing.
  */
 import { agent } from 'vivarium'
+import { z } from 'zod'
 import { productOf } from './shop.ts'
 
 export type InventoryState = {
@@ -19,10 +20,12 @@ export type InventoryState = {
   stocked: boolean
 }
 
-export type Hold = { order: string; quantity: number }
+const Hold = z.strictObject({ order: z.string().min(1), quantity: z.number().int().min(0) })
+export type Hold = z.infer<typeof Hold>
 export type Held = { ok: boolean; stock: number }
 
 export const inventory = agent('inventory', {
+  schemas: { reserve: Hold },
   state: (): InventoryState => ({ name: '', initial: 0, stock: 0, reserved: 0, sold: 0, holds: {}, stocked: false }),
 
   activated(ctx) {

@@ -25,7 +25,7 @@ try {
 async function main(options: Options): Promise<void> {
   const { inbox, ratePerSecond, chaos, shipAfterMs, data } = options
   if (inbox !== null && inbox !== '-') await access(inbox)
-  const starting = createRuntime({ root: tree, ...(data === null ? {} : { data }) })
+  const starting = createRuntime({ root: tree, exportTelemetry: true, ...(data === null ? {} : { data }) })
   const ending = new AbortController()
   endOnSignal(starting, ending)
   const runtime = await starting

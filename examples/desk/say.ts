@@ -23,7 +23,7 @@ const TEXT_LENGTH_MAX = 20_000
 
 export const Say = z.strictObject({
   text: z.string().max(TEXT_LENGTH_MAX),
-  /** Names the request; the same customer asking under the same name gets the same answer. Default: the message's id. */
+  /** Names the request; the same customer asking under the same name gets the same answer. Default: a new name. */
   request: z
     .string()
     .regex(/^[\w.:#-]{1,100}$/)
