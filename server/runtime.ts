@@ -13,6 +13,7 @@ import { realClock } from './clock.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
 import { LEASE_MS, Membership } from './cluster/membership.ts'
 import { Recovery } from './cluster/recovery.ts'
+import { readConfig } from './config.ts'
 import { type CrashPoints, NO_CRASH } from './crash-point.ts'
 import type { AnyAgent } from './definition/agent.ts'
 import { makeRef, type Ref } from './definition/ref.ts'
@@ -38,7 +39,10 @@ import { FENCED, SHUTDOWN } from './kernel/exit.ts'
 import { Kernel } from './kernel/kernel.ts'
 import { ExitUnwind } from './kernel/outcome.ts'
 import type { Process } from './kernel/process.ts'
+import { statusOf } from './kernel/row.ts'
 import { Bus } from './observe/bus.ts'
+import { type Exporting, startExport } from './observe/export.ts'
+import { type Counted, Metrics } from './observe/metrics.ts'
 import { Ring } from './observe/ring.ts'
 import { Telemetry } from './observe/telemetry.ts'
 import { realRandom } from './random.ts'
@@ -59,6 +63,7 @@ export class RuntimeCore {
   readonly clock: Clock
   readonly random: Random
   readonly telemetry: Telemetry<Process>
+  readonly metrics: Metrics
   readonly namespace: string
   readonly queries: QueryReader
   readonly waits: RequestWaits
@@ -74,6 +79,7 @@ export class RuntimeCore {
   #recovery: Recovery
   readonly #passivator: Passivator
   #unwatch: (() => void) | null = null
+  #exporting: Exporting | null = null
   #ids = 0
   #idPrefix = ''
 
@@ -88,6 +94,11 @@ export class RuntimeCore {
     this.ring = new Ring(this.bus)
     this.telemetry =
       options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
+    this.metrics = new Metrics({
+      bus: this.bus,
+      scan: (visit) => this.#count(visit),
+      droppedEvents: () => this.bus.stats.dropped,
+    })
     this.random = options.random ?? realRandom()
     const { random } = this
     const { emit, watching } = this.bus
@@ -126,7 +137,7 @@ export class RuntimeCore {
       assertAccepting: () => this.assertAccepting(),
       storeNow: () => this.storeNow(),
       newId: () => this.newId(),
-      traceparent: () => this.telemetry.traceparent(),
+      produce: (target, op) => this.telemetry.produce(target, op),
       complain: (what, error) => this.complain(what, error),
     })
     this.#passivator = new Passivator({
@@ -182,7 +193,9 @@ export class RuntimeCore {
   // Start
 
   async start(): Promise<void> {
-    const { modules = [], agents = [] } = this.#options
+    const { modules = [], agents = [], exportTelemetry = false } = this.#options
+    this.#exporting = exportTelemetry ? await startExport(readConfig().otel) : null
+    this.metrics.attach()
     const loaded = await loadModules(modules)
     const root = this.#options.root ?? loaded.root
     for (const agent of [...loaded.agents, ...agents]) this.#know(agent)
@@ -353,6 +366,13 @@ export class RuntimeCore {
 
   // Errors nobody caught
 
+  #count(visit: (row: Counted) => void): void {
+    for (const process of this.kernel.all()) {
+      const { agent, mailboxLength, hidden } = process
+      visit({ agent, status: statusOf(process), mailbox: mailboxLength, hidden })
+    }
+  }
+
   #claimError(error: unknown): boolean {
     const process = this.telemetry.currentProcess()
     if (process === null || this.kernel.find(process.id) !== process) return false
@@ -398,6 +418,11 @@ export class RuntimeCore {
     this.ring.close()
     this.telemetry.close()
     await this.backend.close()
+    // Last, so that what ended above is exported as well. A backend of telemetry that is away spoils no clean end.
+    if (this.#exporting !== null) {
+      await this.#bounded(this.#exporting.shutdown()).catch((error: unknown) => this.complain('exporting', error))
+    }
+    this.metrics.close()
   }
 
   /** No new turn begins; those in hand may finish; what still runs at the deadline is parked: its journal goes on. */

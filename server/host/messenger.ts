@@ -36,7 +36,8 @@ export type MessengerPorts = {
   /** Epoch ms of the store. */
   storeNow(): number
   newId(): string
-  traceparent(): string | null
+  /** Traceparent for a message from outside; null without tracing. */
+  produce(target: { id: ProcessId; agent: string }, op: string): string | null
   complain(what: string, error: unknown): void
 }
 
@@ -62,7 +63,10 @@ export class Messenger implements Caller {
     // Ephemeral calls without a schema are checked where they run: the border would copy a second time.
     const needsBorder = definition.durable || call.op in definition.schemas
     const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
-    return kernel.call(from, call.target, call.op, message, options)
+    if (from !== null) return kernel.call(from, call.target, call.op, message, options)
+    const lineage = this.#traced(options.lineage ?? NO_LINEAGE, call)
+    const traced = lineage.traceparent === null ? options : { ...options, lineage }
+    return kernel.call(null, call.target, call.op, message, traced)
   }
 
   /** A send of an ephemeral process. To durable agents it is stored; a failure to store it is an event. */
@@ -83,7 +87,8 @@ export class Messenger implements Caller {
     const entry = this.#ports.entry(call.agent)
     assertKey(call.key)
     const id = this.#ports.newId()
-    const lineage = options.lineage ?? NO_LINEAGE
+    const given = options.lineage ?? NO_LINEAGE
+    const lineage = options.from == null ? this.#traced(given, call) : given
     const { args } = checkMessage(entry, call.op, call.message)
     if (!entry.definition.durable) {
       kernel.send(call.target, call.op, args, { lineage, messageId: id })
@@ -98,7 +103,7 @@ export class Messenger implements Caller {
       args,
       sender: options.from ?? null,
       n: 0,
-      lineage: this.#rooted(lineage, id),
+      lineage: { ...lineage, root: lineage.root ?? id },
     })
     const [ord] = await store.enqueue(this.#ports.node(), [message])
     if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
@@ -130,7 +135,7 @@ export class Messenger implements Caller {
       args,
       sender: null,
       n: 0,
-      lineage: this.#rooted(lineage, id),
+      lineage: { ...this.#traced(lineage, call), root: lineage.root ?? id },
       replyTo: { kind: 'request', scope, key },
     })
     const wanted = { scope, key, argsHash: hash, expiresAt: null, message }
@@ -166,9 +171,11 @@ export class Messenger implements Caller {
     envelope.reply.reject(error)
   }
 
-  #rooted(lineage: Lineage, id: string): Lineage {
-    const traceparent = lineage.traceparent ?? this.#ports.traceparent()
-    return { ...lineage, root: lineage.root ?? id, traceparent }
+  /** A conversation that begins here is in the trace of whoever began it. */
+  #traced(lineage: Lineage, call: Call<unknown>): Lineage {
+    if (lineage.traceparent !== null) return lineage
+    const traceparent = this.#ports.produce({ id: call.target, agent: call.agent }, call.op)
+    return traceparent === null ? lineage : { ...lineage, traceparent }
   }
 
   #assertRoom(id: ProcessId): void {

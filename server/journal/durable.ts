@@ -25,6 +25,7 @@ import { applyPatches, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { Turn } from './turn.ts'
+import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
@@ -217,9 +218,13 @@ export class DurableBehaviour implements Behaviour {
   #handle(process: Process, record: DurableRecord, envelope: Envelope, handler: Handler): void | Promise<void> {
     const turn = new Turn(this.#ports, this.agent, process, record, envelope)
     record.turn = turn
+    return reportTurn(turn, () => this.#work(turn, handler))
+  }
+
+  #work(turn: Turn, handler: Handler): void | Promise<void> {
     let result: unknown
     try {
-      result = handler(new DurableContext(turn), envelope.args)
+      result = handler(new DurableContext(turn), turn.envelope.args)
     } catch (error) {
       return this.#failed(turn, error)
     }

@@ -34,10 +34,13 @@ type Source = {
   listen<K extends EventKind>(kinds: readonly K[], fn: (event: EventOf<K>) => void, label?: string): () => void
 }
 
+/** What is counted of a process. */
+export type Counted = Pick<ProcessRow, 'agent' | 'status' | 'mailbox' | 'hidden'>
+
 export type MetricsOptions = {
   bus: Source
   /** Every live process once. */
-  scan(visit: (row: ProcessRow) => void): void
+  scan(visit: (row: Counted) => void): void
   /** Events that reached nobody though somebody listened. */
   droppedEvents(): number
   /** Put on every measurement: tells two runtimes of one program apart. */
