@@ -3,7 +3,7 @@
  *
  * - S30: `kill` ends at once with `killed`; a number of ms asks first and kills when it is over; `infinity` waits.
  * - S31: the supervisor waits for the death itself, so a child that unlinked cannot hang it.
- * - S32: many children of a pool are told at once and share one timer.
+ * - S63: many children of a pool are told at once and share one timer.
  */
 import type { Shutdown } from './child.ts'
 import { type ExitReason, KILLED, SHUTDOWN } from './exit.ts'

@@ -1,5 +1,6 @@
 /** Life of a process: birth, turns, stop, death, suspension, mailbox limits, durable redelivery. */
 import { describe, expect, test } from 'vitest'
+import { NO_LINEAGE } from '../../server/kernel/envelope.ts'
 import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kernel/exit.ts'
 import type { Behaviour } from '../../server/kernel/process.ts'
 import { statusOf } from '../../server/kernel/row.ts'
@@ -155,6 +156,30 @@ describe('turns', () => {
     queue.recover()
     await bench.settle()
     expect(bench.log).toEqual(['slice'])
+  })
+})
+
+describe('context', () => {
+  test('[K26] code of a process runs in its context; a traced turn gets its own, others share one per slice', async () => {
+    const bench = new Bench()
+    bench.unwatch('turn:start', 'turn:stop')
+    const seen: (string | undefined)[] = []
+    const look = (): void => void seen.push(bench.current.getStore()?.id)
+    bench.spawn('a/1', { on: { look }, activated: look, terminate: look })
+    bench.send('a/1', 'look')
+    bench.send('a/1', 'look')
+    await bench.settle()
+    expect(bench.contexts.splice(0)).toEqual(['a/1 -', 'a/1 -'])
+    const lineage = { ...NO_LINEAGE, traceparent: '00-1-1-01' }
+    bench.kernel.send('a/1', 'look', null, { lineage })
+    await bench.settle()
+    expect(bench.contexts.splice(0)).toEqual(['a/1 -', 'a/1 look'])
+    bench.tracing = true
+    bench.send('a/1', 'look')
+    await bench.settle()
+    await bench.kernel.stop(bench.get('a/1'))
+    expect(bench.contexts).toEqual(['a/1 look', 'a/1 -'])
+    expect(seen).toEqual(Array.from({ length: 6 }, () => 'a/1'))
   })
 })
 

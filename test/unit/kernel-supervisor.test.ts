@@ -1,7 +1,7 @@
 /** Supervisors: specifications, start, exits, accounting, shutdown, significant children, verbs. */
 import { describe, expect, test } from 'vitest'
-import type { ChildInput } from '../../server/kernel/child.ts'
-import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kernel/exit.ts'
+import type { ChildInput, RestartType } from '../../server/kernel/child.ts'
+import { type ExitReason, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kernel/exit.ts'
 import { renew } from '../../server/kernel/renewal.ts'
 import { RestartWindow } from '../../server/kernel/restart.ts'
 import { supervisorOf, supervisorProcess } from '../../server/kernel/supervisor.ts'
@@ -134,35 +134,39 @@ describe('start', () => {
 })
 
 describe('exits', () => {
-  const cases = [
-    ['permanent', NORMAL, '+x'],
-    ['permanent', shutdown('why'), '+x'],
-    ['permanent', 'crash', '+x'],
-    ['transient', NORMAL, 'kept'],
-    ['transient', SHUTDOWN, 'kept'],
-    ['transient', shutdown('why'), 'kept'],
-    ['transient', 'crash', '+x'],
-    ['temporary', NORMAL, 'gone'],
-    ['temporary', 'crash', 'gone'],
-  ] as const
-  const rule = { permanent: 'S4', transient: 'S5', temporary: 'S6' }
-  for (const [restart, reason, outcome] of cases) {
-    const how = reason === 'crash' ? 'crash' : exitText(reason)
-    test(`[${rule[restart]}] a ${restart} child that ends with ${how}: ${outcome}`, async () => {
-      const bench = new Bench()
-      const top = await bench.supervisor([bench.child('x', { restart })])
-      bench.log.length = 0
-      if (reason === 'crash') bench.send('c/x', 'crash')
-      else bench.send('c/x', 'exit', reason)
-      await bench.settle()
-      const listed = await top.which()
-      if (outcome === 'gone') expect([listed, bench.kernel.find('c/x')]).toEqual([[], undefined])
-      else if (outcome === 'kept') expect(listed).toMatchObject([{ process: null, state: 'stopped' }])
-      else expect(bench.log.at(-1)).toBe('+x')
-      const reported = reason === 'crash' || restart === 'permanent' ? 1 : 0
-      expect(bench.of('supervisor:child-failed').length).toBe(reported)
-    })
+  type Reason = ExitReason | 'crash'
+  /** What became of a child, and how often the supervisor reported it. */
+  async function endOf(restart: RestartType, reason: Reason): Promise<[string, number]> {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('x', { restart })])
+    const before = bench.get('c/x').incarnation
+    if (reason === 'crash') bench.send('c/x', 'crash')
+    else bench.send('c/x', 'exit', reason)
+    await bench.settle()
+    const [listed] = await top.which()
+    const reports = bench.of('supervisor:child-failed').length
+    if (listed === undefined) return [bench.kernel.find('c/x') === undefined ? 'forgotten' : 'left over', reports]
+    if (listed.process === null) return ['kept', reports]
+    return [listed.process.incarnation === before + 1 ? 'restarted' : 'untouched', reports]
   }
+
+  test('[S4] a permanent child is restarted whatever its reason, and reported', async () => {
+    for (const reason of [NORMAL, SHUTDOWN, shutdown('why'), 'crash'] as Reason[]) {
+      expect(await endOf('permanent', reason)).toEqual(['restarted', 1])
+    }
+  })
+
+  test('[S5] a transient child is restarted and reported only after an abnormal end; its specification stays', async () => {
+    for (const reason of [NORMAL, SHUTDOWN, shutdown('why')]) {
+      expect(await endOf('transient', reason)).toEqual(['kept', 0])
+    }
+    expect(await endOf('transient', 'crash')).toEqual(['restarted', 1])
+  })
+
+  test('[S6] a temporary child is forgotten in any case, and reported after an abnormal end', async () => {
+    for (const reason of [NORMAL, shutdown('why')]) expect(await endOf('temporary', reason)).toEqual(['forgotten', 0])
+    expect(await endOf('temporary', 'crash')).toEqual(['forgotten', 1])
+  })
 
   test('[S14] fenced is no end: not counted, not restarted here', async () => {
     const bench = new Bench()
@@ -569,6 +573,26 @@ describe('verbs', () => {
     const top = await bench.supervisor([bench.child('t', { restart: 'temporary' })])
     await top.terminateChild('t')
     expect(await top.which()).toEqual([])
+  })
+
+  test('[S53] changes of the tree are reported, so that they can be stored', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a'), bench.child('t', { restart: 'transient' })], { intensity: 1 })
+    const counts: number[] = []
+    const count = (): void => void counts.push(bench.changed.splice(0).length)
+    count()
+    await top.startChild(bench.child('b'))
+    count()
+    bench.send('c/t', 'exit', NORMAL)
+    await bench.settle()
+    count()
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    count()
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    count()
+    expect(counts.slice(1).every((n) => n > 0)).toBe(true)
   })
 
   test('[S52] children added at run time do not come back with a restart of the supervisor', async () => {
