@@ -44,7 +44,12 @@ function onlyUnnamed(error: unknown): null {
 function keepToken(context: Context, guard: Guard, token: string): Response {
   guard.identify(token)
   if (getCookie(context, TOKEN_COOKIE) !== token) {
-    setCookie(context, TOKEN_COOKIE, token, { httpOnly: true, sameSite: 'Strict', path: '/' })
+    setCookie(context, TOKEN_COOKIE, token, {
+      httpOnly: true,
+      sameSite: 'Strict',
+      secure: new URL(context.req.url).protocol === 'https:',
+      path: '/',
+    })
   }
   const url = new URL(context.req.url)
   url.searchParams.delete('token')

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { BODY_BYTES_MAX } from '../../server/http/body.ts'
 import { createApp, ENDPOINTS } from '../../server/http/app.ts'
+import { BODY_BYTES_MAX } from '../../server/http/body.ts'
 import { ToyWorld } from '../support/toy-inspect.ts'
 
 const HOST = 'http://127.0.0.1:4711'
@@ -44,7 +44,8 @@ describe('reading', () => {
   })
 
   test('[H1] the filters of the list narrow it', async () => {
-    const ids = async (query: string) => (await get(`/processes?${query}`)).body.items.map((row: { id: string }) => row.id)
+    const ids = async (query: string) =>
+      (await get(`/processes?${query}`)).body.items.map((row: { id: string }) => row.id)
     expect(await ids('q=status:waiting')).toEqual(['order/17'])
     expect(await ids('agent=order&status=idle')).toEqual(['order/18'])
     expect(await ids('under=supervisor%2Fdesk&q=-agent:supervisor')).toEqual(['order/17', 'order/18'])
@@ -87,7 +88,9 @@ describe('reading', () => {
     for (const { method, path } of ENDPOINTS) expect(body.paths[path][method].summary).toBeTypeOf('string')
     const list = body.paths['/processes'].get.parameters.map((parameter: { name: string }) => parameter.name)
     expect(list).toEqual(expect.arrayContaining(['q', 'under', 'agent', 'status', 'sort', 'limit', 'cursor']))
-    expect(body.paths['/processes/{id}/call'].post.requestBody.content['application/json'].schema.required).toContain('op')
+    expect(body.paths['/processes/{id}/call'].post.requestBody.content['application/json'].schema.required).toContain(
+      'op',
+    )
     const ids = Object.values<Record<string, { operationId: string }>>(body.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
     )
@@ -168,7 +171,13 @@ describe('refusing', () => {
     ['post', '/processes/order%2F17/explode', '{}', 404, 'NOT_FOUND'],
     ['post', '/processes/order%2F17/send', '{"args":1}', 400, 'REQUEST_INVALID'],
     ['post', '/processes/order%2F17/send', '{"op":"nope"}', 404, 'OPERATION_UNKNOWN'],
-    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"a":{"__proto__":{"x":1}}}}', 422, 'VALUE_UNSUPPORTED'],
+    [
+      'post',
+      '/processes/order%2F17/send',
+      '{"op":"echo","args":{"a":{"__proto__":{"x":1}}}}',
+      422,
+      'VALUE_UNSUPPORTED',
+    ],
     ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$x":1}}', 422, 'VALUE_UNSUPPORTED'],
     ['post', '/processes/order%2F17/call', '{"op":"echo","timeoutMs":0}', 400, 'REQUEST_INVALID'],
   ] as const)('[H6] %s %s %s answers %i %s', async (method, path, body, status, code) => {
@@ -181,12 +190,17 @@ describe('refusing', () => {
 
   test('[H6] the refusal names the path of what is wrong', async () => {
     expect((await post('/processes/order%2F17/kill', { incarnation: 'one' })).body.detail).toMatch(/body\.incarnation/)
-    expect((await post('/processes/order%2F17/call', { op: 'echo', args: { a: { $x: 1 } } })).body.detail).toContain('$x')
+    expect((await post('/processes/order%2F17/call', { op: 'echo', args: { a: { $x: 1 } } })).body.detail).toContain(
+      '$x',
+    )
   })
 
   test('[H6] a body over the limit is refused while it arrives', async () => {
     const body = JSON.stringify({ op: 'echo', args: 'x'.repeat(BODY_BYTES_MAX) })
-    expect(await post('/processes/order%2F17/send', body)).toMatchObject({ status: 413, body: { code: 'PAYLOAD_TOO_LARGE' } })
+    expect(await post('/processes/order%2F17/send', body)).toMatchObject({
+      status: 413,
+      body: { code: 'PAYLOAD_TOO_LARGE' },
+    })
   })
 
   test('[H6] a body of another type is refused, so that a plain form of another site cannot act', async () => {

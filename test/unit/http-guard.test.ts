@@ -25,9 +25,12 @@ async function ask(app: App, headers: Record<string, string>, method = 'GET') {
 }
 
 describe('without credentials', () => {
-  test.each(['127.0.0.1:4711', 'localhost', 'LOCALHOST:80', '[::1]:4711'])('[H8] the Host %s is served', async (host) => {
-    expect((await ask(build().app, { host })).status).toBe(200)
-  })
+  test.each(['127.0.0.1:4711', 'localhost', 'LOCALHOST:80', '[::1]:4711'])(
+    '[H8] the Host %s is served',
+    async (host) => {
+      expect((await ask(build().app, { host })).status).toBe(200)
+    },
+  )
 
   test.each(['evil.example', 'evil.example:4711', '127.0.0.1.evil.example', '10.0.0.1', ''])(
     '[H8] the Host %j is refused: a name may have been rebound to loopback',
@@ -40,7 +43,9 @@ describe('without credentials', () => {
     const { app } = build({ allowedHosts: ['box.local'] })
     expect((await ask(app, { host: 'box.local:4711' })).status).toBe(200)
     expect((await ask(app, { host: 'box.local:4711', origin: 'http://box.local:4711' }, 'POST')).status).toBe(200)
-    expect((await ask(app, { host: 'box.local:4711', origin: 'http://box.local:9' }, 'POST')).code).toBe('ORIGIN_REFUSED')
+    expect((await ask(app, { host: 'box.local:4711', origin: 'http://box.local:9' }, 'POST')).code).toBe(
+      'ORIGIN_REFUSED',
+    )
   })
 
   test.each([

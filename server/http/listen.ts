@@ -1,0 +1,139 @@
+/**
+ * Listening: a port for an app that has no server of its own.
+ *
+ * - H12: an address that others can reach is bound only when they have to show who they are.
+ * - H13: a busy port is refused with the name of the program that holds it, as far as the system tells.
+ * - H14: `server.json` in the data folder says where the server is, for local tools. It is written in one piece, readable
+ *   by its owner only, after the port is open, and removed at close if it is still this server's.
+ */
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { RuntimeError } from '../../shared/error.ts'
+import type { Clock } from '../clock.ts'
+import { portHolder } from './port-holder.ts'
+
+export const DEFAULT_PORT = 4711
+export const SERVER_FILE = 'server.json'
+const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
+/** Milliseconds requests in flight have to end when the server closes. */
+const CLOSE_MS = 2_000
+
+export type ListenOptions = {
+  readonly app: Hono
+  /** Units: TCP port; 0 takes a free one. */
+  readonly port?: number
+  /** Address to bind; loopback by default. */
+  readonly host?: string
+  /** Whether callers must show who they are (Guard.named). */
+  readonly named: boolean
+  /** Data folder for server.json; none is written without one. */
+  readonly data?: string
+  readonly version: string
+  readonly clock: Clock
+}
+
+export type Listening = {
+  readonly server: Server
+  readonly url: string
+  readonly port: number
+  /** Stops listening, ends idle connections, and those in use after a moment. */
+  close(): Promise<void>
+}
+
+export type ServerFile = { url: string; pid: number; startedAt: number; version: string }
+
+/** @throws BIND_REFUSED PORT_IN_USE CONFIG_INVALID */
+export async function listen(options: ListenOptions): Promise<Listening> {
+  const { app, port = DEFAULT_PORT, host = '127.0.0.1', named, data } = options
+  if (!named && !LOOPBACK.test(host)) {
+    throw new RuntimeError(
+      'BIND_REFUSED',
+      `Binding to ${host} would let anybody on the network in. Configure tokens or authorize, or bind to 127.0.0.1.`,
+    )
+  }
+  const server = createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false }))
+  await open(server, port, host)
+  refuseStrayUpgrades(server)
+  const bound = server.address() as AddressInfo // a TCP server that listens has one
+  const url = `http://${urlHost(host)}:${bound.port}`
+  const file = data === undefined ? null : join(data, SERVER_FILE)
+  const { version, clock } = options
+  if (file !== null) await announce(file, { url, pid: process.pid, startedAt: clock.now(), version })
+  const close = async () => {
+    if (file !== null) await withdraw(file, url)
+    await closeServer(server, clock)
+  }
+  return { server, url, port: bound.port, close }
+}
+
+async function open(server: Server, port: number, host: string): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, host, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+  } catch (error) {
+    throw await openError(error, port, host)
+  }
+}
+
+async function openError(error: unknown, port: number, host: string): Promise<unknown> {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') {
+    const holder = await portHolder(port)
+    const who = holder === null ? 'another program' : `process ${holder.pid} (${holder.command})`
+    const message = `Port ${port} on ${host} is held by ${who}. Stop it or choose another with --port.`
+    return new RuntimeError('PORT_IN_USE', message, { cause: error, detail: { port, holder } })
+  }
+  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'ERR_SOCKET_BAD_PORT') {
+    const message = `Cannot listen on ${host}:${port} (${code}). Choose another host or port.`
+    return new RuntimeError('CONFIG_INVALID', message, { cause: error })
+  }
+  return error
+}
+
+/** On our own server nobody else will answer an upgrade that the feed does not take; without an answer it hangs. */
+function refuseStrayUpgrades(server: Server): void {
+  server.on('upgrade', (_request, socket) => {
+    if (server.listenerCount('upgrade') > 1) return
+    socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+  })
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+async function announce(file: string, content: ServerFile): Promise<void> {
+  const draft = `${file}.${process.pid}`
+  await writeFile(draft, `${JSON.stringify(content)}\n`, { mode: 0o600 })
+  await rename(draft, file)
+}
+
+async function withdraw(file: string, url: string): Promise<void> {
+  try {
+    const found: unknown = JSON.parse(await readFile(file, 'utf8'))
+    const own = Reflect.get(Object(found), 'pid') === process.pid && Reflect.get(Object(found), 'url') === url
+    if (own) await rm(file, { force: true })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+    if (!(error instanceof SyntaxError)) throw error // not ours then: we write JSON
+  }
+}
+
+async function closeServer(server: Server, clock: Clock): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const force = clock.after(CLOSE_MS, () => server.closeAllConnections())
+  await closed
+  force.cancel()
+}

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { realClock } from '../../server/clock.ts'
+import { createApp } from '../../server/http/app.ts'
+import { type Listening, type ListenOptions, listen } from '../../server/http/listen.ts'
+import { RuntimeError } from '../../shared/error.ts'
+import { ToyWorld } from '../support/toy-inspect.ts'
+
+const open: Listening[] = []
+const folders: string[] = []
+
+afterEach(async () => {
+  for (const each of open.splice(0)) await each.close()
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true })
+})
+
+async function start(options: Partial<ListenOptions> = {}): Promise<Listening> {
+  const world = new ToyWorld()
+  const app = createApp({ inspect: world, control: world, web: false })
+  const listening = await listen({ app, port: 0, named: false, version: '1', clock: realClock(), ...options })
+  open.push(listening)
+  return listening
+}
+
+async function refusal(promise: Promise<unknown>): Promise<RuntimeError> {
+  const error = await promise.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  if (!(error instanceof RuntimeError)) throw new Error(`Expected a RuntimeError, got ${error}`)
+  return error
+}
+
+test('[H12] serves on loopback by default', async () => {
+  const { url } = await start()
+  const response = await fetch(`${url}/api/v1/healthz`)
+  expect(await response.json()).toEqual({ status: 'ok' })
+})
+
+test.each(['0.0.0.0', '::', '192.168.1.9', 'example.org'])(
+  '[H12] refuses to bind to %s without credentials',
+  async (host) => {
+    expect((await refusal(start({ host }))).code).toBe('BIND_REFUSED')
+  },
+)
+
+test('[H12] binds to all addresses when callers are named', async () => {
+  const { url } = await start({ host: '0.0.0.0', named: true })
+  expect((await fetch(`${url}/api/v1/healthz`)).status).toBe(200)
+})
+
+test('[H13] a busy port is refused with the program that holds it', async () => {
+  const { port } = await start()
+  const error = await refusal(start({ port }))
+  expect(error.code).toBe('PORT_IN_USE')
+  expect(error.message).toContain(`Port ${port}`)
+  if (process.platform === 'linux') expect(error.message).toContain(`process ${process.pid} (`)
+})
+
+test('[H14] server.json tells local tools where the server is, and goes with it', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
+  folders.push(data)
+  const { url, close } = await start({ data })
+  const file = join(data, 'server.json')
+  expect(JSON.parse(await readFile(file, 'utf8'))).toEqual({
+    url,
+    pid: process.pid,
+    startedAt: expect.any(Number),
+    version: '1',
+  })
+  expect((await stat(file)).mode & 0o777).toBe(0o600)
+  const second = await start({ data })
+  await close()
+  // The file is the second server's by now.
+  expect(JSON.parse(await readFile(file, 'utf8')).url).toBe(second.url)
+  await second.close()
+  expect(existsSync(file)).toBe(false)
+})
+
+test('[H12] an upgrade that nobody takes is answered, not left hanging', async () => {
+  const { url } = await start()
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/nowhere`, 'vivarium.v1')
+  await new Promise((resolve) => socket.addEventListener('error', resolve))
+})
