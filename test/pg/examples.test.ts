@@ -1,0 +1,95 @@
+/** The examples are run as a reader would run them; what they print is what they promise. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { stopEmbedded } from '../../server/store/embedded/embedded.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+let folder = ''
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'vivarium-examples-'))
+})
+
+afterAll(async () => {
+  await stopEmbedded(folder, { force: true })
+  await rm(folder, { recursive: true, force: true })
+})
+
+function start(name: string, ...args: string[]) {
+  const path = join(root, 'examples', name)
+  return spawn(process.execPath, ['--conditions=vivarium-source', path, folder, ...args], { cwd: root })
+}
+
+async function output(name: string): Promise<string> {
+  const child = start(name)
+  let text = ''
+  child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  const code = await new Promise((resolve) => child.once('exit', resolve))
+  expect(code, text).toBe(0)
+  return text
+}
+
+test('01-hello counts on at its second run', async () => {
+  expect(await output('01-hello.ts')).toContain('this is visit 1.')
+  expect(await output('01-hello.ts')).toContain('this is visit 2.')
+}, 60_000)
+
+test('02-supervision ends a poisonous message as a dead letter and goes on', async () => {
+  const text = await output('02-supervision.ts')
+  expect(text).toContain('DEAD_LETTERED')
+  expect(text).toContain('done: 2')
+  expect(text).toContain('dead letters: 1')
+}, 60_000)
+
+test('03-shop checks out once', async () => {
+  const text = await output('03-shop.ts')
+  expect(text).toContain('cart is paid and tea has 98 left')
+  expect(text).toContain('mails: 1')
+}, 60_000)
+
+test('06-two-runtimes keeps two runtimes apart', async () => {
+  const text = await output('06-two-runtimes.ts')
+  expect(text).toContain('left: 1 right: 10')
+  expect(text).toContain('right alone: 20')
+}, 60_000)
+
+test.each(['04-embed-hono.ts', '05-embed-node-http.ts'])('%s serves observer, API and feed inside a host', async (name) => {
+  const child = start(name, '0')
+  let text = ''
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString()
+      const found = /http:\S+/.exec(text)
+      if (found !== null) resolve(found[0])
+    })
+    child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    child.once('exit', (code) => reject(new Error(`${name} ended with ${code}: ${text}`)))
+  })
+  const processes = await fetch(new URL('api/v1/processes', url))
+  expect(processes.status).toBe(200)
+  expect(await processes.text()).toContain('mailer/main')
+  const page = await fetch(url)
+  expect(await page.text()).toContain(`<base href="${new URL(url).pathname}"`)
+  const hello = await greeting(new URL('api/v1/feed', url))
+  expect(hello).toMatchObject({ t: 'hello', protocol: 'vivarium.v1' })
+  child.kill('SIGTERM')
+  expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0)
+}, 60_000)
+
+function greeting(url: URL): Promise<unknown> {
+  url.protocol = 'ws:'
+  const socket = new WebSocket(url, ['vivarium.v1'])
+  return new Promise((resolve, reject) => {
+    socket.onmessage = (message) => {
+      resolve(JSON.parse(String(message.data)))
+      socket.close()
+    }
+    socket.onerror = () => reject(new Error(`no feed at ${url.href}`))
+    socket.onopen = () => socket.send(JSON.stringify({ t: 'hello' }))
+  })
+}

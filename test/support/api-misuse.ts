@@ -1,0 +1,34 @@
+/**
+ * What the compiler must refuse. This file is never run: `npm run typecheck` fails when an expectation does not hold.
+ */
+import { agent, type Runtime } from 'vivarium'
+import { cart, inventory } from '../../examples/shop.ts'
+
+export async function misuse(runtime: Runtime): Promise<void> {
+  const alice = runtime.ref(cart, 'alice')
+  // @ts-expect-error a key is a string
+  runtime.ref(cart, 7)
+  // @ts-expect-error no such operation
+  await alice.remove({ sku: 'tea', qty: 1 })
+  // @ts-expect-error the message has another shape
+  await alice.add({ sku: 'tea' })
+  // @ts-expect-error the message is missing
+  await alice.add()
+  // @ts-expect-error a query of this agent takes no message
+  await runtime.ref(inventory, 'tea').free(1)
+  // @ts-expect-error the reply is a number
+  const text: string = await alice.add({ sku: 'tea', qty: 1 })
+  // @ts-expect-error start knows the operations too
+  await runtime.start(cart, 'alice', 'remove', { sku: 'tea' })
+  // @ts-expect-error a send needs a call, not its result
+  await runtime.send(text)
+  agent('wrong', {
+    state: () => ({ n: 0 }),
+    on: {
+      set(ctx) {
+        // @ts-expect-error the state has no such field
+        ctx.state.m = 1
+      },
+    },
+  })
+}
