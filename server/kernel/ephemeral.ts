@@ -1,8 +1,8 @@
 /**
  * The behaviour of ephemeral agents: plain state in memory, handlers run one at a time, results are the replies.
  *
- * - K15: a reply is a copy that belongs to the caller; `undefined` is answered as null. A result that cannot be copied crashes the agent,
- *   as a bad return value does in OTP.
+ * - K15: a reply is a copy that belongs to the caller; `undefined` is answered as null. A result that cannot be
+ *   copied crashes the agent, as a bad return value does in OTP.
  * - K16: a handler that throws a rejection (`CALL_REJECTED`) answers with it and goes on; any other throw is a crash.
  * - A synchronous handler completes without any await; its turn costs no promise.
  */

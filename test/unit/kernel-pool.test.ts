@@ -76,7 +76,7 @@ describe('members', () => {
 })
 
 describe('restarts', () => {
-  test('[S61] one for one; a transient member that ended normally is forgotten; temporary ones always are', async () => {
+  test('[S61] one for one; a transient member that ended normally is forgotten, a temporary one always', async () => {
     const bench = new Bench()
     const pool = bench.pool({ behaviour: worker(bench) })
     for (const key of ['1', '2', '3']) pool.ensure(key)
@@ -115,7 +115,7 @@ describe('restarts', () => {
     ...more,
   })
 
-  test('[S62] a durable member that crashes outside a message is halted alone, until an operator restarts it', async () => {
+  test('[S62] a durable member that crashes outside a message is halted alone, until it is renewed', async () => {
     const bench = new Bench()
     const pool = bench.pool({ agent: 'd', behaviour: durable(), intensity: 2 })
     const sick = pool.ensure('sick')

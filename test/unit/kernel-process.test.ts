@@ -160,7 +160,7 @@ describe('turns', () => {
 })
 
 describe('context', () => {
-  test('[K26] code of a process runs in its context; a traced turn gets its own, others share one per slice', async () => {
+  test('[K26] code of a process runs in its context; a traced turn gets its own', async () => {
     const bench = new Bench()
     bench.unwatch('turn:start', 'turn:stop')
     const seen: (string | undefined)[] = []

@@ -92,7 +92,7 @@ describe('receipt of exit signals', () => {
     expect(b.alive).toBe(true)
   })
 
-  test('[K35] the exit of a parent is handled by the loop: a trapping child stops in order, with its reason', async () => {
+  test('[K35] the exit of a parent is handled by the loop: a trapping child stops in order', async () => {
     const bench = new Bench()
     const parent = bench.spawn('a/1')
     const child = bench.spawn(

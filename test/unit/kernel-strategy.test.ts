@@ -14,7 +14,7 @@ describe('strategies', () => {
     expect(bench.get('c/a').incarnation).toBe(1)
   })
 
-  test('[S21] rest_for_one stops what was started after the child in reverse and starts all of it in order', async () => {
+  test('[S21] rest_for_one: the child and what was started after it, in reverse and in order', async () => {
     const bench = new Bench()
     const ids = ['7', '3', '10', '2', '5']
     const top = await bench.supervisor(
