@@ -12,9 +12,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import type { Hono } from 'hono'
 import { RuntimeError } from '../../shared/error.ts'
-import type { Clock } from '../clock.ts'
+import { type Clock, realClock } from '../clock.ts'
+import { paths } from '../paths.ts'
+import { type AppOptions, createApp, FEED_PATH } from './app.ts'
+import { createGuard } from './guard.ts'
 import { portHolder } from './port-holder.ts'
 
 export const DEFAULT_PORT = 4711
@@ -23,18 +25,19 @@ const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 /** Milliseconds requests in flight have to end when the server closes. */
 const CLOSE_MS = 2_000
 
-export type ListenOptions = {
-  readonly app: Hono
-  /** Units: TCP port; 0 takes a free one. */
+/** A feed, as far as listening knows one. */
+export type Attachable = { attach(server: Server, path: string): () => void; close(reason?: string): void }
+
+export type ListenOptions = AppOptions & {
+  /** Units: TCP port; 0 takes a free one. Default 4711. */
   readonly port?: number
   /** Address to bind; loopback by default. */
   readonly host?: string
-  /** Whether callers must show who they are (Guard.named). */
-  readonly named: boolean
   /** Data folder for server.json; none is written without one. */
   readonly data?: string
-  readonly version: string
-  readonly clock: Clock
+  /** Takes the WebSocket upgrades, and is closed with the server. */
+  readonly feed: Attachable
+  readonly clock?: Clock
 }
 
 export type Listening = {
@@ -49,26 +52,44 @@ export type ServerFile = { url: string; pid: number; startedAt: number; version:
 
 /** @throws BIND_REFUSED PORT_IN_USE CONFIG_INVALID */
 export async function listen(options: ListenOptions): Promise<Listening> {
-  const { app, port = DEFAULT_PORT, host = '127.0.0.1', named, data } = options
-  if (!named && !LOOPBACK.test(host)) {
+  const { port = DEFAULT_PORT, host = '127.0.0.1', data, feed, clock = realClock() } = options
+  if (!createGuard(options).named && !LOOPBACK.test(host)) {
     throw new RuntimeError(
       'BIND_REFUSED',
       `Binding to ${host} would let anybody on the network in. Configure tokens or authorize, or bind to 127.0.0.1.`,
     )
   }
+  const version = options.version ?? (await packageVersion())
+  const app = createApp({ ...options, version })
   const server = createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false }))
   await open(server, port, host)
   refuseStrayUpgrades(server)
+  feed.attach(server, FEED_PATH)
   const bound = server.address() as AddressInfo // a TCP server that listens has one
   const url = `http://${urlHost(host)}:${bound.port}`
   const file = data === undefined ? null : join(data, SERVER_FILE)
-  const { version, clock } = options
   if (file !== null) await announce(file, { url, pid: process.pid, startedAt: clock.now(), version })
+  let closing: Promise<void> | null = null
   const close = async () => {
     if (file !== null) await withdraw(file, url)
+    // Viewers first: a server waits for its sockets, upgraded ones too.
+    feed.close()
     await closeServer(server, clock)
   }
-  return { server, url, port: bound.port, close }
+  return {
+    server,
+    url,
+    port: bound.port,
+    close: () => {
+      closing ??= close()
+      return closing
+    },
+  }
+}
+
+async function packageVersion(): Promise<string> {
+  const manifest: unknown = JSON.parse(await readFile(join(paths.root, 'package.json'), 'utf8'))
+  return String(Reflect.get(Object(manifest), 'version'))
 }
 
 async function open(server: Server, port: number, host: string): Promise<void> {
@@ -102,8 +123,8 @@ async function openError(error: unknown, port: number, host: string): Promise<un
 
 /** On our own server nobody else will answer an upgrade that the feed does not take; without an answer it hangs. */
 function refuseStrayUpgrades(server: Server): void {
-  server.on('upgrade', (_request, socket) => {
-    if (server.listenerCount('upgrade') > 1) return
+  server.on('upgrade', (request, socket) => {
+    if (request.url?.split('?', 1)[0] === FEED_PATH) return
     socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
   })
 }

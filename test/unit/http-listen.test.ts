@@ -3,10 +3,9 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { realClock } from '../../server/clock.ts'
-import { createApp } from '../../server/http/app.ts'
 import { type Listening, type ListenOptions, listen } from '../../server/http/listen.ts'
 import { RuntimeError } from '../../shared/error.ts'
+import { toyFeed } from '../support/feed-viewer.ts'
 import { ToyWorld } from '../support/toy-inspect.ts'
 
 const open: Listening[] = []
@@ -19,8 +18,16 @@ afterEach(async () => {
 
 async function start(options: Partial<ListenOptions> = {}): Promise<Listening> {
   const world = new ToyWorld()
-  const app = createApp({ inspect: world, control: world, web: false })
-  const listening = await listen({ app, port: 0, named: false, version: '1', clock: realClock(), ...options })
+  const { feed } = toyFeed()
+  const listening = await listen({
+    inspect: world,
+    control: world,
+    web: false,
+    port: 0,
+    version: '1',
+    feed,
+    ...options,
+  })
   open.push(listening)
   return listening
 }
@@ -48,7 +55,7 @@ test.each(['0.0.0.0', '::', '192.168.1.9', 'example.org'])(
 )
 
 test('[H12] binds to all addresses when callers are named', async () => {
-  const { url } = await start({ host: '0.0.0.0', named: true })
+  const { url } = await start({ host: '0.0.0.0', tokens: [{ token: 't', name: 'ana', role: 'viewer' }] })
   expect((await fetch(`${url}/api/v1/healthz`)).status).toBe(200)
 })
 
@@ -84,4 +91,13 @@ test('[H12] an upgrade that nobody takes is answered, not left hanging', async (
   const { url } = await start()
   const socket = new WebSocket(`${url.replace('http', 'ws')}/nowhere`, 'vivarium.v1')
   await new Promise((resolve) => socket.addEventListener('error', resolve))
+})
+
+test('[F13] the feed is served beside it, and closing does not wait for viewers', async () => {
+  const { url, close } = await start()
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/api/v1/feed`, 'vivarium.v1')
+  await new Promise((resolve) => socket.addEventListener('message', resolve))
+  const closed = new Promise((resolve) => socket.addEventListener('close', resolve))
+  await close()
+  await closed
 })
