@@ -50,7 +50,8 @@ export class AppendBuffer {
 
   #keyOf(value: unknown): string {
     if (typeof value === 'object' && value !== null) {
-      const id: unknown = Reflect.get(value, 'id') ?? Reflect.get(value, 'seq')
+      // Events carry the id of their process, which many share; their own number is `seq`.
+      const id: unknown = Reflect.get(value, 'seq') ?? Reflect.get(value, 'id')
       if (typeof id === 'string' || typeof id === 'number') return String(id)
     }
     return `#${this.#serial++}`
