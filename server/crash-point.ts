@@ -14,7 +14,6 @@ export const CRASH_POINTS = [
   'commit:before-hint',
   'replay:middle',
   'snapshot:write',
-  'blob:write',
   'activation:loaded',
   'passivation:released',
   'claim:taken',

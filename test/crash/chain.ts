@@ -1,0 +1,156 @@
+/**
+ * A chain of children on one folder, each killed and followed by the next, with checks between: structure after every
+ * kill, everything after each few of them.
+ */
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { CrashPointName } from '../../server/crash-point.ts'
+import { type EmbeddedPostgres, startEmbedded, stopEmbedded } from '../../server/store/embedded/embedded.ts'
+import { Chance } from './chance.ts'
+import { Child } from './child.ts'
+import { readLines } from './fact.ts'
+import { Place } from './place.ts'
+import { openRows, type Rows } from './rows.ts'
+import { checkStructure, type Settled, settle } from './settle.ts'
+
+/** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
+const POINT_MS = 45_000
+/** Kills between two settlements. Five deaths of a node with one message in hand bury it as suspected poison (P2). */
+const SETTLE_EVERY = 4
+const NOTHING: Settled = { operations: 0, promised: 0, effects: 0, rows: 0 }
+
+export class Chain {
+  readonly chance: Chance
+  readonly #folder: string
+  #server: EmbeddedPostgres
+  #place: Place
+  #rows: Rows & { close(): Promise<void> }
+  #runs = 0
+  #schemas = 1
+  #unsettled = 0
+  kills = 0
+  /** Of schemas that are done with, and of the one in work at its last settlement. */
+  readonly #past: Settled[] = []
+  #last: Settled = NOTHING
+
+  private constructor(folder: string, server: EmbeddedPostgres, seed: number) {
+    this.#folder = folder
+    this.#server = server
+    this.chance = new Chance(seed)
+    this.#place = new Place(folder, 'crash1')
+    this.#rows = openRows(server.connection, this.#place.schema)
+  }
+
+  static async begin(seed: number): Promise<Chain> {
+    const folder = await realpath(await mkdtemp(join(tmpdir(), 'vivarium-crash-')))
+    const server = await startEmbedded({ dataDir: join(folder, 'data') })
+    return new Chain(folder, server, seed)
+  }
+
+  /** Hits of a point so far, from the log that the dying children wrote. */
+  hits(point: CrashPointName): number {
+    return readLines(this.#place.hits).filter((line) => line === point).length
+  }
+
+  /** Works until the nth passage of the point kills it. */
+  async killAt(point: CrashPointName, nth: number, options: { drain?: boolean } = {}): Promise<void> {
+    const before = this.hits(point)
+    const child = this.#child({ point, nth })
+    if (options.drain === true) {
+      await child.says('up', POINT_MS)
+      await this.#pause(300 + this.chance.below(500))
+      child.kill('SIGTERM')
+    }
+    const { signal, code, errors } = await child.ended(POINT_MS)
+    if (signal !== 'SIGKILL')
+      throw new Error(`The child ended with ${signal ?? code} instead of dying at ${point}:\n${errors}`)
+    if (this.hits(point) !== before + 1) throw new Error(`${point} was not logged as hit.`)
+    await this.#killed()
+  }
+
+  /** Kills from outside, `ms` after the child came up, or after it was started. */
+  async killAfter(ms: number, from: 'start' | 'up'): Promise<void> {
+    const child = this.#child()
+    if (from === 'up') await child.says('up', POINT_MS)
+    await this.#pause(ms)
+    child.kill('SIGKILL')
+    const { signal, code, errors } = await child.ended(POINT_MS)
+    if (signal !== 'SIGKILL') throw new Error(`The child ended with ${signal ?? code} before it was killed:\n${errors}`)
+    await this.#killed()
+  }
+
+  /** The next child finds no tables. */
+  async freshSchema(): Promise<void> {
+    await this.settle()
+    await this.#rows.close()
+    this.#schemas += 1
+    this.#past.push(this.#last)
+    this.#last = NOTHING
+    const { hits } = this.#place
+    this.#place = Object.assign(new Place(this.#folder, `crash${this.#schemas}`), { hits })
+    this.#rows = openRows(this.#server.connection, this.#place.schema)
+  }
+
+  /** The next child finds no server; the work after it runs on the one it started. */
+  async killAtServerStart(): Promise<void> {
+    await this.#rows.close()
+    await this.#server.release()
+    await stopEmbedded(this.#place.data, { force: true })
+    const child = this.#child({ point: 'embedded:started', nth: 1 })
+    const { signal, code, errors } = await child.ended(POINT_MS)
+    if (signal !== 'SIGKILL') throw new Error(`The child ended with ${signal ?? code} instead of dying:\n${errors}`)
+    this.#server = await startEmbedded({ dataDir: this.#place.data })
+    this.#rows = openRows(this.#server.connection, this.#place.schema)
+    await this.#killed()
+  }
+
+  async settle(): Promise<void> {
+    if (this.#unsettled === 0) return
+    this.#unsettled = 0
+    this.#last = await settle(this.#place, this.#rows, this.#run())
+  }
+
+  get totals(): Settled {
+    return [...this.#past, this.#last].reduce((sum, one) => ({
+      operations: sum.operations + one.operations,
+      promised: sum.promised + one.promised,
+      effects: sum.effects + one.effects,
+      rows: sum.rows + one.rows,
+    }))
+  }
+
+  async end(): Promise<void> {
+    await this.#rows.close()
+    await this.#server.release()
+    await stopEmbedded(this.#place.data, { force: true })
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  #child(at?: { point: CrashPointName; nth: number }): Child {
+    const seed = this.chance.below(2 ** 31)
+    return new Child(this.#place, { run: this.#run(), seed, ...(at === undefined ? {} : { at }) })
+  }
+
+  #run(): string {
+    this.#runs += 1
+    return `r${this.#runs}`
+  }
+
+  async #killed(): Promise<void> {
+    this.kills += 1
+    this.#unsettled += 1
+    if (await this.#hasTables()) await checkStructure(this.#rows)
+    if (this.#unsettled >= SETTLE_EVERY) await this.settle()
+  }
+
+  async #hasTables(): Promise<boolean> {
+    const { sql, schema } = this.#rows
+    const found = await sql`select 1 from pg_tables where schemaname = ${schema} and tablename = 'journal'`
+    return found.length > 0
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, ms))
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Reads the journal as rows and text, with no code of the runtime: numbers without gaps, owners in order, turns with
+ * one end. Knows the row format from its documentation alone.
+ */
+import type { Rows } from './rows.ts'
+
+type JournalEntry = { k: string; turn?: string | null; decision?: string }
+type Turns = { accepted: Set<string>; ended: Map<string, number>; late: string[] }
+
+export type JournalFindings = {
+  rows: number
+  /** What can never be right, whatever state the system is in. */
+  broken: string[]
+  /** Turns accepted and not ended: right in the middle of work, wrong when all work is done. */
+  open: string[]
+  /** Turn ids, which are message ids, that have an end or a dead letter. */
+  ended: ReadonlySet<string>
+}
+
+export async function checkJournal(rows: Rows): Promise<JournalFindings> {
+  const { sql, schema } = rows
+  const broken: string[] = []
+  broken.push(...(await gaps(rows)), ...(await heads(rows)), ...(await claims(rows)))
+  const turns: Turns = { accepted: new Set(), ended: new Map(), late: [] }
+  let count = 0
+  const journal = sql<{ process: string; seq: string; payload: string }[]>`
+    select process, seq, payload from ${sql(schema)}.journal order by process, seq`
+  for await (const page of journal.cursor(2_000)) {
+    for (const { process, seq, payload } of page) {
+      count += 1
+      for (const entry of JSON.parse(payload) as JournalEntry[]) note(turns, entry, `process ${process} seq ${seq}`)
+    }
+  }
+  for (const [turn, times] of turns.ended) if (times > 1) broken.push(`turn ${turn} has ${times} ends`)
+  broken.push(...turns.late)
+  const ended = new Set(turns.ended.keys())
+  return { rows: count, broken, open: [...turns.accepted].filter((turn) => !ended.has(turn)), ended }
+}
+
+function note(turns: Turns, { k, turn, decision }: JournalEntry, where: string): void {
+  if (turn === undefined || turn === null) return
+  if (k === 'accepted') {
+    if (turns.accepted.has(turn)) turns.late.push(`turn ${turn} was accepted twice (${where})`)
+    turns.accepted.add(turn)
+  }
+  const ends = k === 'end' || (k === 'failed' && decision === 'dead')
+  if (turns.ended.has(turn)) turns.late.push(`turn ${turn} has "${k}" after its end (${where})`)
+  if (ends) turns.ended.set(turn, (turns.ended.get(turn) ?? 0) + 1)
+}
+
+async function gaps({ sql, schema }: Rows): Promise<string[]> {
+  const found = await sql<{ process: string; low: string; high: string; rows: string }[]>`
+    select process, min(seq) as low, max(seq) as high, count(*) as rows from ${sql(schema)}.journal
+    group by process having min(seq) <> 1 or max(seq) <> count(*)`
+  return found.map((row) => `process ${row.process} has ${row.rows} rows from ${row.low} to ${row.high}`)
+}
+
+async function heads({ sql, schema }: Rows): Promise<string[]> {
+  const found = await sql<{ process: string; head: string; high: string | null }[]>`
+    select h.process, h.seq as head, max(j.seq) as high
+    from ${sql(schema)}.heads h left join ${sql(schema)}.journal j on j.process = h.process
+    group by h.process, h.seq having h.seq <> coalesce(max(j.seq), 0)`
+  return found.map((row) => `head of process ${row.process} is ${row.head}, its last row ${row.high ?? 'none'}`)
+}
+
+/** Claims only grow along a journal: who wrote after a later owner was a ghost. */
+async function claims({ sql, schema }: Rows): Promise<string[]> {
+  const found = await sql<{ process: string; seq: string }[]>`
+    select process, seq from (
+      select process, seq, claim, lag(claim) over (partition by process order by seq) as before
+      from ${sql(schema)}.journal) j
+    where claim < before`
+  return found.map((row) => `process ${row.process} row ${row.seq} was written by an earlier owner`)
+}

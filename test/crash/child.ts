@@ -1,0 +1,88 @@
+/** Starts child-main.ts, arms its crash point, and tells how it ended. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { CrashPointName } from '../../server/crash-point.ts'
+import type { Place } from './place.ts'
+
+const MAIN = fileURLToPath(new URL('./child-main.ts', import.meta.url))
+
+export type ChildOptions = {
+  run: string
+  seed: number
+  mode?: 'load' | 'settle'
+  /** Die at the nth passage of this point. */
+  at?: { point: CrashPointName; nth: number }
+}
+
+export class Child {
+  readonly #process: ChildProcess
+  readonly #exit: Promise<{ code: number | null; signal: string | null }>
+  #errors = ''
+
+  constructor(place: Place, { run, seed, mode = 'load', at }: ChildOptions) {
+    const { VIVARIUM_CRASH_POINT: _, ...env } = process.env
+    const armed =
+      at === undefined
+        ? {}
+        : { VIVARIUM_CRASH_POINT: at.point, VIVARIUM_CRASH_NTH: String(at.nth), VIVARIUM_CRASH_LOG: place.hits }
+    const words = [place.data, place.schema, place.facts, place.effects, run, String(seed), mode]
+    this.#process = fork(MAIN, words, {
+      env: { ...env, ...armed },
+      execArgv: ['--conditions=vivarium-source'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
+    this.#process.stderr?.on('data', (chunk: Buffer) => {
+      this.#errors += chunk.toString()
+    })
+    this.#exit = once(this.#process, 'exit').then(([code, signal]) => ({
+      code: typeof code === 'number' ? code : null,
+      signal: typeof signal === 'string' ? signal : null,
+    }))
+  }
+
+  /** Resolves at its word. @throws with what it printed when it ended before */
+  async says(word: 'up' | 'finished', withinMs: number): Promise<void> {
+    const heard = new Promise<void>((resolve) => {
+      this.#process.on('message', (said) => {
+        if (said === word) resolve()
+      })
+    })
+    const ended = this.#exit.then(({ code, signal }) => {
+      throw new Error(`The child ended with ${signal ?? code} before it was ${word}:\n${this.#errors}`)
+    })
+    await within(
+      Promise.race([heard, ended]),
+      withinMs,
+      () => `The child was not ${word} in ${withinMs} ms.\n${this.#errors}`,
+    )
+  }
+
+  /** Resolves with how it ended; kills what does not end in time. */
+  async ended(withinMs: number): Promise<{ code: number | null; signal: string | null; errors: string }> {
+    try {
+      const exit = await within(this.#exit, withinMs, () => `The child ran on for ${withinMs} ms.\n${this.#errors}`)
+      return { ...exit, errors: this.#errors }
+    } catch (error) {
+      this.#process.kill('SIGKILL')
+      await this.#exit
+      throw error
+    }
+  }
+
+  kill(signal: 'SIGKILL' | 'SIGTERM'): void {
+    this.#process.kill(signal)
+  }
+}
+
+async function within<T>(work: Promise<T>, ms: number, message: () => string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message())), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The load of one child: a fixed number of workers, each asking for one operation after the other until told to stop.
+ *
+ * - Every want and every kept promise is a fact on disk (fact.ts).
+ * - At its start it asks again for what was started and not done when the child before died: the same idempotency keys,
+ *   so nothing may happen twice.
+ */
+import type { Runtime } from 'vivarium'
+import { ACCOUNTS, account, CLERKS, CLOCKS, clerk, clock, guest, purse, teller } from './bank.ts'
+import type { Chance } from './chance.ts'
+import { isStarted, type Operation, readFacts, writeFact } from './fact.ts'
+
+/** At once. Enough for batches of many rows, few enough that a kill leaves some of each kind in hand. */
+const WORKERS = 24
+/** Ms between two operations of a worker: full speed would make journals too long to check after each of many kills. */
+const PAUSE_MS = 20
+
+export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance }
+
+export class Load {
+  readonly #options: LoadOptions
+  #count = 0
+  #stopped = false
+
+  constructor(options: LoadOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when every worker has ended. */
+  async run(): Promise<void> {
+    const again = this.#unfinished().map(([id, op]) => this.#ask(id, op))
+    const workers = Array.from({ length: WORKERS }, () => this.#work())
+    await Promise.all([...again, ...workers])
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  /** Asks once more for what was started and never known to be done, and waits for all of it. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#unfinished().map(([id, op]) => this.#ask(id, op)))
+  }
+
+  #unfinished(): [string, Operation][] {
+    const { wanted, done, failed } = readFacts(this.#options.facts)
+    return [...wanted].filter(([id, op]) => isStarted(op) && !done.has(id) && !failed.has(id))
+  }
+
+  async #work(): Promise<void> {
+    while (!this.#stopped) {
+      this.#count += 1
+      const id = `${this.#options.run}-${this.#count}`
+      const op = this.#next(id)
+      writeFact(this.#options.facts, { f: 'want', id, op })
+      await this.#ask(id, op)
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+  }
+
+  async #ask(id: string, op: Operation): Promise<void> {
+    const { facts } = this.#options
+    try {
+      await this.#request(id, op)
+      writeFact(facts, { f: 'done', id })
+    } catch (error) {
+      if (this.#stopped) return
+      writeFact(facts, { f: 'failed', id, why: error instanceof Error ? error.message : String(error) })
+    }
+  }
+
+  async #request(id: string, op: Operation): Promise<unknown> {
+    const { runtime } = this.#options
+    switch (op.kind) {
+      case 'move': {
+        const { from, to, amount } = op
+        return (await runtime.start(teller, from, 'move', { id, from, to, amount }, { idempotencyKey: id })).result()
+      }
+      case 'pay': {
+        const { clerk: key, amount } = op
+        return (await runtime.start(clerk, key, 'pay', { id, amount }, { idempotencyKey: id })).result()
+      }
+      case 'push':
+        return runtime.send(runtime.ref(purse, op.from).push({ id, to: op.to, amount: op.amount }))
+      case 'add':
+        return runtime.ref(account, op.to).add({ id, amount: op.amount })
+      case 'tip':
+        return runtime.ref(clerk, op.clerk).pay({ id, amount: op.amount })
+      case 'alarm':
+        return runtime.ref(clock, op.clock).alarm({ id, ms: op.ms })
+      case 'visit':
+        return runtime.send(runtime.ref(guest, op.guest).visit({ id }))
+      default:
+        return op satisfies never
+    }
+  }
+
+  #next(id: string): Operation {
+    const { chance } = this.#options
+    const amount = 1 + chance.below(50)
+    const from = `a${chance.below(ACCOUNTS)}`
+    const to = `a${chance.below(ACCOUNTS)}`
+    const n = chance.below(100)
+    if (n < 25) return { kind: 'move', from, to, amount }
+    if (n < 45) return { kind: 'push', from, to, amount }
+    if (n < 60) return { kind: 'add', to, amount }
+    if (n < 72) return { kind: 'pay', clerk: `c${chance.below(CLERKS)}`, amount }
+    if (n < 80) return { kind: 'tip', clerk: `c${chance.below(CLERKS)}`, amount }
+    if (n < 90) return { kind: 'alarm', clock: `k${chance.below(CLOCKS)}`, ms: 20 + chance.below(1_500) }
+    return { kind: 'visit', guest: id }
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Brings a killed system to rest and checks everything: a successor finishes what was begun, drains, and leaves; then
+ * every checker reads what is there.
+ */
+import { readStore } from 'vivarium'
+import type { Effect } from './bank.ts'
+import { checkJournal } from './checker-journal.ts'
+import { checkMailbox, countWaiting } from './checker-mailbox.ts'
+import { checkOwners } from './checker-owner.ts'
+import { checkEffects, checkPromises, readWorld } from './checker-promise.ts'
+import { Child } from './child.ts'
+import { readFacts, readLines } from './fact.ts'
+import type { Place } from './place.ts'
+import type { Rows } from './rows.ts'
+
+const UP_MS = 30_000
+const FINISH_MS = 60_000
+const DRAIN_MS = 15_000
+const LOOK_MS = 100
+
+export type Settled = { operations: number; promised: number; effects: number; rows: number }
+
+/** @throws listing everything that was found wrong */
+export async function settle(place: Place, rows: Rows, run: string): Promise<Settled> {
+  const child = new Child(place, { run, seed: 1, mode: 'settle' })
+  await child.says('finished', UP_MS + FINISH_MS)
+  await atRest(rows, child)
+  child.kill('SIGTERM')
+  const { code, errors } = await child.ended(DRAIN_MS)
+  if (code !== 0) throw new Error(`The settling child ended with ${code}:\n${errors}`)
+  return checkAll(place, rows)
+}
+
+/** Waits until nothing waits: no message, no timer, no request, no open turn. */
+async function atRest(rows: Rows, child: Child): Promise<void> {
+  const deadline = performance.now() + FINISH_MS
+  for (;;) {
+    const { mailbox, timers, requests } = await countWaiting(rows)
+    if (mailbox + timers + requests === 0) {
+      const { open } = await checkJournal(rows)
+      if (open.length === 0) return
+    }
+    if (performance.now() > deadline) {
+      child.kill('SIGKILL')
+      const stuck = await stuckRows(rows)
+      throw new Error(`Not at rest: ${mailbox} messages, ${timers} timers, ${requests} requests.\n${stuck.join('\n')}`)
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+async function stuckRows(rows: Rows): Promise<string[]> {
+  const { sql, schema } = rows
+  const messages = await sql<{ text: string }[]>`
+    select concat_ws(' ', m.id, m.kind, m.op, 'to', m.target, 'attempts', m.attempts, 'recoveries', m.recoveries,
+      'owner', p.owner, 'ended', p.ended, 'open', p.open, 'desired', p.desired) as text
+    from ${sql(schema)}.mailbox m left join ${sql(schema)}.processes p on p.id = m.target order by m.ord limit 20`
+  const { open } = await checkJournal(rows)
+  return [...messages.map((row) => row.text), ...open.map((turn) => `open turn ${turn}`)]
+}
+
+/** What must hold at every instant, also in the middle of work. @throws listing what is wrong */
+export async function checkStructure(rows: Rows): Promise<void> {
+  const { broken, ended } = await checkJournal(rows)
+  expectNothing('structure', [...broken, ...(await checkMailbox(rows, ended))])
+}
+
+async function checkAll(place: Place, rows: Rows): Promise<Settled> {
+  const journal = await checkJournal(rows)
+  const facts = readFacts(place.facts)
+  // Written by bank.ts.
+  const effects = readLines(place.effects).map((line) => JSON.parse(line) as Effect)
+  const world = await readStore({ data: place.data, schema: place.schema }, readWorld)
+  expectNothing('rest', [
+    ...journal.broken,
+    ...journal.open.map((turn) => `turn ${turn} has no end`),
+    ...(await checkMailbox(rows, journal.ended)),
+    ...(await checkOwners(rows)),
+    ...checkPromises(facts, world),
+    ...checkEffects(effects, facts, world),
+  ])
+  return { operations: facts.wanted.size, promised: facts.done.size, effects: effects.length, rows: journal.rows }
+}
+
+function expectNothing(what: string, found: readonly string[]): void {
+  if (found.length === 0) return
+  throw new Error(`${found.length} findings about ${what}:\n${found.slice(0, 30).join('\n')}`)
+}
