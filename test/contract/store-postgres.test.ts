@@ -1,0 +1,32 @@
+/** The store contract on the embedded Postgres. */
+import { afterAll, beforeAll } from 'vitest'
+import { realClock } from '../../server/clock.ts'
+import { migrate } from '../../server/store/migrate.ts'
+import { openPostgres } from '../../server/store/postgres/postgres.ts'
+import type { StoreHandle } from '../../server/store/store.ts'
+import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { archiveContract } from '../support/store-contract/archive.ts'
+import { claimContract } from '../support/store-contract/claim.ts'
+import { commitContract } from '../support/store-contract/commit.ts'
+import { messageContract } from '../support/store-contract/message.ts'
+import type { StoreWorld } from '../support/store-world.ts'
+
+let database: TestDatabase
+let handle: StoreHandle
+
+beforeAll(async () => {
+  database = await freshDatabase()
+  await migrate(database.connection)
+  handle = openPostgres({ connection: database.connection, clock: realClock() })
+})
+afterAll(async () => {
+  await handle.close()
+  await database.drop()
+})
+
+const world: StoreWorld = { name: 'Postgres', handle: () => handle }
+
+commitContract(world)
+claimContract(world)
+messageContract(world)
+archiveContract(world)

@@ -1,0 +1,16 @@
+/** The store contract on memory. */
+import { realClock } from '../../server/clock.ts'
+import { MemoryDatabase, openMemory } from '../../server/store/memory.ts'
+import { archiveContract } from '../support/store-contract/archive.ts'
+import { claimContract } from '../support/store-contract/claim.ts'
+import { commitContract } from '../support/store-contract/commit.ts'
+import { messageContract } from '../support/store-contract/message.ts'
+import type { StoreWorld } from '../support/store-world.ts'
+
+const database = new MemoryDatabase(realClock())
+const world: StoreWorld = { name: 'memory', handle: () => openMemory(database) }
+
+commitContract(world)
+claimContract(world)
+messageContract(world)
+archiveContract(world)
