@@ -21,6 +21,10 @@ test('a process is found, killed with a reason and seen back, by keyboard alone'
   await keyboard.press('Enter')
   const row = page.getByRole('row', { name: 'order/1020' })
   for (let moves = 0; moves < 3; moves++) await keyboard.press('j')
+  // The sheet opens for the row under the cursor as well, without the inspector.
+  await keyboard.press('Shift+S')
+  await page.getByRole('dialog', { name: 'Stop order/1020' }).waitFor()
+  await keyboard.press('Escape')
   await keyboard.press('Enter')
   const inspector = page.getByRole('article', { name: 'Inspector of order/1020' })
   await inspector.getByRole('tab', { name: 'Now' }).waitFor()

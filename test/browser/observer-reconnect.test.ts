@@ -20,6 +20,7 @@ test('a dropped connection says so, keeps the data, and comes back without doubl
   await page.getByRole('row', { name: 'courier/main' }).waitFor()
   const before = await page.evaluate(rowNames)
   await page.getByRole('row', { name: 'courier/main' }).click()
+  await page.getByRole('button', { name: 'Kill…' }).waitFor()
   feed.refusing = true
   feed.drop()
   await page.getByText('Not connected.').waitFor()
@@ -48,6 +49,25 @@ test('a restarted server: rows are those of the new one, none of the old stays',
   const truth = [...world.processes.keys()].sort()
   await expect.poll(() => page.evaluate(rowNames)).toEqual(truth.slice(0, 30))
   await expect.poll(() => page.getByText('40 processes').isVisible()).toBe(true)
+})
+
+test('a server that falls silent is shown as old after two pings, and left after three', async () => {
+  observer = await openObserver({ size: 60 })
+  const { page, feed } = observer
+  await page.clock.install()
+  await observer.open('agents')
+  await page.getByRole('row', { name: 'courier/main' }).waitFor()
+  feed.silent = true
+  await page.clock.runFor(33_000)
+  await page.getByText(/^Silent for 3\d s/).waitFor()
+  expect(await page.locator('.main').evaluate((main) => getComputedStyle(main).filter)).toBe('grayscale(0.9)')
+  await page.getByRole('row', { name: 'courier/main' }).waitFor()
+  await page.clock.runFor(30_000)
+  await page.getByText('Not connected.').waitFor()
+  feed.silent = false
+  await page.getByRole('button', { name: 'Retry' }).click()
+  await page.getByText('Not connected.').waitFor({ state: 'detached' })
+  expect(await page.getByText(/Silent for/).count()).toBe(0)
 })
 
 async function observerClose(expected: RegExp | undefined, closeNext: () => Promise<void>): Promise<void> {

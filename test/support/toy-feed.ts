@@ -45,6 +45,8 @@ export type ToyFeed = {
   world: ToyWorld
   acts: number
   refusing: boolean
+  /** Keeps connections open and says nothing more, as a frozen server. */
+  silent: boolean
   drop: () => void
   close: () => Promise<void>
 }
@@ -69,6 +71,7 @@ export async function startToyFeed(options: ToyOptions): Promise<ToyFeed> {
     world,
     acts: 0,
     refusing: false,
+    silent: false,
     drop: () => {
       for (const socket of sockets.clients) socket.terminate()
     },
@@ -216,6 +219,7 @@ class ToySession {
   }
 
   #send(frame: ServerFrame): void {
+    if (this.#feed.silent) return
     this.#socket.send(JSON.stringify(serverFrameSchema.parse(frame)))
   }
 }

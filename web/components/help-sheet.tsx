@@ -36,6 +36,7 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
       ['Alt 1', 'to Alt 5: Now, Timeline, State, Mailbox, Failures'],
       ['f', 'full page'],
       ['[ ]', 'previous, next process of the list'],
+      ['Y', 'copy the id'],
     ],
   },
   {

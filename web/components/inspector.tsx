@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'react'
 import type { ProcessDetail } from '../../shared/snapshot.ts'
 import { useConnection, useFeed, useProblem, useRow, useSubscription, useWindow } from '../feed/hooks.ts'
+import { copyText } from '../ui/clipboard.ts'
 import { useKeys } from '../ui/keys.ts'
 import { Link } from '../ui/link.tsx'
 import { useNow } from '../ui/now.ts'
@@ -17,6 +18,7 @@ import { MailboxTab } from './tab-mailbox.tsx'
 import { NowTab } from './tab-now.tsx'
 import { StateTab } from './tab-state.tsx'
 import { TimelineTab } from './tab-timeline.tsx'
+import { useVerbKeys, type VerbTarget } from './verb-keys.ts'
 import { waitLine } from './wait.ts'
 
 export const INSPECTOR_TABS = ['now', 'timeline', 'state', 'mailbox', 'failures'] as const
@@ -176,21 +178,18 @@ function Missing({
   )
 }
 
-/** Tab keys and verbs; the verbs open the sheet, none acts at once. */
 function useInspectorKeys(row: ProcessDetail | undefined, onTab: (tab: string) => void): void {
-  const open = (verb: ProcessVerb) => () => {
-    if (row !== undefined) ask({ verb, id: row.id, incarnation: row.incarnation })
-  }
   const tabKeys = INSPECTOR_TABS.map((tab, index) => [`Alt+Digit${index + 1}`, () => onTab(tab)])
   useKeys({
     ...Object.fromEntries(tabKeys),
-    'Shift+K': open('kill'),
-    'Shift+R': open('restart'),
-    'Shift+S': open('stop'),
-    'Shift+P': open(row?.desired === 'suspended' ? 'resume' : 'suspend'),
-    'Shift+M': row !== undefined && takesMessages(row) ? open('send') : () => undefined,
-    '.': open('restart'),
+    'Shift+Y': () => row !== undefined && void copyText(row.id, 'Id'),
   })
+  useVerbKeys(row === undefined ? null : targetOf(row))
+}
+
+function targetOf(row: ProcessDetail): VerbTarget {
+  const { id, incarnation, desired } = row
+  return { id, incarnation, suspended: desired === 'suspended', takesMessages: takesMessages(row) }
 }
 
 function tabsOf(row: ProcessDetail): Tab[] {

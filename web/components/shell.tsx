@@ -1,6 +1,7 @@
 /** The frame around every page: navigation, connection, the page's own cost, and the sheets that open from anywhere. */
 import { lazy, type ReactNode, Suspense, useState, useSyncExternalStore } from 'react'
 import { useConnection } from '../feed/hooks.ts'
+import { copyText } from '../ui/clipboard.ts'
 import { useKeys } from '../ui/keys.ts'
 import { Link } from '../ui/link.tsx'
 import { go } from '../ui/location.ts'
@@ -28,11 +29,8 @@ export function Shell({ pages, current, children }: ShellProps) {
     '?': () => setOpen('help'),
     'Shift+?': () => setOpen('help'),
     t: toggleTheme,
-    '$mod+k': (event) => {
-      event.preventDefault()
-      setOpen(open === 'palette' ? null : 'palette')
-    },
-    y: () => void navigator.clipboard?.writeText(window.location.href),
+    '$mod+k': () => setOpen(open === 'palette' ? null : 'palette'),
+    y: () => void copyText(window.location.href, 'Link'),
   })
   const away = connection.kind !== 'live'
   return (

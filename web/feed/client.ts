@@ -26,6 +26,8 @@ const LINGER_MS = 3_000
 const ANSWER_MS_MAX = 20_000
 /** Milliseconds; frames of a hidden tab are acknowledged this late, a visible one acknowledges after its next paint. */
 const ACK_MS_MAX = 250
+/** Milliseconds from opening a connection to the server's hello; a server that takes longer does not answer. */
+const GREETING_MS_MAX = 8_000
 const BLOBS_MAX = 24
 
 export class FeedClient {
@@ -86,7 +88,10 @@ export class FeedClient {
   }
 
   retryNow(): void {
-    if (this.#connection.kind === 'waiting') this.#connect(this.#connection.attempt)
+    if (this.#connection.kind === 'live') return
+    const abandoned = this.#socket
+    this.#connect(this.#connection.attempt)
+    abandoned?.close('retried')
   }
 
   /** A subscription that is not sent yet: safe while rendering. `retain` sends it. */
@@ -186,6 +191,7 @@ export class FeedClient {
       onClose: (closed) => this.#lost(closed, attempt, socket),
     })
     this.#socket = socket
+    this.#retryTimer = setTimeout(() => socket.close('The server did not greet.'), GREETING_MS_MAX)
   }
 
   #received(frame: ServerFrame, attempt: number): void {
@@ -218,6 +224,7 @@ export class FeedClient {
   }
 
   #greeted(hello: Extract<ServerFrame, { t: 'hello' }>, attempt: number): void {
+    clearTimeout(this.#retryTimer)
     this.#session = hello.session
     this.#clockOffset = hello.now - Date.now()
     const { version, node, roles } = hello
@@ -234,6 +241,7 @@ export class FeedClient {
     const since = this.#connection.kind === 'waiting' ? this.#connection.since : Date.now()
     const next = this.#connection.kind === 'live' ? 1 : attempt + 1
     const delayMs = retryDelayMs(next, Math.random())
+    clearTimeout(this.#retryTimer)
     const reason = closed.reason || `The connection closed (code ${closed.code}).`
     this.#set({ kind: 'waiting', attempt: next, retryAt: Date.now() + delayMs, reason, since })
     for (const waiter of [...this.#waiters.values()]) waiter.fail(LOST)

@@ -1,12 +1,15 @@
 /** Agents: the tree-list with filter, sort and folding; the inspector of the selected process beside it. */
 import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react'
 import type { View } from '../../shared/frame.ts'
+import type { ProcessRow } from '../../shared/snapshot.ts'
 import { agentPath } from '../components/address.ts'
 import { type AgentsView, agentsViewOf, foldChange } from '../components/agents-view.ts'
 import { FilterBox } from '../components/filter-box.tsx'
 import { ListNote } from '../components/list-note.tsx'
 import { type Cursor, ProcessTable } from '../components/process-table.tsx'
+import { useVerbKeys, type VerbTarget } from '../components/verb-keys.ts'
 import { useProblem, useSubscription, useWindow } from '../feed/hooks.ts'
+import type { Subscription } from '../feed/subscription.ts'
 import { Chip } from '../ui/chip.tsx'
 import { useKeys } from '../ui/keys.ts'
 import { adjust, go, step, usePlace } from '../ui/location.ts'
@@ -55,21 +58,16 @@ export function AgentsPage() {
   useEffect(() => {
     if (selected === null) focusTable()
   }, [selected])
+  useVerbKeys(selected === null && current !== null ? targetAt(subscription, current.id) : null)
   const neighbour = (by: number) => {
     const index = (current?.index ?? 0) + by
     const id = subscription.rows.idAt(index)
     if (id !== undefined) moveTo({ id, index, follow: true })
   }
   useKeys({
-    '/': (event) => {
-      event.preventDefault()
-      focusFilter()
-    },
+    '/': focusFilter,
     v: () => adjust({ mode: shown.view.mode === 'flat' ? undefined : 'flat' }),
-    Space: (event) => {
-      event.preventDefault()
-      setHeld(!held)
-    },
+    Space: () => setHeld(!held),
     Escape: () => (selected === null ? setCursor(null) : close()),
     f: () => selected !== null && go(agentPath(selected), search.tab === undefined ? {} : { tab: search.tab }),
     ']': () => neighbour(1),
@@ -138,6 +136,14 @@ function Counts({ shown, counts, total }: CountsProps) {
       )}
     </span>
   )
+}
+
+/** Verbs act on the row under the cursor while no inspector is open; an open one has its own. */
+function targetAt(subscription: Subscription, id: string): VerbTarget | null {
+  const row = subscription.rows.row(id) as ProcessRow | undefined // the topic promises process rows
+  if (row === undefined) return null
+  const { incarnation, status, kind } = row
+  return { id, incarnation, suspended: status === 'suspended', takesMessages: kind === 'agent' }
 }
 
 function cursorAt(id: string, index: number): Cursor | null {

@@ -5,7 +5,7 @@
 import { useEffect, useRef } from 'react'
 import { tinykeys } from 'tinykeys'
 
-export type KeyMap = Readonly<Record<string, (event: KeyboardEvent) => void>>
+export type KeyMap = Readonly<Record<string, () => void>>
 
 /** Milliseconds in which a second key belongs to a `g` before it. */
 const SEQUENCE_MS = 1_000
@@ -36,11 +36,14 @@ export function useKeys(map: KeyMap, inDialog = false): void {
   latest.current = map
   const names = Object.keys(map).join('\n')
   useEffect(() => {
+    if (names === '') return
     const bindings: Record<string, (event: KeyboardEvent) => void> = {}
     for (const name of names.split('\n')) {
       bindings[name] = (event) => {
         if (event.defaultPrevented || !allowed(event, name, inDialog)) return
-        latest.current[name]?.(event)
+        // Otherwise the key would be typed into the field that the binding opens and focuses.
+        event.preventDefault()
+        latest.current[name]?.()
       }
     }
     // What a text field may use is decided above, per binding: by default even Ctrl+Enter would be ignored there.
