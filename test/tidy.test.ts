@@ -102,7 +102,16 @@ const AREAS: Areas = {
     builtins: true,
   },
   'server/index.ts': {
-    imports: [...DEFINITION, 'server/runtime.ts', 'server/host', 'server/journal', 'server/config.ts', ...SEAMS, INSPECT, CONTROL],
+    imports: [
+      ...DEFINITION,
+      'server/runtime.ts',
+      'server/host',
+      'server/journal',
+      'server/config.ts',
+      ...SEAMS,
+      INSPECT,
+      CONTROL,
+    ],
     packages: [],
     builtins: false,
   },
@@ -115,7 +124,8 @@ const AREAS: Areas = {
     builtins: true,
   },
   'server/cli': {
-    imports: ['shared', INDEX, 'server/config.ts', 'server/paths.ts'],
+    // `stop` ends an embedded server that no runtime uses any more.
+    imports: ['shared', INDEX, 'server/store', 'server/config.ts', ...SEAMS],
     packages: ['zod'],
     builtins: true,
   },

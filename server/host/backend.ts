@@ -8,6 +8,8 @@ export type Backend = {
   handle: StoreHandle
   /** Where the data is, for people: a folder or a host; never with a password. */
   place: string
+  /** Folder of the embedded server; absent for any other database. */
+  dataDir?: string
   /** Becomes this node on the channel between nodes. */
   join(
     node: { id: number; epoch: number; namespace: string },

@@ -25,7 +25,7 @@ const START_RETRY_MS = 250
 /** Ms between attempts to bring the embedded server up again. */
 const REVIVE_RETRY_MS = 500
 
-type Server = { connection: PostgresConnection; place: string; close(): Promise<void> }
+type Server = { connection: PostgresConnection; place: string; dataDir?: string; close(): Promise<void> }
 
 export async function openBackend(
   options: RuntimeOptions,
@@ -43,6 +43,7 @@ export async function openBackend(
     return {
       handle,
       place: server.place,
+      ...(server.dataDir === undefined ? {} : { dataDir: server.dataDir }),
       join: (node, onHint) => control.join(node, onHint),
       hint: (node, target) => control.hint(node, target),
       sessionGone: (node) => control.sessionGone(node),
@@ -90,6 +91,7 @@ async function embedded(options: RuntimeOptions, crash: CrashPoints): Promise<Se
   return {
     connection: server.connection,
     place: dataDir,
+    dataDir,
     close: async () => {
       closed = true
       unwatch()

@@ -103,7 +103,7 @@ export class Runtime {
    *  @throws PORT_IN_USE  with the holder, where it can be found  @throws BIND_REFUSED  not loopback and no tokens */
   async listen(options: Partial<ListenOptions> = {}): Promise<Listening> {
     const { listen } = await import('../http/listen.ts')
-    const data = options.data ?? this.#options.data
+    const data = options.data ?? this.#options.data ?? this.#core.backend.dataDir
     const guard = createGuard(options)
     const listening = await listen({
       ...options,

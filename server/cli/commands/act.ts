@@ -1,0 +1,35 @@
+/** The verbs on a process: `viv kill`, `restart`, `suspend`, `resume`, and `viv stop ID`. */
+import { z } from 'zod'
+import {
+  ACT_HELP,
+  ACT_OPTIONS,
+  actBody,
+  type Command,
+  type Invocation,
+  processPath,
+  server,
+  words,
+} from '../command.ts'
+import { EXIT, type ExitCode } from '../outcome.ts'
+
+const resultSchema = z.object({ id: z.string(), incarnation: z.number(), outcome: z.string() })
+
+export const killCommand = verb('kill', 'end a process at once; its supervisor decides on a restart')
+export const restartCommand = verb('restart', 'end a process and start it anew; a supervisor with all its children')
+export const suspendCommand = verb('suspend', 'let a process begin no new turn until resume')
+export const resumeCommand = verb('resume', 'let a suspended process go on')
+
+function verb(name: 'kill' | 'restart' | 'suspend' | 'resume', summary: string): Command {
+  const run = (invocation: Invocation) => act(invocation, name)
+  return { name, synopsis: 'ID', summary, options: ACT_OPTIONS, help: ACT_HELP, run }
+}
+
+export async function act(invocation: Invocation, name: string): Promise<ExitCode> {
+  const [id = ''] = words(invocation, ['ID'])
+  const body = actBody(invocation)
+  const client = await server(invocation)
+  const answer = await client.post(processPath(id, `/${name}`), body)
+  const { incarnation, outcome } = resultSchema.parse(answer)
+  invocation.print(invocation.json ? JSON.stringify(answer) : `${id}: ${outcome} (incarnation ${incarnation})`)
+  return EXIT.ok
+}

@@ -1,0 +1,72 @@
+/** `viv start`: a server for agent modules; runs until SIGTERM or SIGINT, then drains. */
+import { access } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { createRuntime } from '../../index.ts'
+import { type Command, type Invocation, textOf, type Values, wholeNumber } from '../command.ts'
+import { EXIT, type ExitCode, usage } from '../outcome.ts'
+
+const PORT_MAX = 65_535
+
+export const startCommand: Command = {
+  name: 'start',
+  synopsis: 'MODULE...',
+  summary: 'run agent modules (.ts or .js; the default export is the tree) and serve the observer',
+  options: {
+    data: { type: 'string' },
+    port: { type: 'string' },
+    host: { type: 'string' },
+    token: { type: 'string' },
+  },
+  help: [
+    '    --data DIR         data folder, default .vivarium; DATABASE_URL uses another Postgres instead',
+    '    --port N           default 4711; 0 takes a free one',
+    '    --host ADDRESS     default 127.0.0.1; any other address needs --token',
+    '    --token TEXT       ask callers for this token; it makes them admin',
+  ],
+  async run(invocation: Invocation) {
+    const { values, print, json } = invocation
+    const modules = await moduleUrls(invocation.words)
+    const data = textOf(values, 'data')
+    const runtime = await createRuntime({ modules, exportTelemetry: true, ...(data === undefined ? {} : { data }) })
+    const ended = endingSignal()
+    try {
+      const { url } = await runtime.listen(listenOptions(values))
+      print(json ? JSON.stringify({ url, pid: process.pid, place: runtime.place }) : `Observer: ${url}`)
+      if (!json) print(`Data in ${runtime.place}. Stop with Ctrl-C.`)
+      await ended
+    } finally {
+      await runtime.stop('signal')
+    }
+    return EXIT.ok as ExitCode
+  },
+}
+
+async function moduleUrls(words: readonly string[]): Promise<URL[]> {
+  if (words.length === 0) throw usage('MODULE is missing. Name a file whose default export is a supervisor.')
+  const paths = words.map((word) => resolve(word))
+  for (const path of paths) {
+    await access(path).catch(() => {
+      throw usage(`${path} does not exist. Name an agent module (.ts or .js).`)
+    })
+  }
+  return paths.map((path) => pathToFileURL(path))
+}
+
+function listenOptions(values: Values) {
+  const port = wholeNumber(values, 'port', PORT_MAX)
+  const host = textOf(values, 'host')
+  const token = textOf(values, 'token')
+  return {
+    ...(port === undefined ? {} : { port }),
+    ...(host === undefined ? {} : { host }),
+    ...(token === undefined ? {} : { tokens: [{ token, name: 'cli', role: 'admin' as const }] }),
+  }
+}
+
+/** Resolves at the first signal; a second one ends the program at once. */
+function endingSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
+}
