@@ -9,6 +9,7 @@
  * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), claims are released.
  */
 import { errorData, RuntimeError } from '../shared/error.ts'
+import type { ProcessId } from '../shared/id.ts'
 import { realClock } from './clock.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
 import { LEASE_MS, Membership } from './cluster/membership.ts'
@@ -116,7 +117,11 @@ export class RuntimeCore {
     const { store } = backend.handle
     this.waits = new RequestWaits(store, this.clock, this.namespace)
     this.layer = new DurableLayer(this.#layerPorts(random, crash))
-    this.tree = new Tree({ kernel: this.kernel, behaviour: (agent) => this.#behaviour(agent) })
+    this.tree = new Tree({
+      kernel: this.kernel,
+      behaviour: (agent) => this.#behaviour(agent),
+      failed: (what, error) => this.complain(what, error),
+    })
     this.queries = new QueryReader({
       kernel: this.kernel,
       layer: this.layer,
@@ -168,7 +173,7 @@ export class RuntimeCore {
       node: () => this.#node,
       clockOffset: () => this.#clockOffset,
       agent: (name) => this.#entries.get(name) ?? null,
-      start: (id, agent, key) => (this.state === 'draining' ? null : this.tree.ensure(id, agent, key)),
+      start: (id, agent, key) => this.#startProcess(id, agent, key),
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
       query: (id, op, args) => this.queries.query(id, op, args),
@@ -177,9 +182,18 @@ export class RuntimeCore {
       stopped: () => this.state === 'stopped',
       nodeFenced: () => void this.#rejoin(),
       hintNode: (id, target) => this.backend.hint(id, target),
+      ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
       requestsStored: (results) => this.waits.stored(results),
       failed: (what, error) => this.complain(what, error),
     }
+  }
+
+  /** For rows that wait, spawned processes and recovery. */
+  #startProcess(id: ProcessId, agent: string, key: string): Process | null {
+    if (this.state === 'draining') return null
+    const process = this.tree.ensure(id, agent, key, { spawned: true })
+    if (process === null) this.tree.adopt(id)
+    return process
   }
 
   get node(): NodeIdentity {
@@ -330,11 +344,12 @@ export class RuntimeCore {
 
   async #joinAgain(): Promise<void> {
     if (this.state !== 'running') return
+    const supervised: Process[] = []
     for (const process of [...this.kernel.all()]) {
       const record = recordOf(process)
       if (record === null) continue
-      record.fenced = true
-      this.kernel.end(process, FENCED)
+      if (process.parent !== null && poolOf(process.parent) === null) supervised.push(process)
+      this.layer.fence(record)
     }
     try {
       this.#node = await this.backend.handle.store.registerNode(this.namespace, this.#nodeStart())
@@ -347,6 +362,10 @@ export class RuntimeCore {
     this.#membership.close()
     this.#membership = this.#newMembership()
     this.#membership.start()
+    // Members of pools come back with their messages; nobody but their supervisor starts a static child.
+    for (const process of supervised) {
+      renew(this.kernel, process).catch((error: unknown) => this.complain(`starting ${process.id} again`, error))
+    }
   }
 
   #nodeStart(): Parameters<Backend['handle']['store']['registerNode']>[1] {

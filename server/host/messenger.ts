@@ -152,7 +152,7 @@ export class Messenger implements Caller {
 
   /** A message for an id that is not in memory. */
   missing(id: ProcessId, envelope: Envelope): void {
-    const { kernel, tree } = this.#ports
+    const { kernel, tree, layer } = this.#ports
     const { agent, key } = splitId(id)
     let process: Process | null = null
     let refusal: RuntimeError | null = null
@@ -165,6 +165,11 @@ export class Messenger implements Caller {
         error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
     }
     if (process !== null) return kernel.post(process, envelope)
+    if (refusal === null && tree.isStatic(id)) {
+      // Another node runs it, or nobody does: the message waits in the store for whoever does.
+      tree.adopt(id)
+      return layer.forward(id, envelope)
+    }
     const error =
       refusal ?? new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}, and no pool of agent "${agent}".`)
     if (envelope.reply === null) throw error

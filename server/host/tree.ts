@@ -1,11 +1,12 @@
 /**
  * From definitions to the kernel's specifications: the running tree of supervisors, pools and static agents.
  *
- * - Every agent of the tree that is not only a static child has a pool: keys are started there on first message.
- * - An agent that is used but has no pool of its own gets one below the root, so that whatever can be addressed is
- *   supervised.
+ * - Keys of an agent with a pool are started there by their first message. An agent with static children only has no
+ *   other keys; an agent that is known but not in the tree gets a pool beside it.
+ * - A static child that another node owns is not stolen (PROTOCOL F4): its supervisor keeps the place, messages go
+ *   through the store, and when nobody owns it any more its supervisor starts it here.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, processId } from '../../shared/id.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import {
@@ -19,15 +20,22 @@ import type { ChildInput } from '../kernel/child.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf, poolProcess } from '../kernel/pool.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
-import { supervisorProcess } from '../kernel/supervisor.ts'
+import { supervisorOf, supervisorProcess } from '../kernel/supervisor.ts'
 
-export type TreePorts = { kernel: Kernel; behaviour(agent: AnyAgent): Behaviour }
+export type TreePorts = {
+  kernel: Kernel
+  behaviour(agent: AnyAgent): Behaviour
+  failed(what: string, error: unknown): void
+}
 
 export class Tree {
   readonly #ports: TreePorts
   readonly #agents = new Map<string, AnyAgent>()
   /** Pool process per agent name. */
   readonly #pools = new Map<string, ProcessId>()
+  /** Supervisor per static child. */
+  readonly #static = new Map<ProcessId, ProcessId>()
+  readonly #inTree = new Set<string>()
   root: Process | null = null
 
   constructor(ports: TreePorts) {
@@ -59,7 +67,7 @@ export class Tree {
       this.root = kernel.spawn({ ...this.#spec(root), parent: null })
       await kernel.started(this.root)
     }
-    for (const agent of this.#agents.values()) this.#ensurePool(agent)
+    for (const agent of this.#agents.values()) if (!this.#inTree.has(agent.name)) this.#ensurePool(agent)
   }
 
   #ensurePool(agent: AnyAgent): void {
@@ -68,14 +76,33 @@ export class Tree {
     this.#ports.kernel.spawn({ ...spec, parent: null })
   }
 
-  /** The process of a key: found, or started in its pool. Null when the agent is not known here.
+  /** Whether the id is a static child of the tree, wherever it runs. */
+  isStatic(id: ProcessId): boolean {
+    return this.#static.has(id)
+  }
+
+  /** Asks the supervisor of a static child to start it, should nobody own it any more. */
+  adopt(id: ProcessId): void {
+    const supervisorId = this.#static.get(id)
+    const process = supervisorId === undefined ? undefined : this.#ports.kernel.find(supervisorId)
+    const supervisor = process === undefined ? null : supervisorOf(process)
+    supervisor?.restartChild(id).catch((error: unknown) => {
+      // Running or being restarted already: that is what was wanted.
+      if (isRuntimeError(error, 'CHILD_RUNNING') || isRuntimeError(error, 'CHILD_RESTARTING')) return
+      this.#ports.failed(`adopting ${id}`, error)
+    })
+  }
+
+  /** The process of a key: found, or started in its pool. Null when the agent has no such key here, and for a static
+   *  child that is not here. With `spawned`, an agent without a pool gets one beside the tree.
    *  @throws CHILDREN_MAX RESTART_LIMIT CHILD_START_FAILED PROCESS_NOT_FOUND */
-  ensure(id: ProcessId, agent: string, key: string): Process | null {
+  ensure(id: ProcessId, agent: string, key: string, options: { spawned?: boolean } = {}): Process | null {
     const { kernel } = this.#ports
     const found = kernel.find(id)
     if (found !== undefined) return found
     const definition = this.#agents.get(agent)
-    if (definition === undefined) return null
+    if (definition === undefined || this.#static.has(id)) return null
+    if (options.spawned === true) this.#ensurePool(definition)
     const poolId = this.#pools.get(agent)
     const pool = poolId === undefined ? null : poolOf(kernel.find(poolId) ?? notThere(poolId))
     return pool === null ? null : pool.ensure(key)
@@ -96,11 +123,11 @@ export class Tree {
       intensity,
       periodMs,
       autoShutdown,
-      children: definition.children.map((child) => this.#child(child)),
+      children: definition.children.map((child) => this.#child(child, processId('supervisor', name))),
     })
   }
 
-  #child(child: ChildDefinition): ChildInput {
+  #child(child: ChildDefinition, supervisor: ProcessId): ChildInput {
     const { restart, shutdown, significant } = child
     const options = {
       ...(restart === undefined ? {} : { restart }),
@@ -113,6 +140,8 @@ export class Tree {
       return child.kind === 'pool' ? { id: process.id, process } : { id: process.id, process, ...options }
     }
     const id = processId(child.agent.name, child.key)
+    this.#static.set(id, supervisor)
+    this.#inTree.add(child.agent.name)
     return { id, process: this.#agentSpec(child.agent, child.key), ...options }
   }
 
