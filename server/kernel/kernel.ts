@@ -97,10 +97,7 @@ export class Kernel {
 
   #route(process: Process | undefined, id: ProcessId, envelope: Envelope): void {
     if (process === undefined) return this.ports.missing(id, envelope)
-    // While the exit of a durable process is stored, nobody knows yet whether it comes back: messages wait.
-    if (!process.alive && (!process.durable || (process.gone && process.status !== 'restarting'))) {
-      return this.lifecycle.refuse(process, envelope)
-    }
+    if (!process.alive && !comesBack(process)) return this.lifecycle.refuse(process, envelope)
     if (process.mailbox !== null && process.mailbox.length >= process.mailboxLimit && isLimited(envelope)) {
       throw full(process)
     }
@@ -402,6 +399,21 @@ export class Kernel {
     const { id, incarnation } = process
     if (this.ports.watching(kind)) this.ports.emit({ kind, at: this.ports.clock.now(), id, incarnation, actor })
   }
+}
+
+/** K73: whether a dead process is on its way into its next incarnation, so that its mailbox goes on. While its exit is
+ *  stored nobody knows yet: messages wait. */
+function comesBack(process: Process): boolean {
+  if (!process.durable) return false
+  if (!process.gone || process.status === 'restarting') return true
+  // A supervisor that is being restarted brings its children back.
+  let above = process.parent
+  while (above !== null && above.supervisor !== null) {
+    if (above.status === 'restarting' || above.status === 'starting') return true
+    if (above.alive) return false
+    above = above.parent
+  }
+  return false
 }
 
 /** K14: an ephemeral agent owns its copy and may build it into its plain state; all others get a locked one. */

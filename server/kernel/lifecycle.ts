@@ -22,6 +22,9 @@ import { RunQueue, SLICE_MESSAGES_MAX } from './run-queue.ts'
 import { Signals } from './signal.ts'
 import { Stats } from './stats.ts'
 
+/** Ids. An operator who looks at a list can act on a process that ended this many births ago without hitting its heir. */
+const ENDED_MAX = 10_000
+
 export class Lifecycle {
   readonly processes = new Map<ProcessId, Process>()
   readonly signals: Signals
@@ -32,6 +35,8 @@ export class Lifecycle {
   dropped = 0
   readonly #ports: KernelPorts
   readonly #report: Reporter
+  /** Last incarnation of ids that were forgotten, oldest first. */
+  readonly #ended = new Map<ProcessId, number>()
   /** Of the slice that runs now: turn events are wanted; turns share the context entered for the slice. */
   #watched = false
   #shared = false
@@ -56,7 +61,7 @@ export class Lifecycle {
     let process = this.processes.get(spec.id)
     if (process === undefined) {
       process = new Process(spec, spec.parent, new Stats(this.#ports.clock.now()))
-      process.incarnation = spec.incarnation ?? 1
+      process.incarnation = spec.incarnation ?? (this.#ended.get(spec.id) ?? 0) + 1
       this.processes.set(spec.id, process)
     } else {
       if (!process.gone) throw alreadyStarted(spec)
@@ -454,8 +459,19 @@ export class Lifecycle {
     if (!process.gone || this.processes.get(process.id) !== process) return
     this.abandon(process)
     this.processes.delete(process.id)
+    this.#remember(process)
     if (process.supervisor !== null) for (const child of process.supervisor.processes()) this.forget(child)
     this.treeVersion += 1
+  }
+
+  /** K6: an id that is used again goes on counting. Durable ids are counted in the store, those of tasks are unique. */
+  #remember(process: Process): void {
+    if (process.durable || process.kind === 'task') return
+    this.#ended.delete(process.id)
+    this.#ended.set(process.id, process.incarnation)
+    if (this.#ended.size <= ENDED_MAX) return
+    const [oldest] = this.#ended.keys()
+    if (oldest !== undefined) this.#ended.delete(oldest)
   }
 
   /** Resolves with the reason of the death of this incarnation; at once when it is dead. */

@@ -57,6 +57,9 @@ export type PoolInput = Pick<PoolSpec, 'id' | 'agent' | 'behaviour'> & Partial<P
 /** Members a detail view lists; a pool may have a million. */
 export const MEMBERS_LISTED_MAX = 200
 
+/** Keys with a history; beyond this, histories that have expired are dropped. */
+const TROUBLES_MAX = 10_000
+
 /** The history of a key that failed; keys that never did have none. */
 type Trouble = {
   window: RestartWindow | null
@@ -317,10 +320,18 @@ export class Pool implements Overseer {
   #trouble(key: string): Trouble {
     let trouble = this.#troubles.get(key)
     if (trouble === undefined) {
+      if (this.#troubles.size >= TROUBLES_MAX) this.#forgiveOld()
       trouble = { window: null, attempt: 0, restartedAt: 0, timer: null, halted: false }
       this.#troubles.set(key, trouble)
     }
     return trouble
+  }
+
+  #forgiveOld(): void {
+    const now = this.#kernel.ports.clock.monotonic()
+    for (const [key, { timer, halted, window }] of this.#troubles) {
+      if (timer === null && !halted && (window === null || window.recent(now) === 0)) this.#troubles.delete(key)
+    }
   }
 
   #countKey(key: string): boolean {
@@ -344,7 +355,10 @@ export class Pool implements Overseer {
     const trouble = this.#troubles.get(key)
     trouble?.timer?.cancel()
     // A durable key that failed to start keeps its count; everything else starts afresh.
-    if (trouble !== undefined && (trouble.window === null || !process.durable)) this.#troubles.delete(key)
+    if (trouble !== undefined) {
+      trouble.attempt = 0
+      if (trouble.window === null || !process.durable) this.#troubles.delete(key)
+    }
     process.status = 'exited'
     process.wait = null
     this.#kernel.lifecycle.forget(process)

@@ -222,14 +222,20 @@ export class Supervisor implements Overseer {
   async #restartGroup(child: Child, delayMs: number): Promise<void> {
     const group = groupOf(this.spec.strategy, this.#children, child)
     this.#markRestarting(child, delayMs)
-    await this.#stopAll(group.filter((item) => item !== child))
-    for (const item of group) if (item !== child && item.spec.restart === 'temporary') this.#remove(item)
+    for (const item of group.toReversed()) if (item !== child) await this.#stopForRestart(item)
     if (!this.#loop.live) return
     if (delayMs === 0) return this.#startGroup(child)
     child.timer = this.#kernel.ports.clock.after(delayMs, () => {
       child.timer = null
       this.#loop.add(() => (child.state === 'restarting' ? this.#startGroup(child) : undefined))
     })
+  }
+
+  /** Down with its group, to come up with it: a durable one keeps taking messages meanwhile (K73). */
+  async #stopForRestart(child: Child): Promise<void> {
+    await this.#stop(child)
+    if (child.spec.restart === 'temporary') this.#remove(child)
+    else if (child.process !== null) child.process.status = 'restarting'
   }
 
   #markRestarting(child: Child, delayMs: number): void {

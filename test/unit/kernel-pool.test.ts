@@ -66,6 +66,14 @@ describe('members', () => {
     expect([shy.start('1'), shy.childCount]).toEqual([null, 0])
   })
 
+  test('[K6] an id that is used again goes on counting incarnations', async () => {
+    const bench = new Bench()
+    const pool = bench.pool({ behaviour: worker(bench) })
+    pool.ensure('1')
+    await pool.terminateChild('1')
+    expect(pool.ensure('1').incarnation).toBe(2)
+  })
+
   test('[S60] a wrong specification is refused', () => {
     const bench = new Bench()
     const base = { id: 'pool/x', agent: 'x', behaviour: worker(bench) }

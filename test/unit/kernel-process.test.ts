@@ -5,6 +5,7 @@ import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kerne
 import type { Behaviour } from '../../server/kernel/process.ts'
 import { statusOf } from '../../server/kernel/row.ts'
 import { RunQueue } from '../../server/kernel/run-queue.ts'
+import { supervisorProcess } from '../../server/kernel/supervisor.ts'
 import { Bench, codeOf, found, thrownCode } from '../support/kernel-bench.ts'
 
 const boom = (): never => {
@@ -398,6 +399,41 @@ describe('durable behaviour', () => {
     await bench.settle()
     expect(seen).toEqual(['m0', 'm0', 'm1'])
     expect(bench.get('d/1').lastExit?.reason).toEqual(KILLED)
+  })
+
+  test('[K73] a durable process that is coming back takes messages meanwhile, whatever brings it back', async () => {
+    const bench = new Bench()
+    const stored = Promise.withResolvers<void>()
+    const seen: string[] = []
+    const turn: Behaviour['turn'] = (_process, envelope) => {
+      if (envelope.op === 'bad') boom()
+      seen.push(envelope.op)
+    }
+    const child = (id: string, more: Partial<Behaviour> = {}) => ({
+      id,
+      process: bench.spec(`d/${id}`, durable(turn, more)),
+    })
+    const children = [child('1', { exited: () => stored.promise }), child('2'), bench.child('a')]
+    const inner = supervisorProcess(bench.kernel, {
+      ...{ id: 'supervisor/in', strategy: 'one_for_all' as const, intensity: 5, children },
+    })
+    await bench.supervisor([{ id: 'in', process: inner }])
+    bench.send('d/1', 'bad')
+    await bench.settle()
+    bench.send('d/1', 'stored')
+    stored.resolve()
+    await bench.settle()
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect(bench.get('d/2').alive).toBe(false)
+    bench.send('d/2', 'group')
+    await bench.clock.advance(1_000)
+    bench.kernel.kill(bench.get('supervisor/in'), { redeliver: false })
+    bench.send('d/2', 'supervisor')
+    await bench.clock.advance(1_000)
+    expect(seen).toEqual(['stored', 'group', 'supervisor'])
   })
 
   test('[K72] passivation takes an idle process out of memory without an end', async () => {
