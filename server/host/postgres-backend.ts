@@ -5,7 +5,8 @@
  *   more than a pause.
  */
 import { resolve } from 'node:path'
-import { realClock } from '../clock.ts'
+import { RuntimeError } from '../../shared/error.ts'
+import { type Clock, realClock } from '../clock.ts'
 import { hostIdentity } from '../cluster/host-identity.ts'
 import { LEASE_MS } from '../cluster/membership.ts'
 import type { CrashPoints } from '../crash-point.ts'
@@ -37,14 +38,23 @@ export async function openBackend(
   const { connection } = server
   const schema = options.schema === undefined ? {} : { schema: options.schema }
   try {
-    await patiently(() => migrate(connection, { ...schema, crash }), clock)
+    await patiently(() => migrate(connection, { ...schema, crash }), server.place, clock)
     const handle = openPostgres({ connection, clock, ...schema })
-    const control = openControl({ connection, clock, ...schema })
+    let control = openControl({ connection, clock, ...schema })
+    let joined = false
     return {
       handle,
       place: server.place,
       ...(server.dataDir === undefined ? {} : { dataDir: server.dataDir }),
-      join: (node, onHint) => control.join(node, onHint),
+      join: async (node, onHint) => {
+        // A connection is one node for ever: a node that lost its epoch comes back on a new one.
+        if (joined) {
+          await control.close()
+          control = openControl({ connection, clock, ...schema })
+        }
+        joined = true
+        await control.join(node, onHint)
+      },
       hint: (node, target) => control.hint(node, target),
       sessionGone: (node) => control.sessionGone(node),
       close: async () => {
@@ -105,16 +115,22 @@ function external(url: string): Server {
   return { connection: { url }, place: `${host}${pathname}`, close: () => Promise.resolve() }
 }
 
-/** A database that is not up yet is waited for; anything else is an error at once. */
-async function patiently<T>(work: () => Promise<T>, clock: ReturnType<typeof realClock>): Promise<T> {
+/** A database that is not up yet is waited for; anything else is an error at once.
+ *  @throws STORE_UNAVAILABLE naming the place */
+async function patiently<T>(work: () => Promise<T>, place: string, clock: Clock): Promise<T> {
   const deadline = clock.monotonic() + START_WAIT_MS
   for (;;) {
     try {
       return await work()
     } catch (error) {
-      const waits = error instanceof StoreFailure && error.kind === 'unavailable' && clock.monotonic() < deadline
-      if (!waits) throw error
+      if (!(error instanceof StoreFailure)) throw error
+      if (error.kind !== 'unavailable') throw unusable(place, 'cannot be used', error)
+      if (clock.monotonic() >= deadline) throw unusable(place, `was not there for ${START_WAIT_MS / 1_000} s`, error)
       await new Promise<void>((done) => void clock.after(START_RETRY_MS, done))
     }
   }
+}
+
+function unusable(place: string, what: string, cause: StoreFailure): RuntimeError {
+  return new RuntimeError('STORE_UNAVAILABLE', `The database at ${place} ${what}: ${cause.message}.`, { cause })
 }

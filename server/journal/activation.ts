@@ -4,7 +4,7 @@
  * - One activation of a process at a time: the kernel's process object in status `starting` is the single flight.
  * - An outage of the store delays activation; it never fails it and never costs a supervisor's intensity.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
@@ -34,6 +34,8 @@ export type ActivatorPorts = {
   crash: CrashPoints
   node(): NodeIdentity
   stopped(): boolean
+  /** The epoch of the node is over; it joins anew, and the claim is tried again with the new one. */
+  nodeFenced(): void
 }
 
 export class Activator {
@@ -78,7 +80,9 @@ export class Activator {
         return
       } catch (error) {
         const failed = error instanceof Error ? error : new Error(String(error))
-        const passing = error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken'
+        const fenced = isRuntimeError(error, 'FENCED')
+        if (fenced) this.#ports.nodeFenced()
+        const passing = fenced || (error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken')
         if (passing && !this.#ports.stopped()) {
           await new Promise<void>((resolve) => void this.#ports.clock.after(wait, resolve))
           continue

@@ -12,8 +12,9 @@ import { errorData, RuntimeError } from '../../shared/error.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
-import { type Commit, type Head, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import { type Commit, type CommitOutcome, type Head, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
 import type { Dropped, DurableRecord } from './record.ts'
+import type { Refused } from './refusal.ts'
 
 /** Rows of one statement. Larger batches make Postgres and Node wait for each other (ARCHITECTURE §4). */
 export const BATCH_ROWS_MAX = 250
@@ -22,8 +23,15 @@ export const FLIGHTS_MAX = 3
 /** Ms before an unavailable store is tried again: first and largest wait. */
 const RETRY_MS_FIRST = 50
 const RETRY_MS_MAX = 2_000
+/** Mailbox rows looked at when a consumed one was missing: as deep as the deepest mailbox by default. */
+const CONSUMED_LOOK_MAX = 10_000
 
-type Row = { record: DurableRecord; commit: Commit }
+/** Refusals without a reason that can be found, after which the row is given up. */
+const REFUSALS_MAX = 3
+
+const NONE: ReadonlySet<number> = new Set()
+
+type Row = { record: DurableRecord; commit: Commit; refusals: number }
 
 export type CommitterPorts = {
   store: Store
@@ -35,7 +43,7 @@ export type CommitterPorts = {
   /** A row is stored, parts have settled. */
   stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void
   /** The row can never be written: the record starts anew from its acknowledged value. */
-  refused(record: DurableRecord, dropped: Dropped, error: RuntimeError): void
+  refused(record: DurableRecord, refused: Refused): void
   /** Another owner has the process. */
   fenced(record: DurableRecord, dropped: Dropped): void
   /** The node's epoch is over: everything here is fenced. */
@@ -102,7 +110,7 @@ export class Committer {
       for (const record of taken) {
         record.dirty = false
         const commit = record.take(this.#ports.codeVersion)
-        if (commit !== null) rows.push({ record, commit })
+        if (commit !== null) rows.push({ record, commit, refusals: 0 })
       }
       if (rows.length > 0) void this.#fly(rows)
     }
@@ -128,38 +136,48 @@ export class Committer {
 
   /** Writes the rows, whatever it takes. Settles every one of them. */
   async #write(rows: Row[]): Promise<void> {
-    const { store, clock, crash } = this.#ports
     for (let wait = RETRY_MS_FIRST; rows.length > 0; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
-      const startedAt = clock.monotonic()
-      try {
-        crash.hit('commit:before-statement')
-        const statement = store.commit(
-          this.#ports.node(),
-          rows.map((row) => row.commit),
-        )
-        crash.hit('commit:sent')
-        const outcomes = await statement
-        crash.hit('commit:stored-before-reply')
-        this.#account(rows, clock.monotonic() - startedAt, 'done')
-        this.#storeUp()
-        const refused: Row[] = []
-        rows.forEach((row, i) => {
-          const outcome = outcomes[i]
-          if (outcome?.kind === 'committed') this.#stored(row, outcome.ords, outcome.at)
-          else refused.push(row)
-        })
-        if (refused.length > 0) await this.#judge(refused)
-        return
-      } catch (error) {
-        const failure = asFailure(error)
-        const unknown = failure.kind === 'unavailable' || failure.kind === 'full'
-        this.#account(rows, clock.monotonic() - startedAt, unknown ? 'unknown' : 'rejected')
-        if (!unknown) return this.#split(rows, failure, wait)
-        this.#storeDown(failure)
-        await this.#pause(wait)
-        rows = await this.#readBack(rows)
-      }
+      const answer = await this.#send(rows)
+      // Settling is outside of the attempt: nothing that follows from a stored row is a failure of the statement.
+      if (!(answer instanceof StoreFailure)) return this.#settle(rows, answer)
+      if (answer.kind !== 'unavailable' && answer.kind !== 'full') return this.#split(rows, answer, wait)
+      this.#storeDown(answer)
+      await this.#pause(wait)
+      rows = await this.#readBack(rows)
     }
+  }
+
+  async #send(rows: readonly Row[]): Promise<CommitOutcome[] | StoreFailure> {
+    const { store, clock, crash } = this.#ports
+    const startedAt = clock.monotonic()
+    try {
+      crash.hit('commit:before-statement')
+      const statement = store.commit(
+        this.#ports.node(),
+        rows.map((row) => row.commit),
+      )
+      crash.hit('commit:sent')
+      const outcomes = await statement
+      crash.hit('commit:stored-before-reply')
+      this.#account(rows, clock.monotonic() - startedAt, 'done')
+      this.#storeUp()
+      return outcomes
+    } catch (error) {
+      const failure = asFailure(error)
+      const unknown = failure.kind === 'unavailable' || failure.kind === 'full'
+      this.#account(rows, clock.monotonic() - startedAt, unknown ? 'unknown' : 'rejected')
+      return failure
+    }
+  }
+
+  async #settle(rows: readonly Row[], outcomes: readonly CommitOutcome[]): Promise<void> {
+    const refused: Row[] = []
+    rows.forEach((row, i) => {
+      const outcome = outcomes[i]
+      if (outcome?.kind === 'committed') this.#stored(row, outcome.ords, outcome.at)
+      else refused.push(row)
+    })
+    if (refused.length > 0) await this.#judge(refused)
   }
 
   async #split(rows: Row[], failure: StoreFailure, wait: number): Promise<void> {
@@ -199,21 +217,39 @@ export class Committer {
   async #judge(rows: Row[]): Promise<void> {
     const rest = await this.#readBack(rows)
     if (rest.length === 0) return
-    const alive = await this.#epochAlive()
+    const alive = await this.#patiently(() => this.#ports.store.epochAlive(this.#ports.node()))
     if (!alive) {
       for (const row of rest) this.#fence(row)
       this.#ports.nodeFenced()
       return
     }
+    const again: Row[] = []
     for (const row of rest) {
-      this.#refuse(row, new StoreFailure('rejected', 'a message that the turn consumed does not exist any more'))
+      const missing = await this.#missing(row)
+      if (missing.size === 0 && ++row.refusals < REFUSALS_MAX) again.push(row)
+      else this.#refuse(row, new StoreFailure('rejected', 'a message that it consumed does not exist any more'), missing)
     }
+    if (again.length === 0) return
+    await this.#pause(RETRY_MS_FIRST)
+    await this.#write(again)
   }
 
-  async #epochAlive(): Promise<boolean> {
+  /** Consumed messages that do not exist: they were handled before. */
+  async #missing({ commit }: Row): Promise<Set<number>> {
+    const ords = new Set(commit.consumed?.map((ref) => ref.ord) ?? [])
+    if (ords.size === 0) return ords
+    const { store, node } = this.#ports
+    const first = Math.min(...ords)
+    const rows = await this.#patiently(() => store.messages(node().namespace, commit.id, first - 1, CONSUMED_LOOK_MAX))
+    for (const row of rows) ords.delete(row.ord)
+    return ords
+  }
+
+  /** Asks until the store answers. */
+  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
     for (let wait = RETRY_MS_FIRST; ; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
       try {
-        return await this.#ports.store.epochAlive(this.#ports.node())
+        return await ask()
       } catch (error) {
         this.#storeDown(asFailure(error))
         await this.#pause(wait)
@@ -231,14 +267,14 @@ export class Committer {
     this.#ports.stored(record, commit, ords, at)
   }
 
-  #refuse({ record, commit }: Row, failure: StoreFailure): void {
+  #refuse({ record, commit }: Row, failure: StoreFailure, missing: ReadonlySet<number> = NONE): void {
     this.stats.refused += 1
     const error = new RuntimeError(
       'COMMIT_REJECTED',
       `The store refused row ${commit.seq} of ${record.id}: ${failure.message}.`,
       { cause: failure, detail: { process: record.id, seq: commit.seq, sqlState: failure.sqlState } },
     )
-    this.#ports.refused(record, record.drop(), error)
+    this.#ports.refused(record, { dropped: record.drop(), error, missing })
   }
 
   #fence({ record }: Row): void {

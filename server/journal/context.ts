@@ -11,11 +11,12 @@ import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } fro
 import { makeRef, type Ref } from '../definition/ref.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { checkMessage } from './border.ts'
+import { runEffects } from './finish.ts'
 import { makeLog } from './log.ts'
 import { applyPatches } from './patch.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
-import { callFromTurn, unknownAgent } from './turn-call.ts'
-import { stepInTurn } from './turn-step.ts'
+import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
+import { isInStep, stepInTurn } from './turn-step.ts'
 
 export class DurableContext implements Context<unknown>, Caller {
   readonly #turn: Turn
@@ -53,11 +54,12 @@ export class DurableContext implements Context<unknown>, Caller {
 
   get state(): unknown {
     this.#turn.assertOpen()
-    return this.#turn.state
+    return isInStep(this.#turn) ? this.#turn.view : this.#turn.state
   }
 
   set state(value: unknown) {
     this.#turn.assertOpen()
+    if (isInStep(this.#turn)) throw readOnly(this.#turn)
     this.#turn.state = value
   }
 
@@ -234,7 +236,9 @@ export class DurableContext implements Context<unknown>, Caller {
     const patches = recorded?.patches ?? turn.takePatches()
     const { outbox } = turn
     turn.outbox = emptyOutbox()
-    const state = applyPatches(turn.base, patches)
+    // The last checkpoint of a replay left the stored state, which an upgrade may have changed since (V2).
+    const isLast = recorded !== undefined && turn.isLastCheckpoint(key)
+    const state = isLast ? turn.record.live : applyPatches(turn.base, patches)
     turn.rebase(state)
     await turn.request(key, async () => {
       const { messages, timers, cancelTimers, part, after } = outbox
@@ -244,7 +248,7 @@ export class DurableContext implements Context<unknown>, Caller {
       )
       for (const timer of timers) turn.record.armed.set(timer.name, timer.arm)
       await turn.flushed()
-      for (const effect of after) effect()
+      runEffects(turn.ports, after)
       return null
     })
   }
@@ -260,13 +264,10 @@ export function reasonOf(reason: 'normal' | 'shutdown' | { error: unknown }): Ex
   return reason === 'shutdown' ? SHUTDOWN : crash(errorData(reason.error))
 }
 
-/** M6: a full mailbox is refused at the sender's verb, as far as it is known here. */
-function assertRoom(turn: Turn, call: Call<unknown>): void {
-  const process = turn.ports.kernel.find(call.target)
-  if (process === undefined || process.mailboxLength < process.mailboxLimit) return
-  throw new RuntimeError(
-    'MAILBOX_FULL',
-    `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). ` +
-      'Send slower or raise mailbox.limit.',
+function readOnly(turn: Turn): RuntimeError {
+  return new RuntimeError(
+    'VALUE_MUTATED',
+    `The state of ${turn.process.id} is read-only inside a step: no replay would repeat the change. ` +
+      'Return a value from the step and change the state after it.',
   )
 }

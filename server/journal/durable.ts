@@ -14,14 +14,18 @@ import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
+import type { MessageRow } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
+import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
 import { bury, SUSPECTED_POISON_RECOVERIES } from './dead-letter.ts'
-import { newFailure } from './failure.ts'
+import type { Entry } from './entry.ts'
+import { backoffMs, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
+import { cancelWaits, consume, isAwaited } from './late-reply.ts'
 import { envelopeOf, rowOf } from './message.ts'
-import { applyPatches, type Patch, replaceAll } from './patch.ts'
+import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { Turn } from './turn.ts'
@@ -30,10 +34,6 @@ import { upgradeState } from './upgrade.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
 export const ACTIVATED_OP = '$activated'
-
-/** Ms before a message that crashed is tried again: first wait, doubled per attempt, bounded. */
-const BACKOFF_MS_FIRST = 50
-const BACKOFF_MS_MAX = 10_000
 
 export class DurableBehaviour implements Behaviour {
   readonly durable = true
@@ -72,21 +72,34 @@ export class DurableBehaviour implements Behaviour {
     })
     if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
     const { record: row } = activated.outcome
+    if (row.desired === 'stopped') return this.#stopped(process, activated)
     process.incarnation = Math.max(process.incarnation, row.incarnation)
     process.stats.restarts = Math.max(process.stats.restarts, row.restarts)
     const record = this.#build(process, activated)
     process.slot = record
     this.#fillMailbox(process, record, activated)
     this.#prepare(process, record)
+    record.diverged = row.diverged
     if (row.desired === 'suspended') this.#ports.kernel.suspend(process, 'stored')
     this.#emitActivated(process, record, startedAt)
+  }
+
+  /** F7: an operator stopped it; no message wakes it. Stored messages wait for the restart. */
+  async #stopped(process: Process, { outcome }: Extract<Activated, { kind: 'loaded' }>): Promise<InitResult> {
+    await this.#ports.giveUp(process.id, outcome.record.pid, outcome.claim)
+    const text = `${process.id} was stopped by an operator. Restart it to use it again.`
+    for (const { reply } of process.mailbox?.drain() ?? []) reply?.reject(new RuntimeError('PROCESS_EXITED', text))
+    return 'ignore'
   }
 
   /** Another node owns it, or this code cannot run it. Messages that wait are handed on or refused. */
   #elsewhere(process: Process, activated: Exclude<Activated, { kind: 'loaded' }>): InitResult {
     if (activated.kind === 'owned') {
       const waiting = process.mailbox?.drain() ?? []
-      for (const envelope of waiting) this.#ports.forward(activated.record, envelope)
+      for (const envelope of waiting) {
+        // What is stored already must not be stored twice: its owner was told to look.
+        if (rowOf(envelope) === null) this.#ports.forward(activated.record, envelope)
+      }
       // Rows that are stored already: their owner must look.
       this.#ports.hintOwner(activated.record)
       return 'ignore'
@@ -133,21 +146,18 @@ export class DurableBehaviour implements Behaviour {
     if (record.stateVersion >= code.version) return
     const from = record.stateVersion
     const patches = replaceAll(upgradeState(definition, record.acked, from))
-    if (record.open !== null) {
-      const { open } = record
-      record.open = { ...open, base: copy(upgradeState(definition, open.base, from)) }
-    }
+    const { open } = record
+    const entry = { k: 'upgrade' as const, from, to: code.version, patches }
     record.stateVersion = code.version
-    this.#appendHook(record, { k: 'upgrade', from, to: code.version, patches }, patches)
+    if (open === null) return this.#appendHook(record, entry)
+    const base = copy(upgradeState(definition, open.base, from))
+    record.open = { ...open, base }
+    this.#appendHook(record, open.base === record.acked ? entry : { ...entry, base })
   }
 
-  #appendHook(
-    record: DurableRecord,
-    entry: { k: 'upgrade'; from: number; to: number; patches: Patch[] },
-    patches: Patch[],
-  ): void {
-    const state = applyPatches(record.live, patches)
-    record.append({ entries: [entry], turn: null, lineage: null, state, settle: () => {} })
+  #appendHook(record: DurableRecord, entry: Extract<Entry, { k: 'upgrade' }>): void {
+    const state = applyPatches(record.live, entry.patches)
+    record.append({ entries: [entry], turn: null, lineage: null, keep: true, state, settle: () => {} })
     this.#ports.committer.wake(record)
   }
 
@@ -156,16 +166,22 @@ export class DurableBehaviour implements Behaviour {
     const early = process.mailbox?.drain() ?? []
     const box = process.box()
     for (const row of loaded.mailbox) {
-      if (row.kind === 'reply') record.replies.set(row.op, row)
+      if (row.kind === 'reply') this.#keepReply(record, row)
       else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
     }
     for (const envelope of early) {
       const row = rowOf(envelope)
       if (row !== null && record.loaded?.delete(row.ord) === true) continue
-      if (row?.kind === 'reply') record.replies.set(row.op, row)
+      if (row?.kind === 'reply') this.#keepReply(record, row)
       else box.push(envelope)
     }
     if (record.open !== null) box.unshift(record.open.envelope)
+  }
+
+  /** For the open turn when it asks again; an answer that came too late is only consumed. */
+  #keepReply(record: DurableRecord, row: MessageRow): void {
+    if (isAwaited(record, row)) record.replies.set(row.op, row)
+    else consume(this.#ports, record, row)
   }
 
   /** Order of what runs first: the open turn, then the hook, then messages. */
@@ -176,6 +192,7 @@ export class DurableBehaviour implements Behaviour {
     if (code.activated === null) return
     const box = process.box()
     const first = record.open === null ? undefined : box.shift()
+    box.take((envelope) => envelope.op === ACTIVATED_OP) // of an incarnation that did not come to it
     box.unshift(hookEnvelope(this.#ports))
     if (first !== undefined) box.unshift(first)
   }
@@ -191,16 +208,17 @@ export class DurableBehaviour implements Behaviour {
     const record = recordOf(process)
     if (record === null) throw new RuntimeError('INTERNAL', `${process.id} runs without its record.`)
     if (record.ahead >= AHEAD_MAX) {
+      const { epoch } = process
       return new Promise<void>((resolve) => {
         record.roomFor = resolve
-      }).then(() => this.#run(process, record, envelope))
+      }).then(() => (process.epoch === epoch ? this.#run(process, record, envelope) : NEVER))
     }
     return this.#run(process, record, envelope)
   }
 
   #run(process: Process, record: DurableRecord, envelope: Envelope): void | Promise<void> {
     const row = rowOf(envelope)
-    if (row?.timer != null && record.open?.turn !== row.id && !disarm(record, row.timer)) {
+    if (row?.timer != null && record.open?.turn !== row.id && !disarm(record, row)) {
       this.#drop(record, envelope)
       return
     }
@@ -224,7 +242,7 @@ export class DurableBehaviour implements Behaviour {
   #work(turn: Turn, handler: Handler): void | Promise<void> {
     let result: unknown
     try {
-      result = handler(new DurableContext(turn), turn.envelope.args)
+      result = handler(new DurableContext(turn), handOver(turn.envelope.args))
     } catch (error) {
       return this.#failed(turn, error)
     }
@@ -257,6 +275,11 @@ export class DurableBehaviour implements Behaviour {
   #failed(turn: Turn, error: unknown): void | Promise<void> {
     if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
     if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
+    const missing = turn.unreplayed
+    if (missing !== null) {
+      turn.diverge(missing, 'a rejection')
+      return NEVER
+    }
     // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.
     finishTurn(turn, 'rejected', { err: errorData(error) }, [])
   }
@@ -291,16 +314,7 @@ export class DurableBehaviour implements Behaviour {
   /** Consumes a message without a turn. */
   #drop(record: DurableRecord, envelope: Envelope): void {
     const row = rowOf(envelope)
-    if (row === null) return
-    record.append({
-      entries: [],
-      turn: null,
-      lineage: null,
-      consumed: [{ target: row.target, ord: row.ord }],
-      keep: true,
-      settle: () => {},
-    })
-    this.#ports.committer.wake(record)
+    if (row !== null) consume(this.#ports, record, row)
   }
 
   terminate(process: Process, reason: ExitReason): void | Promise<void> {
@@ -329,8 +343,7 @@ export class DurableBehaviour implements Behaviour {
       envelope.attempts = attempt
       bury(this.#ports, record, envelope, exitText({ kind: 'crash', error: errorData(error) }), id)
     } else this.#attempted(record, envelope, attempt, id)
-    const delayMs = Math.min(BACKOFF_MS_FIRST * 2 ** (attempt - 1), BACKOFF_MS_MAX)
-    return { charge: 'message', delayMs, redeliver: !dead }
+    return { charge: 'message', delayMs: backoffMs(attempt), redeliver: !dead }
   }
 
   #attempted(record: DurableRecord, envelope: Envelope, attempt: number, failure: string): void {
@@ -426,7 +439,8 @@ function closeTurn(record: DurableRecord, reason: unknown): void {
   record.turn?.close()
   record.turn?.abort.abort(reason)
   record.turn = null
-  record.waiting.clear()
+  cancelWaits(record)
+  record.roomFor = null
 }
 
 function arm(record: DurableRecord, name: string, n: number): void {
@@ -435,9 +449,12 @@ function arm(record: DurableRecord, name: string, n: number): void {
 }
 
 /** V5: a fired timer counts only while it is the one that is armed. */
-function disarm(record: DurableRecord, timer: { name: string; arm: number }): boolean {
-  if (record.armed.get(timer.name) !== timer.arm) return false
+function disarm(record: DurableRecord, { ord, timer }: MessageRow): boolean {
+  // A later attempt of a message whose timer counted when it was first taken.
+  if (record.fired.has(ord)) return true
+  if (timer === null || record.armed.get(timer.name) !== timer.arm) return false
   record.armed.delete(timer.name)
+  record.fired.add(ord)
   return true
 }
 

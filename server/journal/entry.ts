@@ -85,7 +85,14 @@ export type Entry =
       readonly decision: 'retry' | 'dead' | 'halted'
     }
   | { readonly k: 'activated'; readonly patches: readonly Patch[] }
-  | { readonly k: 'upgrade'; readonly from: number; readonly to: number; readonly patches: readonly Patch[] }
+  /** `base`: that of an open turn, upgraded, where a checkpoint made it differ from the state. */
+  | {
+      readonly k: 'upgrade'
+      readonly from: number
+      readonly to: number
+      readonly patches: readonly Patch[]
+      readonly base?: Value
+    }
   | { readonly k: 'exit'; readonly incarnation: number; readonly reason: Value }
   | { readonly k: 'diverged'; readonly turn: string; readonly expected: string; readonly found: string }
   /** Changes of the tree below a supervisor (V3, F4). */

@@ -31,6 +31,14 @@ const BY_CODE: Readonly<Record<string, FailureClass>> = {
   COMMIT_REJECTED: 'CommitRejected',
 }
 
+/** Ms before a message that crashed is tried again: first wait, doubled per attempt, bounded. */
+const BACKOFF_MS_FIRST = 50
+const BACKOFF_MS_MAX = 10_000
+
+export function backoffMs(attempt: number): number {
+  return Math.min(BACKOFF_MS_FIRST * 2 ** (attempt - 1), BACKOFF_MS_MAX)
+}
+
 /** Mailbox heads remembered in a black box. */
 const HEADS_MAX = 10
 

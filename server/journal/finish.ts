@@ -5,8 +5,10 @@
  * - A turn that changed nothing and owes no row writes none; its answer waits for what ran before it.
  */
 import type { Outcome } from './entry.ts'
+import { endWaits } from './late-reply.ts'
 import { answerTo, rowOf, toError } from './message.ts'
 import { applyPatches, type Patch } from './patch.ts'
+import type { DurablePorts } from './port.ts'
 import type { Part, Settled } from './record.ts'
 import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
 
@@ -16,6 +18,7 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   const state = patches.length === 0 ? turn.base : applyPatches(turn.base, patches)
   turn.close()
   record.turn = null
+  endWaits(ports, record)
   if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
   if (isSilent(turn, outbox, patches)) {
@@ -63,6 +66,10 @@ function partOf(
     ...outbox.part,
   }
   if (turn.open !== null) part.open = turn.open
+  if (turn.record.diverged) {
+    part.patch = { diverged: false }
+    turn.record.diverged = false
+  }
   if (row !== null) part.consumed = [{ target: row.target, ord: row.ord }]
   if (outbox.timers.length > 0) part.timers = outbox.timers
   if (outbox.cancelTimers.length > 0) part.cancelTimers = outbox.cancelTimers
@@ -86,5 +93,16 @@ function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): vo
   }
   const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
   if (next !== Number.POSITIVE_INFINITY) turn.ports.timerArmed(next)
-  for (const effect of outbox.after) effect()
+  runEffects(turn.ports, outbox.after)
+}
+
+/** Effects in memory, after the commit: one that is refused (a full mailbox, a dead process) cannot undo the turn. */
+export function runEffects(ports: Pick<DurablePorts, 'failed'>, effects: readonly (() => void)[]): void {
+  for (const effect of effects) {
+    try {
+      effect()
+    } catch (error) {
+      ports.failed('an effect of a stored turn', error)
+    }
+  }
 }

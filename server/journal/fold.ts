@@ -60,7 +60,7 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       if (folded.open !== null) {
         const { open } = folded
-        folded.open = { ...open, base: applyPatches(open.base, entry.patches) }
+        folded.open = { ...open, base: entry.base ?? applyPatches(open.base, entry.patches) }
       }
       return
     case 'activated':

@@ -12,29 +12,31 @@ import type { Value } from '../../shared/value.ts'
 import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
 import { FENCED } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Commit, MessageRow, NewMessage, ProcessRecord, RequestResult } from '../store/store.ts'
+import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
 import { Activator } from './activation.ts'
 import { Committer } from './committer.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
+import { consume, isAwaited } from './late-reply.ts'
 import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
-import type { Dropped, DurableRecord, Part } from './record.ts'
+import type { Dropped, DurableRecord } from './record.ts'
+import { startOver } from './refusal.ts'
 import { Snapshotter } from './snapshotter.ts'
 import { TimerService } from './timer-service.ts'
 
 export type LayerPorts = Omit<
   DurablePorts,
-  'committer' | 'deliver' | 'forward' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
+  'committer' | 'deliver' | 'forward' | 'giveUp' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
 > & {
   stopped(): boolean
   /** The node's epoch is over. */
   nodeFenced(): void
   /** Rows for a process of another node, or for a caller there: tell it to look. */
   hintNode(node: number, target: ProcessId): void
+  /** Node id of the live owner; null when nobody owns the process. */
+  ownerOf(id: ProcessId): Promise<number | null>
   /** Results of started operations are stored. */
   requestsStored(results: readonly RequestResult[]): void
-  /** Background work failed; it will be tried again. */
-  failed(what: string, error: unknown): void
 }
 
 export class DurableLayer {
@@ -48,6 +50,8 @@ export class DurableLayer {
   /** Calls of this node's outside world that wait for an answer by row. */
   readonly #remote = new Map<string, ReplyTo>()
   readonly #releasing = new Map<ProcessId, Promise<void>>()
+  /** Mailboxes that are being read from the store, and the hints that came meanwhile. */
+  readonly #rereads = new Map<ProcessId, { again: boolean; hints: MessageRow[] }>()
 
   constructor(host: LayerPorts) {
     const { store, clock, crash, emit } = host
@@ -61,11 +65,18 @@ export class DurableLayer {
       codeVersion: host.codeVersion,
       node,
       stored: (record, commit, ords, at) => this.#stored(record, commit, ords, at),
-      refused: (record, dropped, error) => this.#refused(record, dropped, error),
+      refused: (record, refused) => startOver(this.ports, record, refused),
       fenced: (record, dropped) => this.#fenced(record, dropped),
       nodeFenced: () => host.nodeFenced(),
     })
-    this.activator = new Activator({ store, clock, crash, node, stopped: () => host.stopped() })
+    this.activator = new Activator({
+      store,
+      clock,
+      crash,
+      node,
+      stopped: () => host.stopped(),
+      nodeFenced: () => host.nodeFenced(),
+    })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
     this.timers = new TimerService({
       store,
@@ -85,6 +96,7 @@ export class DurableLayer {
         if (record.owner !== null && record.owner !== host.node().id) host.hintNode(record.owner, record.id)
       },
       release: (record) => this.#release(record),
+      giveUp: (id, process, claim) => this.#giveUp(id, { process, claim }),
       released: (id) => this.released(id),
       timerArmed: (due) => this.timers.armed(due),
     }
@@ -117,6 +129,12 @@ export class DurableLayer {
     if (row.target.startsWith('node/')) return this.#deliverToNode(row)
     const process = this.ports.kernel.find(row.target)
     if (process === undefined) return this.poke(row.target)
+    // M5: what comes while the mailbox is read must not overtake what the reading finds.
+    const reading = this.#rereads.get(row.target)
+    if (reading !== undefined) {
+      reading.hints.push(row)
+      return
+    }
     const record = recordOf(process)
     if (record === null) {
       // Starting: what arrives is compared with what the load brought (durable.ts).
@@ -141,30 +159,25 @@ export class DurableLayer {
 
   #onReply(record: DurableRecord, row: MessageRow): void {
     const waiter = record.waiting.get(row.op)
-    if (waiter !== undefined) return waiter(row)
-    const { open } = record
-    const expected = open !== null && row.op.startsWith(`${open.turn}/`)
-    const answered =
-      open?.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op) ?? false
-    if (expected && !answered) {
-      record.replies.set(row.op, row)
-      return
-    }
-    // Nobody waits any more (a call that timed out): the row must not stay.
-    record.append({
-      entries: [],
-      turn: null,
-      lineage: null,
-      consumed: [{ target: row.target, ord: row.ord }],
-      keep: true,
-      settle: () => {},
-    })
-    this.committer.wake(record)
+    if (waiter !== undefined) return waiter.settle(row)
+    if (isAwaited(record, row)) record.replies.set(row.op, row)
+    else consume(this.ports, record, row)
   }
 
   // Callers outside any process whose target lives on another node
 
-  #forward(owner: ProcessRecord, envelope: Envelope): void {
+  /** A message for a process that another node runs, or nobody at the moment: it waits in the store. */
+  forward(id: ProcessId, envelope: Envelope): void {
+    this.#host.ownerOf(id).then(
+      (owner) => this.#forward({ id, owner }, envelope),
+      (error: unknown) => {
+        const message = `The owner of ${id} could not be found out.`
+        envelope.reply?.reject(new RuntimeError('STORE_UNAVAILABLE', message, { cause: error }))
+      },
+    )
+  }
+
+  #forward(owner: Pick<ProcessRecord, 'id' | 'owner'>, envelope: Envelope): void {
     const node = this.#host.node()
     const call = this.ports.newId()
     if (envelope.reply !== null) this.#remote.set(call, envelope.reply)
@@ -242,40 +255,27 @@ export class DurableLayer {
   reread(id: ProcessId): void {
     const process = this.ports.kernel.find(id)
     if (process === undefined || recordOf(process) === null) return this.poke(id)
-    this.ports.store.messages(this.#host.namespace, id, 0, process.mailboxLimit).then(
-      (rows) => {
-        const known = knownRows(process)
-        for (const row of rows) if (!known.has(row.ord)) this.deliver(row)
-      },
-      (error: unknown) => this.#host.failed(`reading the mailbox of ${id}`, error),
-    )
-  }
-
-  #refused(record: DurableRecord, { flying, waiting }: Dropped, error: RuntimeError): void {
-    const turns = flying.filter((part) => part.envelope !== undefined)
-    const culprit = turns.length <= 1 ? (turns[0]?.envelope ?? record.process.current) : null
-    this.#reappend(record, [...flying, ...waiting])
-    const again = [...flying, ...waiting].flatMap((part) => (part.envelope === undefined ? [] : [part.envelope]))
-    record.solo = turns.length > 1 ? turns.length : 0
-    const { process } = record
-    if (process.current !== null && process.alive && again.length > 0) again.push(process.current)
-    const box = process.box()
-    for (const envelope of again.reverse()) {
-      if (envelope === culprit) envelope.attempts += 1
-      box.unshift(envelope)
+    const reading = this.#rereads.get(id)
+    if (reading !== undefined) {
+      reading.again = true
+      return
     }
-    if (!process.alive) return
-    // Whatever runs now runs on a state that will never be: its incarnation ends, the messages stay.
-    this.ports.kernel.crashProcess(process, error)
-  }
-
-  /** Exits and failure records were refused because of their neighbours: they go out alone. */
-  #reappend(record: DurableRecord, parts: readonly Part[]): void {
-    for (const part of parts) {
-      if (part.keep === true) record.append(part)
-      else if (part.envelope === undefined) part.settle({ kind: 'refused', error: gone(record.id) })
-    }
-    if (record.pending) this.committer.wake(record)
+    const fresh = { again: false, hints: [] as MessageRow[] }
+    this.#rereads.set(id, fresh)
+    this.ports.store
+      .messages(this.#host.namespace, id, 0, process.mailboxLimit)
+      .catch((error: unknown) => {
+        this.#host.failed(`reading the mailbox of ${id}`, error)
+        return []
+      })
+      .then((rows) => {
+        this.#rereads.delete(id)
+        const known = recordOf(process) === null ? new Set<number>() : knownRows(process)
+        const found = new Map<number, MessageRow>()
+        for (const row of [...rows, ...fresh.hints]) if (!known.has(row.ord)) found.set(row.ord, row)
+        for (const row of [...found.values()].sort((a, b) => a.ord - b.ord)) this.deliver(row)
+        if (fresh.again) this.reread(id)
+      })
   }
 
   #fenced(record: DurableRecord, { flying, waiting }: Dropped): void {
@@ -291,9 +291,20 @@ export class DurableLayer {
     if (process.slot === record && process.alive) this.ports.kernel.end(process, FENCED)
   }
 
-  #release(record: DurableRecord): Promise<void> {
-    const { pid: process, claim, id } = record
-    const released = this.ports.store.release(this.#host.node(), [{ process, claim }]).then(
+  /** The node's epoch is over: what this process did and has not stored is void. */
+  fence(record: DurableRecord): void {
+    record.fenced = true
+    // A flight settles by itself, when the store has refused it.
+    if (!record.flying) this.#fenced(record, record.drop())
+    else if (record.process.slot === record) this.ports.kernel.end(record.process, FENCED)
+  }
+
+  #release({ id, pid, claim, open }: DurableRecord): Promise<void> {
+    return this.#giveUp(id, { process: pid, claim, open: open !== null })
+  }
+
+  #giveUp(id: ProcessId, claim: Release): Promise<void> {
+    const released = this.ports.store.release(this.#host.node(), [claim]).then(
       () => {
         this.#host.crash.hit('passivation:released')
         this.#releasing.delete(id)
@@ -329,12 +340,10 @@ export class DurableLayer {
   }
 }
 
-function gone(id: ProcessId): RuntimeError {
-  return new RuntimeError('COMMIT_REJECTED', `What ${id} did after a refused row was dropped with it.`)
-}
-
 function knownRows(process: Process): Set<number> {
-  const known = new Set<number>(recordOf(process)?.loaded ?? [])
+  const record = recordOf(process)
+  const known = new Set<number>([...(record?.loaded ?? []), ...(record?.consuming() ?? [])])
+  for (const row of record?.replies.values() ?? []) known.add(row.ord)
   const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
   if (process.current !== null) envelopes.push(process.current)
   for (const envelope of envelopes) {

@@ -117,9 +117,9 @@ export function decodeOutcome(text: string): Outcome {
 
 /** An error as a value: optional fields that are absent stay absent. */
 export function plain(error: ErrorData): Value {
-  const out: Record<string, Value> = { code: error.code, message: error.message.toWellFormed() }
-  if (error.name !== undefined) out['name'] = error.name
-  if (error.stack !== undefined) out['stack'] = error.stack.toWellFormed()
+  const out: Record<string, Value> = { code: storable(error.code), message: storable(error.message) }
+  if (error.name !== undefined) out['name'] = storable(error.name)
+  if (error.stack !== undefined) out['stack'] = storable(error.stack)
   if (error.cause !== undefined) out['cause'] = plain(error.cause)
   return Object.freeze(out)
 }
@@ -127,6 +127,11 @@ export function plain(error: ErrorData): Value {
 /** An error as a journal outcome: every text in it can be stored. */
 export function outcomeOfError(error: unknown): Outcome {
   return { err: plain(errorData(error)) as unknown as ErrorData } // plain() keeps the shape
+}
+
+/** Records are kept where Postgres reads them as text, which has no place for NUL and lone surrogates. */
+function storable(text: string): string {
+  return text.toWellFormed().replaceAll('\u0000', '\ufffd')
 }
 
 export function toError(out: { readonly err: ErrorData }): RuntimeError {

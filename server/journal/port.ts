@@ -12,7 +12,7 @@ import type { Envelope } from '../kernel/envelope.ts'
 import type { AgentCode } from '../kernel/ephemeral.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { MessageRow, NodeIdentity, ProcessRecord, Store } from '../store/store.ts'
+import type { Claim, MessageRow, NodeIdentity, Pid, ProcessRecord, Store } from '../store/store.ts'
 import type { Committer } from './committer.ts'
 import type { DurableRecord } from './record.ts'
 
@@ -48,6 +48,8 @@ export type DurablePorts = {
   forward(record: ProcessRecord, envelope: Envelope): void
   /** Tells the node that owns the process to look at its mailbox. */
   hintOwner(record: ProcessRecord): void
+  /** Gives a claim back that no record was made for. */
+  giveUp(id: ProcessId, process: Pid, claim: Claim): Promise<void>
   /** Gives the claim back; hints for the process then go through activation again. */
   release(record: DurableRecord): Promise<void>
   /** Resolves once a claim that is being given back is gone. */
@@ -62,6 +64,8 @@ export type DurablePorts = {
   query(id: ProcessId, op: string, args: Value): Promise<Value>
   /** True once the node gives its processes up: ends are moves, not exits. */
   draining(): boolean
+  /** Background work failed; where it is work of the store it will be tried again. */
+  failed(what: string, error: unknown): void
   /** Unique, sortable message ids. */
   newId(): string
 }

@@ -41,6 +41,18 @@ export type Part = Omit<Commit, 'process' | 'id' | 'seq' | 'claim' | 'meta' | 'p
   settle(outcome: Settled): void
 }
 
+/** A call of the turn in hand that waits for its answer. */
+export type AwaitedReply = {
+  readonly target: ProcessId
+  readonly op: string
+  /** Epoch ms at which the call was made. */
+  readonly at: number
+  /** The one outcome: the row, an error, or null at the deadline. */
+  settle(answer: MessageRow | RuntimeError | null): void
+  /** Nobody waits any more; the call has no outcome here. */
+  cancel(): void
+}
+
 export type Dropped = { flying: Part[]; waiting: Part[] }
 
 export type OpenTurn = {
@@ -77,6 +89,8 @@ export class DurableRecord {
   /** Armed timers, by name. */
   readonly armed = new Map<string, number>()
   armCount = 0
+  /** Rows of timers that were taken and counted: a later attempt of one is not judged again. */
+  readonly fired = new Set<number>()
   /** Position per receiver of what this process sent in this activation (M5). */
   sent = 0
   /** `now` never runs backwards for a process (V5). */
@@ -91,10 +105,12 @@ export class DurableRecord {
   snapshotSeq = 0
   /** True from the first refusal as foreign: nothing of this record may be written any more. */
   fenced = false
+  /** A stored mark says that the open turn parked; the end of a turn takes it away. */
+  diverged = false
   /** First row of a new process carries its first state. */
   fresh: Value | undefined = undefined
   /** Envelopes of durable calls in progress are answered by rows; waiting continuations by call id. */
-  readonly waiting = new Map<string, (row: MessageRow) => void>()
+  readonly waiting = new Map<string, AwaitedReply>()
   ahead = 0
   dirty = false
   /** The turn in hand. */
@@ -135,6 +151,18 @@ export class DurableRecord {
 
   get pending(): boolean {
     return this.#flying !== null || this.#next.length > 0
+  }
+
+  /** An accepted turn whose end is not stored yet: a snapshot now would lose how far it came (F5). */
+  get openInStore(): boolean {
+    if (this.open !== null) return true
+    return [this.#flying ?? [], this.#next].some((parts) => parts.some((part) => part.open !== undefined))
+  }
+
+  /** Rows that what is on its way consumes. */
+  consuming(): number[] {
+    const parts = [...(this.#flying ?? []), ...this.#next]
+    return parts.flatMap((part) => part.consumed?.map((ref) => ref.ord) ?? [])
   }
 
   append(part: Part): void {
@@ -205,8 +233,11 @@ export class DurableRecord {
       this.ackedSeq = seq
       this.ackedAt = at
     }
-    if (this.solo > 0) this.solo -= 1
-    for (const part of parts) part.settle({ kind: 'stored', seq, at })
+    if (this.solo > 0 && parts.some((part) => part.envelope !== undefined)) this.solo -= 1
+    for (const part of parts) {
+      if (this.fired.size > 0) for (const ref of part.consumed ?? []) this.fired.delete(ref.ord)
+      part.settle({ kind: 'stored', seq, at })
+    }
     if (this.roomFor !== null && this.ahead < AHEAD_MAX / 2) {
       const resume = this.roomFor
       this.roomFor = null

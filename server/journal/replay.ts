@@ -9,6 +9,7 @@
 import { errorFromData } from '../../shared/error.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
+import { handOver } from './bytes.ts'
 import type { Entry, Outcome } from './entry.ts'
 
 /** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
@@ -80,7 +81,7 @@ export class Replay {
     this.#queue.shift()
     this.#requests.delete(next.key)
     this.#ports.delivering(next)
-    if ('ok' in next.out) request.resolve(next.out.ok)
+    if ('ok' in next.out) request.resolve(handOver(next.out.ok))
     else request.reject(errorFromData(next.out.err))
     this.#schedule()
   }
@@ -104,14 +105,19 @@ export class Replay {
   }
 }
 
-/** Results of a turn in the order of the journal. A failed step at the very end of a crashed attempt runs again. */
+/** Results of a turn in the order of the journal. A step with which an attempt crashed runs again in the next one, and
+ *  its failure is never handed over again; an answer of another process is final (M3). */
 export function recordedOf(entries: readonly Entry[]): Recorded[] {
-  const found: Recorded[] = []
+  const found: (Recorded & { step: boolean })[] = []
   for (const entry of entries) {
-    if (entry.k === 'step' || entry.k === 'reply') found.push({ key: entry.key, out: entry.out, at: entry.at })
-    else if (entry.k === 'checkpoint') found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at })
+    if (entry.k === 'failed') {
+      const last = found.at(-1)
+      if (last?.step === true && 'err' in last.out) found.pop()
+    } else if (entry.k === 'step' || entry.k === 'reply') {
+      found.push({ key: entry.key, out: entry.out, at: entry.at, step: entry.k === 'step' })
+    } else if (entry.k === 'checkpoint') {
+      found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at, step: false })
+    }
   }
-  const last = found.at(-1)
-  if (last !== undefined && 'err' in last.out && entries.at(-1)?.k === 'failed') found.pop()
   return found
 }

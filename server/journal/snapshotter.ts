@@ -38,7 +38,7 @@ export class Snapshotter {
 
   consider(record: DurableRecord): void {
     if (record.patchBytes < PATCH_CHARACTERS_MIN || record.patchBytes < record.snapshotBytes) return
-    if (record.open !== null || record.fenced) return
+    if (record.openInStore || record.fenced) return
     this.#due.add(record)
     if (this.#running || this.#closed) return
     this.#running = true
@@ -55,7 +55,7 @@ export class Snapshotter {
     const batch = [...this.#due].slice(0, BATCH_MAX)
     const writes = batch.flatMap((record) => {
       this.#due.delete(record)
-      if (record.open !== null || record.fenced || record.fresh !== undefined) return []
+      if (record.openInStore || record.fenced || record.fresh !== undefined) return []
       const value = encodeCopied(record.acked)
       record.patchBytes = 0
       record.snapshotBytes = value.length

@@ -13,8 +13,10 @@ import { copy, type Value } from '../../shared/value.ts'
 import type { Call } from '../definition/call.ts'
 import type { MessageRow, NewMessage } from '../store/store.ts'
 import { checkMessage } from './border.ts'
+import { handOver } from './bytes.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
+import type { AwaitedReply } from './record.ts'
 import type { Turn } from './turn.ts'
 
 /** Ms a call inside a turn waits by default. Long, because the callee may be restarting; never for ever. */
@@ -43,6 +45,8 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
       return liveOutcome(turn, key, 1, () => turn.ports.callInMemory(turn.process, call, timeoutMs, chain))
     })
   }
+  // Not while replaying: the call was made when there was room.
+  if (turn.called(key) === undefined && !turn.replaying) assertRoom(turn, call)
   // Built on every replay as well: ids of later messages count on it.
   const released = turn.release(call.target)
   const deadline = turn.now + timeoutMs
@@ -61,25 +65,27 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
 
 type Pending = { key: string; callId: string; released: NewMessage[]; message: NewMessage; deadline: number }
 
-async function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
-  const { key, callId, message } = pending
+function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
+  const { key, message } = pending
   const before = turn.called(key)
   const deadline = before?.deadline ?? pending.deadline
+  const at = before?.at ?? turn.wallclock()
   if (before === undefined) {
     const { target, op } = message
-    const at = turn.stamp()
     turn.append(
       { k: 'called', turn: turn.id, key, target, op, deadline, at },
       { messages: [...pending.released, message] },
     )
   }
-  const row = await replyRow(turn, callId, `${message.target} ${message.op}`, deadline)
-  turn.assertOpen()
-  const out: Outcome = row === null ? timedOut(turn, message, deadline) : decodeOutcome(row.args)
-  const consumed = row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }
-  turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, consumed)
-  if ('ok' in out) return out.ok
-  throw toError(out)
+  return new Promise((resolve, reject) => {
+    awaitReply(turn, { ...pending, deadline, at }, (out, row) => {
+      // At the instant at which the answer is taken: a turn that ends in the same breath leaves no row behind.
+      const consumed = row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }
+      turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, consumed)
+      if ('ok' in out) resolve(handOver(out.ok))
+      else reject(toError(out))
+    })
+  })
 }
 
 function timedOut(turn: Turn, message: NewMessage, deadline: number): Outcome {
@@ -92,27 +98,39 @@ function timedOut(turn: Turn, message: NewMessage, deadline: number): Outcome {
   return outcomeOfError(error)
 }
 
-/** The reply row, or null at the deadline. A row that came before the code asked (replay) is taken at once. */
-function replyRow(turn: Turn, callId: string, what: string, deadline: number): Promise<MessageRow | null> {
+type Asked = Pending & { at: number }
+
+/** Gives the one outcome. A row that came before the code asked (replay) is taken at once. */
+function awaitReply(turn: Turn, asked: Asked, done: (out: Outcome, row: MessageRow | null) => void): void {
   const { record, ports, process } = turn
+  const { callId, message, deadline, at } = asked
   const early = record.replies.get(callId)
   if (early !== undefined) {
     record.replies.delete(callId)
-    return Promise.resolve(early)
+    return done(decodeOutcome(early.args), early)
   }
+  const what = `${message.target} ${message.op}`
   const wait: Wait = { kind: 'call', target: what, since: ports.clock.now(), deadline, attempt: 1 }
   process.wait = wait
-  return new Promise((resolve) => {
-    const left = Math.max(0, deadline - (ports.clock.now() + ports.clockOffset()))
-    const done = (row: MessageRow | null): void => {
+  const left = Math.max(0, deadline - (ports.clock.now() + ports.clockOffset()))
+  const timer = ports.clock.after(left, () => awaited.settle(null))
+  const awaited: AwaitedReply = {
+    target: message.target,
+    op: message.op,
+    at,
+    settle: (answer) => {
+      awaited.cancel()
+      if (answer === null) done(timedOut(turn, message, deadline), null)
+      else if (answer instanceof RuntimeError) done(outcomeOfError(answer), null)
+      else done(decodeOutcome(answer.args), answer)
+    },
+    cancel: () => {
       timer.cancel()
-      record.waiting.delete(callId)
+      if (record.waiting.get(callId) === awaited) record.waiting.delete(callId)
       if (process.wait === wait) process.wait = null
-      resolve(row)
-    }
-    const timer = ports.clock.after(left, () => done(null))
-    record.waiting.set(callId, done)
-  })
+    },
+  }
+  record.waiting.set(callId, awaited)
 }
 
 /** Runs something whose outcome is recorded like a step's. */
@@ -125,7 +143,7 @@ async function liveOutcome(turn: Turn, key: string, attempts: number, run: () =>
   }
   turn.assertOpen()
   turn.append({ k: 'step', turn: turn.id, key, out, attempts, at: turn.stamp() })
-  if ('ok' in out) return out.ok
+  if ('ok' in out) return handOver(out.ok)
   throw toError(out)
 }
 
@@ -133,5 +151,16 @@ export function unknownAgent(call: Call<unknown>): RuntimeError {
   return new RuntimeError(
     'PROCESS_NOT_FOUND',
     `No agent "${call.agent}" is part of this runtime; ${call.target} cannot be reached.`,
+  )
+}
+
+/** M6: a full mailbox is refused at the sender's verb, as far as it is known here. */
+export function assertRoom(turn: Turn, call: Call<unknown>): void {
+  const process = turn.ports.kernel.find(call.target)
+  if (process === undefined || process.mailboxLength < process.mailboxLimit) return
+  throw new RuntimeError(
+    'MAILBOX_FULL',
+    `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). ` +
+      'Send slower or raise mailbox.limit.',
   )
 }

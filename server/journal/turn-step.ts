@@ -4,8 +4,10 @@
  * - The state is read-only while a step's function runs (T5): a change there would be repeated by no replay.
  * - The result is handed over at once; its row leaves with the next commit (T7).
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFromData } from '../../shared/error.ts'
 import type { StepInfo, StepOptions } from '../definition/context.ts'
+import { handOver } from './bytes.ts'
 import { idempotencyKey, runStep } from './step.ts'
 import type { Turn } from './turn.ts'
 
@@ -20,6 +22,13 @@ export function stepInTurn(
   return turn.request(key, () => live(turn, { name, key, fn, options }))
 }
 
+/** Entered while a step's function runs, with everything it awaits; its own turn only, not what runs beside it. */
+const SCOPE = new AsyncLocalStorage<Turn>()
+
+export function isInStep(turn: Turn): boolean {
+  return SCOPE.getStore() === turn
+}
+
 type Step = { name: string; key: string; fn: (info: StepInfo) => unknown; options: StepOptions }
 
 async function live(turn: Turn, { name, key, fn, options }: Step): Promise<unknown> {
@@ -32,7 +41,7 @@ async function live(turn: Turn, { name, key, fn, options }: Step): Promise<unkno
       name,
       idempotencyKey: idempotencyKey(turn.id, turn.open?.branch ?? 0, key),
       options,
-      fn,
+      fn: (info) => SCOPE.run(turn, fn, info),
       signal: turn.abort.signal,
       clock: ports.clock,
       random: ports.random,
@@ -40,12 +49,12 @@ async function live(turn: Turn, { name, key, fn, options }: Step): Promise<unkno
       onRetry: (attempt, delayMs) => onRetry(turn, name, attempt, delayMs),
     }),
   )
-  process.wait = null
   turn.assertOpen()
+  process.wait = null
   const failed = 'err' in result.out
   turn.append({ k: 'step', turn: turn.id, key, out: result.out, attempts: result.attempts, at: turn.stamp() })
   emitStop(turn, name, result.attempts, ports.clock.monotonic() - startedAt, failed)
-  if ('ok' in result.out) return result.out.ok
+  if ('ok' in result.out) return handOver(result.out.ok)
   throw errorFromData(result.out.err)
 }
 

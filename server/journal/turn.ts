@@ -13,13 +13,14 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
-import type { Value } from '../../shared/value.ts'
+import { copy, type Value } from '../../shared/value.ts'
 import type { Call } from '../definition/call.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NewTimer } from '../store/store.ts'
 import type { Accepted, Entry, Outcome } from './entry.ts'
+import { assertUntouched, handOver } from './bytes.ts'
 import { newMessage, rowOf } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -63,6 +64,8 @@ export class Turn {
   readonly #base0: Value
   #base: Value
   #draft: Draft | null = null
+  /** What the draft is made of: the base, or a copy of it where it holds bytes, which cannot be locked. */
+  #shown: Value = null
   #replaced = false
   #primitive: unknown
   #now: number
@@ -120,9 +123,16 @@ export class Turn {
   get state(): unknown {
     if (this.#replaced) return this.#primitive
     if (this.#draft !== null) return this.#draft.value
-    if (!isDraftable(this.#base)) return this.#base
-    this.#draft = draftOf(this.#base)
+    if (!isDraftable(this.#base)) return handOver(this.#base)
+    this.#shown = handOver(this.#base)
+    this.#draft = draftOf(this.#shown)
     return this.#draft.value
+  }
+
+  /** The state as it stands, locked. */
+  get view(): unknown {
+    if (this.#replaced) return copy(this.#primitive)
+    return this.#draft === null ? handOver(this.#base) : copy(this.#draft.value)
   }
 
   set state(value: unknown) {
@@ -133,7 +143,10 @@ export class Turn {
   /** Ends the draft. @throws VALUE_UNSUPPORTED with the path of what cannot be stored */
   takePatches(): Patch[] {
     if (this.#replaced) return replaceAll(this.#primitive)
-    return this.#draft === null ? [] : this.#draft.finish()
+    if (this.#draft === null) return []
+    const patches = this.#draft.finish()
+    assertUntouched(this.#base, this.#shown)
+    return patches
   }
 
   get base(): Value {
@@ -249,15 +262,24 @@ export class Turn {
     return this.#checkpoints.get(key)
   }
 
+  isLastCheckpoint(key: string): boolean {
+    return [...this.#checkpoints.keys()].at(-1) === key
+  }
+
   /** Time moves on with each result that is handed over. */
   advance(at: number): void {
     this.#now = Math.max(this.#now, at)
     this.record.lastNow = Math.max(this.record.lastNow, this.#now)
   }
 
+  /** Epoch ms of the store. The turn's own time moves with results only, or a replay would see another one (V5). */
+  wallclock(): number {
+    return Math.max(this.#now, Math.floor(this.ports.clock.now() + this.ports.clockOffset()))
+  }
+
   /** Epoch ms for a result made now. */
   stamp(): number {
-    const at = Math.max(this.#now, Math.floor(this.ports.clock.now() + this.ports.clockOffset()))
+    const at = this.wallclock()
     this.advance(at)
     return at
   }
@@ -310,6 +332,7 @@ export class Turn {
       found,
       codeVersion: ports.codeVersion,
     })
+    this.record.diverged = true
     this.record.append({
       entries: [{ k: 'diverged', turn: this.id, expected, found }],
       turn: this.id,

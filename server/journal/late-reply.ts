@@ -1,0 +1,39 @@
+/**
+ * Answers nobody waits for any more: a call that timed out, lost a race, or belonged to a turn that is over. Their rows
+ * are consumed like any message, so that nothing stays behind in a mailbox (PROTOCOL M2).
+ */
+import type { MessageRow } from '../store/store.ts'
+import type { DurablePorts } from './port.ts'
+import type { DurableRecord } from './record.ts'
+
+/** Consumes a row without a turn. */
+export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord, row: MessageRow): void {
+  record.append({
+    entries: [],
+    turn: null,
+    lineage: null,
+    consumed: [{ target: row.target, ord: row.ord }],
+    keep: true,
+    settle: () => {},
+  })
+  ports.committer.wake(record)
+}
+
+/** Whether the open turn has called and not yet been answered. */
+export function isAwaited({ open }: DurableRecord, row: MessageRow): boolean {
+  if (open === null || !row.op.startsWith(`${open.turn}/`)) return false
+  return !open.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op)
+}
+
+/** The turn is over: nothing waits any more, and what came without being asked for is consumed. */
+export function endWaits(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord): void {
+  cancelWaits(record)
+  for (const row of record.replies.values()) consume(ports, record, row)
+  record.replies.clear()
+}
+
+/** The incarnation is over; the turn may ask again. */
+export function cancelWaits(record: DurableRecord): void {
+  for (const wait of record.waiting.values()) wait.cancel()
+  record.waiting.clear()
+}
