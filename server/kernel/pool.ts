@@ -289,6 +289,7 @@ export class Pool implements Overseer {
     trouble.attempt += 1
     trouble.restartedAt = now
     this.#announceRestart(process, delayMs, trouble.attempt)
+    this.#kernel.ports.treeChanged(this.process)
     const again = (): void => {
       trouble.timer = null
       this.#loop.add(() => this.#renew(key, process))

@@ -70,14 +70,12 @@ export class RunQueue {
     process.queued = true
     this.#ready[this.#tail++] = process
     if (this.#scheduled || (this.#period && this.#exhausted())) return
-    this.#scheduled = true
-    this.#clock.microtask(this.#drain)
+    this.#wake()
   }
 
-  /** Forgets that a drain was under way; for a thread whose execution was terminated inside one. */
-  recover(): void {
+  #wake(): void {
     this.#scheduled = true
-    this.#clock.macrotask(this.#drain)
+    this.#clock.microtask(this.#drain)
   }
 
   #exhausted(): boolean {
@@ -95,6 +93,17 @@ export class RunQueue {
       this.#epoch = clock.now() - this.#reading
       clock.macrotask(this.#newPeriod)
     }
+    try {
+      this.#work(clock)
+    } finally {
+      this.#compact()
+      // After an error nobody foresaw the queue must go on: one process's trouble is not that of its neighbours.
+      this.#scheduled = false
+      if (this.#head < this.#tail && !this.#exhausted()) this.#wake()
+    }
+  }
+
+  #work(clock: Clock): void {
     this.#onReading(this.#reading)
     while (this.#head < this.#tail && !this.#exhausted()) {
       const process = this.#ready[this.#head] as Process // inside the filled part by the loop's condition
@@ -105,8 +114,6 @@ export class RunQueue {
       process.stats.busyMs += after - this.#reading
       this.#reading = after
     }
-    this.#compact()
-    this.#scheduled = false
   }
 
   #compact(): void {
