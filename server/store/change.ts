@@ -1,6 +1,6 @@
 /**
- * What the lists of one commit come to. A row that covers several turns may arm, cancel and arm again: both stores write
- * only the net effect, because one statement can change each stored row once.
+ * What the lists of one commit come to. A row that covers several turns may arm, cancel and arm again: both stores
+ * write only the net effect, because one statement can change each stored row once.
  */
 import { type Commit, type LinkChange, type NameChange, type NewTimer, StoreFailure } from './store.ts'
 

@@ -9,7 +9,7 @@ export type ControlNode = { readonly id: number; readonly epoch: number; readonl
 export interface ControlConnection {
   /** Becomes this node: takes its session lock and hears its hints, across reconnections, until `close`. Once only. */
   join(node: ControlNode, onHint: (targets: readonly string[]) => void): Promise<void>
-  /** Tells another node to look at a target. Hints of one macrotask leave together; failures are swallowed by design. */
+  /** Tells another node to look at a target. Hints of one macrotask leave together; a hint may get lost. */
   hint(node: number, target: string): void
   /** True: the node held its lock once and nobody holds it now. Null: it never did, or the database cannot be asked. */
   sessionGone(node: Pick<ControlNode, 'id' | 'epoch'>): Promise<boolean | null>

@@ -8,8 +8,8 @@
  *   while a heartbeat, which changes no key column, waits for nobody.
  * - No foreign keys: each would add a lock per row to the hot path, and the head row already orders all writers.
  *
- * `tablesIn(null)` is unqualified: drizzle-kit reads it from the exports below, and the migrations it writes run under a
- * local search path (migrate.ts), so that one set of files serves every schema name.
+ * `tablesIn(null)` is unqualified: drizzle-kit reads it from the exports below, and the migrations it writes run under
+ * a local search path (migrate.ts), so that one set of files serves every schema name.
  */
 import { sql } from 'drizzle-orm'
 import {

@@ -126,8 +126,10 @@ test('[D4] a node that registers and claims while a rival waits is not taken for
   await bench.store.release(node, [{ process: owned.record.pid, claim: owned.claim }])
   // The rival's row lock is held by a session that stands for a newer node: registered and owner in one go.
   const hold = `with n as (
-      insert into vivarium.nodes (namespace, epoch, name, host, boot_id, os_pid, os_started_at, capabilities, lease_until)
-      values ('${bench.namespace}', nextval('vivarium.epochs'), 'new', 'h', 'b', 1, '1', '{}', now() + interval '1 hour')
+      insert into vivarium.nodes
+        (namespace, epoch, name, host, boot_id, os_pid, os_started_at, capabilities, lease_until)
+      values
+        ('${bench.namespace}', nextval('vivarium.epochs'), 'new', 'h', 'b', 1, '1', '{}', now() + interval '1 hour')
       returning id, epoch)
     update vivarium.processes p set owner = n.id, owner_epoch = n.epoch from n where p.pid = ${owned.record.pid}`
   const [outcome] = await whileHeld(hold, () => bench.store.claim(late, [claimRequest('a')]))

@@ -1,4 +1,4 @@
-/** Claims, loads, releases and snapshots on memory: the verdicts of postgres/claim.ts, load.ts, release.ts, snapshot.ts. */
+/** Claims, loads, releases and snapshots on memory: the verdicts of the files of these names in postgres/. */
 import type {
   ClaimOutcome,
   ClaimRequest,

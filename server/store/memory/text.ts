@@ -1,6 +1,6 @@
 /**
- * Texts the Postgres store cannot take are refused here too, so that a test on memory meets the same refusals: NUL, which
- * Postgres has no place for, and the two separators of postgres/list.ts.
+ * Texts the Postgres store cannot take are refused here too, so that a test on memory meets the same refusals: NUL,
+ * which Postgres has no place for, and the two separators of postgres/list.ts.
  */
 import { type Commit, type NewMessage, StoreFailure } from '../store.ts'
 

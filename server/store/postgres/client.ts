@@ -6,7 +6,8 @@
  *   meet end as `contended` instead of waiting for ever. Plans are generic: planning each batch costs a third of the
  *   throughput. They are made while the tables may be empty and must still be right when they are large, so every table
  *   is reached by a list of its keys (commit.ts), sequential scans are off, and no plan depends on sizes.
- * - read: claims, loads, messages and timers. archive: Drizzle, for people, with a short patience.
+ * - read: claims, loads, messages and timers, planned each time: they are rarer, and their joins want to know sizes.
+ *   archive: Drizzle, for people, with a short patience.
  * - A lost connection is made again after BACKOFF_S_MAX at most; the driver's own back-off would sleep 20 s.
  */
 import postgres from 'postgres'
@@ -72,7 +73,11 @@ export function openClients(connection: PostgresConnection): Clients {
       },
     }),
     read: openClient(connection, `${NAME} read`, READ_CONNECTIONS, {
-      settings: { lock_timeout: LOCK_TIMEOUT_MS, statement_timeout: COMMIT_TIMEOUT_MS },
+      settings: {
+        lock_timeout: LOCK_TIMEOUT_MS,
+        statement_timeout: COMMIT_TIMEOUT_MS,
+        plan_cache_mode: 'force_custom_plan',
+      },
     }),
     archive: open(connection, {
       ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }),

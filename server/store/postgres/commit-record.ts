@@ -2,8 +2,8 @@
  * The parts of a commit that few turns have: each is one JSON parameter and two CTEs, the rows whose head moved
  * (`<key>_in`, with the writing process in `pid`) and what is done with them.
  *
- * - Plans are generic and outlive the sizes they were made for: a stored row is reached by `key = any(array)` besides the
- *   join, so that no plan can read a whole table.
+ * - Plans are generic and outlive the sizes they were made for: a stored row is reached by `key = any(array)` besides
+ *   the join, so that no plan can read a whole table.
  */
 import { linkEnds, netLinks, netNames, netTimers } from '../change.ts'
 import type { Commit, ProcessPatch } from '../store.ts'
@@ -152,7 +152,8 @@ const register: Section = {
   sql: (q, rows) => `
     insert into ${q}names (namespace, name, process)
     select $3::text, x.name, x.process from ${rows} x
-    where (select o.process from ${q}names o where o.namespace = $3::text and o.name = x.name) is distinct from x.process`,
+    where x.process is distinct from
+      (select o.process from ${q}names o where o.namespace = $3::text and o.name = x.name)`,
 }
 
 const unregister: Section = {

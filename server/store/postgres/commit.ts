@@ -8,8 +8,8 @@
  *   zero, nothing at all is written, and the batch goes out again with the checked text, which refuses just the rows
  *   whose messages are missing. Missing rows are a bug or a race with a takeover, so the second trip is never hot.
  * - C1: rows are sorted by process, so that two batches lock heads in one order.
- * - Heads and mailbox rows are found by lists of keys, never by a join: the plan of a join, made while a table was empty,
- *   was measured to read all of it once per row later (2,700 instead of 40,000 rows per second).
+ * - Heads and mailbox rows are found by lists of keys, never by a join: the plan of a join, made while a table was
+ *   empty, was measured to read all of it once per row later (2,700 rows per second).
  */
 import { assertOneEach } from '../change.ts'
 import type { Commit, CommitOutcome, NodeIdentity } from '../store.ts'
@@ -21,7 +21,7 @@ import { bigints, numberList, textList, texts } from './list.ts'
 
 /** Only the guard over consumed rows divides. */
 const DIVISION_BY_ZERO = '22012'
-/** Statements kept prepared per connection. The hot ones come first; a rare mixture of lists is planned when it comes. */
+/** Statements kept prepared per connection. Hot ones come first; a rare mixture of lists is planned when it comes. */
 const PREPARED_MAX = 64
 
 const NO_ORDS: readonly number[] = []
@@ -185,7 +185,8 @@ function incoming(parameter: () => string, lineage: boolean): string {
 
 function consumedRows(parameter: () => string): string {
   return `consumed as materialized (
-    select * from unnest(${bigints(parameter())}, ${texts(parameter())}, ${bigints(parameter())}) as c(pid, target, ord))`
+    select * from unnest(${bigints(parameter())}, ${texts(parameter())}, ${bigints(parameter())})
+      as c(pid, target, ord))`
 }
 
 function moved(q: string, shape: Shape): string {
@@ -202,8 +203,8 @@ function moved(q: string, shape: Shape): string {
 function written(q: string, lineage: boolean): string {
   return `written as (
     insert into ${q}journal (${ROW}${lineage ? LINEAGE : ''})
-    select process, seq, claim, state_version, code_version, coalesce(string_to_array(turn_ids, E'\\x1f'), '{}'), payload
-      ${lineage ? LINEAGE : ''} from incoming r where ${accepted('r.process')})`
+    select process, seq, claim, state_version, code_version, coalesce(string_to_array(turn_ids, E'\\x1f'), '{}'),
+      payload ${lineage ? LINEAGE : ''} from incoming r where ${accepted('r.process')})`
 }
 
 function gone(q: string): string {

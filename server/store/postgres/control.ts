@@ -1,8 +1,9 @@
 /**
  * The control connection of a node: one session that holds its advisory lock and listens for hints.
  *
- * - F6: lock and socket live and die together, so a missing lock proves that the process is gone or cut off. A node that
- *   lost its socket takes the lock again on the next one; until then others may take it for dead, and its epoch fences it.
+ * - F6: lock and socket live and die together, so a missing lock proves that the process is gone or cut off. A node
+ *   that lost its socket takes the lock again on the next one; until then others may take it for dead, and its epoch
+ *   fences it.
  * - NOTIFY runs here only, never on the commit path: it takes a lock that all databases of the server share.
  */
 import { createHash } from 'node:crypto'

@@ -1,6 +1,7 @@
 /**
- * D6, V5: a due timer becomes a mailbox row by one delete-and-insert: it fires at most once, and never gets lost. Rivals
- * skip each other's rows instead of waiting. The message carries the arm number; the owner drops it if disarmed since.
+ * D6, V5: a due timer becomes a mailbox row by one delete-and-insert: it fires at most once, and never gets lost.
+ * Rivals skip each other's rows instead of waiting. The message carries the arm number; the owner drops it if disarmed
+ * since.
  */
 import type { MessageRow, NodeIdentity } from '../store.ts'
 import { type Context, fence, ms } from './context.ts'
@@ -20,7 +21,8 @@ function fireSql(q: string): string {
   fired as (
     delete from ${q}timers t using due d where t.process = d.process and t.name = d.name returning t.*),
   delivered as (
-    insert into ${q}mailbox as m (namespace, target, ord, id, kind, op, n, args, root, traceparent, timer_name, timer_arm)
+    insert into ${q}mailbox as m
+      (namespace, target, ord, id, kind, op, n, args, root, traceparent, timer_name, timer_arm)
     select f.namespace, f.target, nextval('${q}ords'), 'timer/' || f.process || '/' || f.arm || '/' || f.name, 'timer',
       f.op, 0, f.args, f.root, f.traceparent, f.name, f.arm
     from (select * from fired order by due, process, arm) f

@@ -1,6 +1,6 @@
 /**
- * Columns of a batch as single text parameters: the cheapest way through postgres.js, whose array codec costs more than
- * Postgres needs for the whole statement (figures: bench/README.md, store-commit).
+ * Columns of a batch as single text parameters: the cheapest way through postgres.js. CPU ms per insert of 250 rows of
+ * seven columns, Node + Postgres 18: joined texts 0.5 + 0.9, arrays 1.2 + 1.1, one JSON parameter 0.55 + 1.75.
  *
  * - Texts are joined by the record separator, null is the group separator alone. JSON never holds either raw, ids may
  *   not hold control characters; a text that does is refused before anything is sent, so rows cannot be forged.

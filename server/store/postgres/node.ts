@@ -1,8 +1,8 @@
 /**
  * Nodes: registration, lease, death, leaving.
  *
- * - F2: every start of a node gets a row and an epoch of its own. An epoch ends by being replaced: the unique index on it
- *   makes that change wait for every statement that holds the row, and every later one finds nothing.
+ * - F2: every start of a node gets a row and an epoch of its own. An epoch ends by being replaced: the unique index on
+ *   it makes that change wait for every statement that holds the row, and every later one finds nothing.
  * - All times are the database's. A lease that ran out only permits a takeover; renewing it late is fine as long as
  *   nobody took over.
  * - F6: the proof is checked in the statement that buries, not before it.

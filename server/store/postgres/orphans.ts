@@ -49,7 +49,8 @@ function orphanSql(q: string): string {
       select target from ${q}mailbox where namespace = $3::text and target > w.target order by target limit 1) o),
   found as (
     (select p.id from owner w
-     join ${q}processes p on p.namespace = $3::text and p.owner = w.owner and p.owner_epoch = w.owner_epoch and not p.ended
+     join ${q}processes p on p.namespace = $3::text and p.owner = w.owner and p.owner_epoch = w.owner_epoch
+       and not p.ended
      cross join me
      where not exists (select 1 from ${q}nodes n where n.id = w.owner and n.epoch = w.owner_epoch)
        and p.desired <> 'stopped' and ${runnable('p.agent', 'p.state_version')}

@@ -129,7 +129,7 @@ export function messageContract(world: StoreWorld): void {
       expect(await bench.store.buryNode(node, taker, 'host')).toBe(false)
     })
 
-    test('[D10] leaving frees everything and ends the epoch; a dead node is listed while it owns something', async () => {
+    test('[D10] leaving frees everything; a dead node is listed while it owns something', async () => {
       const bench = new StoreBench(world)
       const [node, other] = [await bench.node(), await bench.node()]
       const owned = await bench.own(node, 'a')
@@ -180,7 +180,7 @@ export function messageContract(world: StoreWorld): void {
       expect(await found()).toEqual([])
     })
 
-    test('[D11] left alone are: what an operator stopped or suspended, agents and versions this node does not have', async () => {
+    test('[D11] left alone are suspended processes, and agents and versions this node does not have', async () => {
       const bench = new StoreBench(world)
       const other = await bench.node()
       const old = await bench.node({ capabilities: { cart: 1 } })
