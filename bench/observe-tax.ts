@@ -1,0 +1,102 @@
+/**
+ * Bench `observe-tax`: what observing costs, as CPU per million turns of 1,000 durable agents.
+ *
+ * Measures: the same load in rounds A B B A: A with an observer attached that nobody reads (feed attached, HTTP app
+ * made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this OS process,
+ * medians of the rounds.
+ * Leaves out: the viewer's own CPU (it only acknowledges frames), the network.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { agent, pool } from 'vivarium'
+import { WebSocket } from 'ws'
+import { forMs, median, openStage, round } from './stage.ts'
+
+const AGENTS = 1_000
+/** Idle processes beside them, so that the viewer's list is long. */
+const IDLE = 9_000
+const PAIRS = 10
+const ROUND_MS = 1_000
+
+const worker = agent('worker', {
+  state: () => ({ n: 0 }),
+  on: {
+    add(ctx, by: number) {
+      ctx.state.n += by
+      return ctx.state.n
+    },
+  },
+})
+const idler = agent('idler', { durability: 'ephemeral', state: () => ({ n: 0 }), on: { nothing: () => 1 } })
+
+export async function run() {
+  const stage = await openStage({ root: pool(worker), agents: [idler] })
+  try {
+    const { runtime } = stage
+    const refs = Array.from({ length: AGENTS }, (_, i) => runtime.ref(worker, `k${i}`))
+    await Promise.all(refs.map((ref) => ref.add(1)))
+    await Promise.all(Array.from({ length: IDLE }, (_, i) => runtime.ref(idler, `k${i}`).nothing()))
+    const cpuPerMillion = async (): Promise<number> => {
+      const before = process.cpuUsage()
+      const { count } = await forMs(ROUND_MS, AGENTS, async (lane) => refs[lane]?.add(1))
+      const { user, system } = process.cpuUsage(before)
+      return (user + system) / count
+    }
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    for (let i = 0; i < 3; i++) await cpuPerMillion()
+    const unwatched = await compare(cpuPerMillion, async () => {
+      runtime.observer()
+      const detach = runtime.attach(server)
+      return async () => detach()
+    })
+    runtime.attach(server)
+    const { port } = server.address() as AddressInfo // a TCP server that listens
+    const watched = await compare(cpuPerMillion, () => viewer(port))
+    server.close()
+    return { metrics: { unwatchedPercent: round(unwatched, 1), watchedPercent: round(watched, 1) } }
+  } finally {
+    await stage.end()
+  }
+}
+
+/** A B B A, so that drift of the machine falls on both sides. */
+async function compare(measure: () => Promise<number>, begin: () => Promise<() => Promise<void>>): Promise<number> {
+  const off: number[] = []
+  const on: number[] = []
+  const withIt = async (): Promise<void> => {
+    const end = await begin()
+    on.push(await measure())
+    await end()
+  }
+  for (let i = 0; i < PAIRS / 2; i++) {
+    off.push(await measure())
+    await withIt()
+    await withIt()
+    off.push(await measure())
+  }
+  return (median(on) / median(off) - 1) * 100
+}
+
+async function viewer(port: number): Promise<() => Promise<void>> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/api/v1/feed`, ['vivarium.v1'])
+  socket.on('message', (data) => {
+    const frame = JSON.parse(String(data)) as { t: string; id?: string; seq?: number }
+    if (frame.t === 'hello') {
+      const view = { mode: 'flat', sort: 'turns', dir: 'desc', window: [0, 60] }
+      socket.send(JSON.stringify({ t: 'sub', id: 'rows', topic: 'processes', view }))
+      socket.send(JSON.stringify({ t: 'sub', id: 'vitals', topic: 'vitals' }))
+    } else if (frame.seq !== undefined) socket.send(JSON.stringify({ t: 'ack', id: frame.id, seq: frame.seq }))
+  })
+  await new Promise<void>((resolve, reject) => {
+    socket.once('open', () => {
+      socket.send(JSON.stringify({ t: 'hello' }))
+      resolve()
+    })
+    socket.once('error', reject)
+  })
+  return async () => {
+    socket.close()
+    await new Promise((resolve) => socket.once('close', resolve))
+  }
+}
