@@ -45,6 +45,7 @@ import { renew } from './kernel/renewal.ts'
 import { statusOf } from './kernel/row.ts'
 import { Bus } from './observe/bus.ts'
 import { type Exporting, startExport } from './observe/export.ts'
+import { LogRecords } from './observe/log-record.ts'
 import { type Counted, Metrics } from './observe/metrics.ts'
 import { Ring } from './observe/ring.ts'
 import { Telemetry } from './observe/telemetry.ts'
@@ -83,6 +84,7 @@ export class RuntimeCore {
   readonly #passivator: Passivator
   #unwatch: (() => void) | null = null
   #exporting: Exporting | null = null
+  readonly #logRecords: LogRecords
   #ids = 0
   #idPrefix = ''
 
@@ -97,6 +99,7 @@ export class RuntimeCore {
     this.ring = new Ring(this.bus)
     this.telemetry =
       options.telemetry ?? new Telemetry<Process>({ bus: this.bus, isExit: (thrown) => thrown instanceof ExitUnwind })
+    this.#logRecords = new LogRecords(this.bus)
     this.metrics = new Metrics({
       bus: this.bus,
       scan: (visit) => this.#count(visit),
@@ -443,6 +446,7 @@ export class RuntimeCore {
     if (this.#exporting !== null) {
       await this.#bounded(this.#exporting.shutdown()).catch((error: unknown) => this.complain('exporting', error))
     }
+    this.#logRecords.close()
     this.metrics.close()
   }
 

@@ -141,8 +141,8 @@ function shortened(event: Log): RuntimeEvent {
   return { ...event, message: event.message.slice(0, LOG_TEXT_MAX), data: preview(event.data) }
 }
 
-/** A copy of the data that is plain and small. */
-function preview(data: unknown): unknown {
+/** A copy of the data of a log that is plain, small, and shares nothing with it. */
+export function preview(data: unknown): unknown {
   if (data === null || data === undefined) return null
   try {
     const text = JSON.stringify(data) ?? null
