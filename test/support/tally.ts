@@ -77,7 +77,7 @@ export class TallyLoad {
       const id = `n${this.#count}`
       const key = `t${this.#count % this.#agents}`
       try {
-        await this.#runtime.ref(tally, key).add({ id, fill: this.#fill })
+        await this.#runtime.ref(tally, key).add({ id, fill: this.#fill }).run({ timeoutMs: PATIENCE_MS })
         this.answered.add(id)
       } catch (error) {
         this.refused.set(id, String(error))
@@ -87,6 +87,8 @@ export class TallyLoad {
   }
 }
 
+/** Ms a call waits for its answer: longer than any outage of the tests, so that no answer is lost to impatience. */
+const PATIENCE_MS = 60_000
 /** Ms between two calls of a worker, and between two looks. */
 const PAUSE_MS = 5
 
