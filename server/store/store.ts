@@ -107,7 +107,13 @@ export type LinkChange =
   | { kind: 'demonitor'; ref: string }
 export type NameChange = { kind: 'register' | 'unregister'; name: string }
 
-export type NewProcess = { id: ProcessId; agent: string; key: string; kind: 'agent' | 'supervisor'; parent: ProcessId | null }
+export type NewProcess = {
+  id: ProcessId
+  agent: string
+  key: string
+  kind: 'agent' | 'supervisor'
+  parent: ProcessId | null
+}
 
 export type RequestResult = { scope: string; key: string; status: 'done' | 'failed'; result: string }
 
@@ -196,7 +202,14 @@ export type ProcessRecord = {
 }
 
 export type ClaimOutcome =
-  | { kind: 'claimed'; record: ProcessRecord; claim: Claim; seq: number; /** The previous owner died. */ recovered: boolean }
+  | {
+      kind: 'claimed'
+      record: ProcessRecord
+      claim: Claim
+      seq: number
+      /** The previous owner died. */
+      recovered: boolean
+    }
   | { kind: 'owned'; record: ProcessRecord }
   | { kind: 'absent' }
   | { kind: 'ended'; record: ProcessRecord }
@@ -287,7 +300,11 @@ export interface Store {
   /** Live and dead nodes whose rows still matter. */
   nodes(namespace: string): Promise<NodeRow[]>
   /** Declares a node dead: its epoch can commit nothing any more. False when it renewed meanwhile. */
-  buryNode(node: NodeIdentity, victim: { id: number; epoch: number }, proof: 'lease' | 'host' | 'session'): Promise<boolean>
+  buryNode(
+    node: NodeIdentity,
+    victim: { id: number; epoch: number },
+    proof: 'lease' | 'host' | 'session',
+  ): Promise<boolean>
   /** Clean end: releases everything and stops the epoch. */
   leave(node: NodeIdentity): Promise<void>
 

@@ -98,7 +98,7 @@ export function claimContract(world: StoreWorld): void {
       expect(await bench.claim(node, 'a', { recreate: true })).toMatchObject({ record: { incarnation: 2 } })
     })
 
-    test('[D12] the death of an owner, not a release, raises the recoveries of the oldest message that is no reply', async () => {
+    test('[D12] the death of an owner, not a release, raises the recoveries of the oldest message', async () => {
       const bench = new StoreBench(world)
       const [node, taker] = [await bench.node(), await bench.node()]
       const owned = await bench.own(node, 'a')
