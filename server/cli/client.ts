@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { problemSchema } from '../../shared/frame.ts'
 import { readConfig } from '../config.ts'
 import { CliError, EXIT, problemError, usage } from './outcome.ts'
+import { isServerAlive } from './server-process.ts'
 
 export const DATA_DEFAULT = '.vivarium'
 
@@ -37,7 +38,7 @@ export async function findServer(place: Place): Promise<Client> {
       `No server was found: ${join(folder, 'server.json')} does not exist. Start one with viv start, or pass --url, --data, or set VIVARIUM_URL.`,
     )
   }
-  if (!isAlive(file.pid)) {
+  if (!(await isServerAlive(file))) {
     throw unreachable(
       `The server of ${folder} (process ${file.pid}) is gone. Start it again with viv start --data ${folder}.`,
     )
@@ -58,16 +59,6 @@ export async function readServerFile(folder: string): Promise<ServerFile | null>
   const parsed = serverFileSchema.safeParse(parseJson(text))
   if (parsed.success) return parsed.data
   throw new CliError(EXIT.failed, `${path} is not a server file. Remove it, then start the server again.`)
-}
-
-/** Whether a process with this id exists, also one of another user. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }
 
 function connect(base: URL, token: string | undefined): Client {

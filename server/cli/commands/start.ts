@@ -2,7 +2,6 @@
 import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { createRuntime } from '../../index.ts'
 import { type Command, type Invocation, textOf, type Values, wholeNumber } from '../command.ts'
 import { EXIT, type ExitCode, usage } from '../outcome.ts'
 
@@ -28,6 +27,8 @@ export const startCommand: Command = {
     const { values, print, json } = invocation
     const modules = await moduleUrls(invocation.words)
     const data = textOf(values, 'data')
+    // Loaded here: other commands only speak HTTP and should not wait for a whole runtime to load.
+    const { createRuntime } = await import('../../index.ts')
     const runtime = await createRuntime({ modules, exportTelemetry: true, ...(data === undefined ? {} : { data }) })
     const ended = endingSignal()
     try {

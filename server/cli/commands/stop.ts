@@ -4,10 +4,10 @@
  */
 import { resolve } from 'node:path'
 import { realClock } from '../../clock.ts'
-import { stopEmbedded } from '../../store/embedded/embedded.ts'
-import { DATA_DEFAULT, isAlive, readServerFile } from '../client.ts'
+import { DATA_DEFAULT, readServerFile, type ServerFile } from '../client.ts'
 import { ACT_HELP, ACT_OPTIONS, type Command, type Invocation, textOf } from '../command.ts'
 import { CliError, EXIT, type ExitCode, usage } from '../outcome.ts'
+import { isServerAlive } from '../server-process.ts'
 import { act } from './act.ts'
 
 /** Milliseconds a server has to drain: its own limit is below ten seconds, then the database stops. */
@@ -31,8 +31,9 @@ async function stopServer({ values, print, json }: Invocation): Promise<ExitCode
   }
   const folder = resolve(textOf(values, 'data') ?? DATA_DEFAULT)
   const file = await readServerFile(folder)
-  const running = file !== null && isAlive(file.pid)
-  if (running) await terminate(file.pid)
+  const running = file !== null && (await isServerAlive(file))
+  if (running) await terminate(file)
+  const { stopEmbedded } = await import('../../store/embedded/embedded.ts')
   const database = await stopEmbedded(folder)
   if (!running && database === 'not-running') {
     throw new CliError(EXIT.notFound, `Nothing runs on ${folder}. Name another folder with --data.`, 'SERVER_NOT_FOUND')
@@ -44,11 +45,12 @@ async function stopServer({ values, print, json }: Invocation): Promise<ExitCode
   return EXIT.ok
 }
 
-async function terminate(pid: number): Promise<void> {
+async function terminate(file: ServerFile): Promise<void> {
+  const { pid } = file
   process.kill(pid, 'SIGTERM')
   const clock = realClock()
   const until = clock.monotonic() + DRAIN_MS_MAX
-  while (isAlive(pid)) {
+  while (await isServerAlive(file)) {
     if (clock.monotonic() > until) {
       const message = `Process ${pid} did not end within ${DRAIN_MS_MAX / 1_000} s of SIGTERM. Look at its output.`
       throw new CliError(EXIT.failed, message, 'INTERNAL')
