@@ -261,9 +261,9 @@ describe('stop', () => {
   test('[K8] a suspended process takes no turn but can be stopped and killed; resume goes on in order', async () => {
     const bench = new Bench()
     const process = bench.spawn('a/1', { on: { hi: (ctx, n) => void ctx.log.push(n) } })
+    bench.send('a/1', 'hi', 1) // queued and ready to run when the suspension comes
     bench.kernel.suspend(process)
     bench.kernel.suspend(process)
-    bench.send('a/1', 'hi', 1)
     bench.send('a/1', 'hi', 2)
     await bench.settle()
     expect([bench.log, statusOf(process)]).toEqual([[], 'suspended'])
@@ -287,6 +287,7 @@ describe('death', () => {
     bench.kernel.exitSignal({ from: outside, to: process, reason: shutdown('first'), viaLink: false })
     bench.kernel.exitSignal({ from: outside, to: process, reason: shutdown('second'), viaLink: false })
     bench.kernel.kill(process, { redeliver: false })
+    bench.kernel.end(process, NORMAL)
     expect(exitText(await dead)).toBe('shutdown: first')
     expect(bench.of('process:exit').length).toBe(1)
   })
