@@ -34,8 +34,9 @@ const TYPES: Readonly<Record<string, string>> = {
   '.woff2': 'font/woff2',
 }
 
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'self'"
+const POLICY = `default-src 'none'; ${['script', 'style', 'img', 'font', 'connect']
+  .map((kind) => `${kind}-src 'self'; `)
+  .join('')}base-uri 'self'`
 
 const FLUSH_MS = 250
 const PING_MS = 15_000

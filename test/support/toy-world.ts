@@ -424,7 +424,7 @@ function failureOf(
     error: {
       code: name,
       message,
-      stack: `Error: ${message}\n    at charge (examples/desk/order.ts:41:13)\n    at order.ask (examples/desk/order.ts:28:20)`,
+      stack: `Error: ${message}\n    at charge (order.ts:41:13)\n    at order.ask (order.ts:28:20)`,
     },
     attempt: 1,
     messageId: `m-${n}`,

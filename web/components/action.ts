@@ -2,8 +2,8 @@
  * Operator actions from the first key to their outcome. Plain TypeScript: sheet and toasts only show what this says.
  *
  * - Nothing acts at once: `ask` opens the sheet, the sheet submits, and the toast follows what the server answers.
- * - An action carries the incarnation its operator saw and a key of its own, so that it can neither hit a reborn process
- *   nor happen twice.
+ * - An action carries the incarnation its operator saw and a key of its own, so that it can neither hit a reborn
+ *   process nor happen twice.
  */
 import type { Verb } from '../../shared/frame.ts'
 import type { ProcessRow } from '../../shared/snapshot.ts'

@@ -65,11 +65,11 @@ type Told =
 function workLine(event: Exclude<RuntimeEvent, { kind: Told }>): EventLine {
   switch (event.kind) {
     case 'turn:start':
-      return plain(`began ${event.op}`)
+      return plain(`began ${opText(event.op)}`)
     case 'turn:stop':
       return event.outcome === 'done'
-        ? plain(`${event.op} done in ${workText(event.durationMs)}`)
-        : critical(`${event.op} failed after ${workText(event.durationMs)}`)
+        ? plain(`${opText(event.op)} done in ${workText(event.durationMs)}`)
+        : critical(`${opText(event.op)} failed after ${workText(event.durationMs)}`)
     case 'step:start':
       return plain(`step ${event.step} began${event.attempt > 1 ? `, attempt ${event.attempt}` : ''}`)
     case 'step:stop':
@@ -99,6 +99,11 @@ function workLine(event: Exclude<RuntimeEvent, { kind: Told }>): EventLine {
     default:
       return event satisfies never
   }
+}
+
+/** Hooks are turns of their own; their names begin with a dollar sign. */
+function opText(op: string): string {
+  return op.startsWith('$') ? `hook ${op.slice(1)}` : op
 }
 
 const plain = (text: string): EventLine => ({ text, tone: 'plain' })

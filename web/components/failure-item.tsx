@@ -24,8 +24,8 @@ export function FailureItem({ failure, named }: { failure: FailureRecord; named:
       <p className="failure-line">
         {named ? <ProcessLink id={failure.process} /> : null}
         <span className="dim">
-          {failure.op === null ? 'outside a message' : `in ${failure.op}`} · incarnation {failure.incarnation} · attempt{' '}
-          {failure.attempt} →
+          {`${failure.op === null ? 'outside a message' : `in ${failure.op}`} · incarnation ${failure.incarnation}`}
+          {` · attempt ${failure.attempt} →`}
         </span>
         <span className="decision">{failure.decision}</span>
       </p>

@@ -43,8 +43,8 @@ export function NeedList() {
           <li key={need.id}>
             <NeedLink need={need}>
               <span className={`need-kind need-${need.severity}`}>{KIND_TITLE[need.kind]}</span>
-              <span className="need-what">
-                {need.process === null ? null : <ProcessName id={need.process} />}
+              <span className="need-what" title={need.text}>
+                {need.process === null || namesItself(need) ? null : <ProcessName id={need.process} />}
                 <span className="need-text">{textWithoutName(need)}</span>
               </span>
               <span className="need-age">{ageText(now - need.since)}</span>
@@ -55,6 +55,11 @@ export function NeedList() {
       {needs.length > SHOWN ? <p className="dim more-line">and {countText(needs.length - SHOWN)} more</p> : null}
     </>
   )
+}
+
+/** A text that tells of the process in its middle needs no name before it. */
+function namesItself({ process, text }: Need): boolean {
+  return process !== null && text.indexOf(process) > 0
 }
 
 /** The name is shown before the text already. */

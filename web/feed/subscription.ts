@@ -3,7 +3,7 @@
  * is away, so a lost server leaves the last data readable.
  *
  * - `seq` is the last frame applied. A reconnect asks to resume there; a snapshot instead replaces everything.
- * - A frame is acknowledged after it was applied and a paint had its chance, so a slow machine gets fewer, newer frames.
+ * - A frame is acknowledged once it was applied and a paint had its chance, so a slow machine gets fewer, newer ones.
  */
 import type { ClientFrame, Problem, ServerFrame, View } from '../../shared/frame.ts'
 import { AppendBuffer } from './buffer.ts'

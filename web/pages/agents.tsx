@@ -25,7 +25,7 @@ const SKELETON_ROWS = 12
 const FIRST_WINDOW: [number, number] = [0, 80]
 
 const focusFilter = () => document.getElementById('filter')?.focus()
-const focusTable = () => document.querySelector<HTMLElement>('.process-table')?.focus()
+const focusTable = () => document.querySelector<HTMLElement>('.process-table')?.focus({ preventScroll: true })
 
 export function AgentsPage() {
   const { search } = usePlace()
@@ -40,7 +40,8 @@ export function AgentsPage() {
   const subscription = useSubscription('processes', view, ROWS_HZ)
   const problem = useProblem(subscription)
   const { counts, loaded } = useWindow(subscription)
-  const total = loaded ? (counts.rows ?? counts.matched ?? counts.total ?? 0) : SKELETON_ROWS
+  const waiting = problem === null ? SKELETON_ROWS : 0
+  const total = loaded ? (counts.rows ?? counts.matched ?? counts.total ?? 0) : waiting
 
   const open = useCallback((id: string) => (selected === null ? step : adjust)({ sel: id }), [selected])
   const close = useCallback(() => step({ sel: undefined, tab: undefined }), [])
@@ -79,7 +80,7 @@ export function AgentsPage() {
         <h1 className="sr-only">Agents</h1>
         <div className="toolbar">
           <FilterBox query={search.q ?? ''} problem={problem?.detail ?? null} onQuery={onQuery} onLeave={focusTable} />
-          <Counts shown={shown} counts={counts} total={total} />
+          {loaded ? <Counts shown={shown} counts={counts} total={total} /> : <span className="counts" />}
           {held ? <Chip tone="notice">order held · Space lets go</Chip> : null}
           <Segmented
             label="Shape of the list"

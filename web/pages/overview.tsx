@@ -38,12 +38,15 @@ export function OverviewPage() {
   )
 }
 
+const BY_RESTARTS = { sort: 'restarts', dir: 'desc', mode: 'flat' }
+
 function Sentences({ vitals }: { vitals: Vitals | undefined }) {
   const needs = useNeeds()
   if (vitals === undefined) return <p className="sentences sentences-wait">Asking the server for its vital signs…</p>
   const of = (kind: string) => needs.filter((need) => need.kind === kind).length
   const stuck = of('stuck')
-  const near = of('near-limit') + of('gave-up') + of('crash-loop')
+  const loops = of('crash-loop')
+  const near = of('near-limit') + of('gave-up')
   return (
     <p className="sentences">
       <Link to="agents" className="sentence">
@@ -51,15 +54,15 @@ function Sentences({ vitals }: { vitals: Vitals | undefined }) {
         <b>{countText(vitals.processes.running + vitals.processes.waiting)}</b> at work.
       </Link>{' '}
       <Link to="agents" search={{ q: 'wait.age>60s' }} className={`sentence${stuck > 0 ? ' sentence-warning' : ''}`}>
-        <b>{stuck === 0 ? 'None' : countText(stuck)}</b> stuck.
+        <b>{stuck === 0 ? 'None' : countText(stuck)}</b> stuck
+      </Link>
+      {', '}
+      <Link to="agents" search={BY_RESTARTS} className={`sentence${loops > 0 ? ' sentence-warning' : ''}`}>
+        <b>{loops === 0 ? 'none' : countText(loops)}</b> in a crash loop.
       </Link>{' '}
-      <Link
-        to="agents"
-        search={{ sort: 'restarts', dir: 'desc', mode: 'flat' }}
-        className={`sentence${near > 0 ? ' sentence-critical' : ''}`}
-      >
-        <b>{near === 0 ? 'No' : countText(near)}</b> {near === 1 ? 'supervisor' : 'supervisors'} near or past{' '}
-        {near === 1 ? 'its' : 'their'} restart limit.
+      <Link to="agents" search={{ q: 'kind:supervisor' }} className={`sentence${near > 0 ? ' sentence-critical' : ''}`}>
+        <b>{near === 0 ? 'No' : countText(near)}</b> {near < 2 ? 'supervisor' : 'supervisors'} near or past{' '}
+        {near < 2 ? 'its' : 'their'} restart limit.
       </Link>{' '}
       <Link to="failures" className={`sentence${vitals.store === 'down' ? ' sentence-critical' : ''}`}>
         {vitals.store === 'up' ? (

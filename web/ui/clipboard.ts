@@ -1,4 +1,4 @@
-/** Copies text, and says so. Over plain HTTP the clipboard of the browser is closed to pages; a selection still works. */
+/** Copies text, and says so. Over plain HTTP the browser closes its clipboard to pages; a selection still works. */
 import { showToast } from './toast.tsx'
 
 export async function copyText(text: string, what: string): Promise<void> {

@@ -17,6 +17,7 @@ export function durationText(ms: number): string {
 /** As `durationText`, but with one unit below a minute precise enough for work times: `0.4 ms`, `38 ms`, `3.2 s`. */
 export function workText(ms: number): string {
   if (ms <= 0) return '0'
+  if (ms < 0.1) return '<0.1 ms'
   if (ms < 1) return `${ms.toFixed(1)} ms`
   if (ms < SECOND) return `${Math.round(ms)} ms`
   if (ms < MINUTE) return `${(ms / SECOND).toFixed(1)} s`
