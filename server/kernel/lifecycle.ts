@@ -22,7 +22,7 @@ import { RunQueue, SLICE_MESSAGES_MAX } from './run-queue.ts'
 import { Signals } from './signal.ts'
 import { Stats } from './stats.ts'
 
-/** Ids. An operator who looks at a list can act on a process that ended this many births ago without hitting its heir. */
+/** Ids. Whoever acts on a process that ended this many births ago does not hit its heir. */
 const ENDED_MAX = 10_000
 
 export class Lifecycle {
