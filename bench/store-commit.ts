@@ -29,12 +29,12 @@ const PAYLOAD = JSON.stringify([
 type Head = { pid: Pid; id: string; claim: Claim; seq: number; waiting: MessageRef[] }
 type Metrics = { rowsPerSecond: number; rowsPerSecondWithMessage: number; loneP50Ms: number; loneP99Ms: number }
 
-export async function run(): Promise<Metrics> {
+export async function run(): Promise<{ metrics: Metrics }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'vivarium-bench-'))
   const server = await startEmbedded({ dataDir })
   try {
     await migrate(server.connection)
-    return await measure(server.connection)
+    return { metrics: await measure(server.connection) }
   } finally {
     await server.release()
     await rm(dataDir, { recursive: true, force: true })
