@@ -56,6 +56,8 @@ import type { NodeIdentity } from './store/store.ts'
 const CLOCK_OFFSET_MS = 30_000
 /** Ms between looks for turns that still run while draining. */
 const DRAIN_LOOK_MS = 20
+/** Ms at the end to send what telemetry is left: with the drain before it still within the ten seconds of a SIGTERM. */
+const EXPORT_MS = 1_500
 
 export class RuntimeCore {
   readonly bus: Bus
@@ -444,7 +446,8 @@ export class RuntimeCore {
     await this.backend.close()
     // Last, so that what ended above is exported as well. A backend of telemetry that is away spoils no clean end.
     if (this.#exporting !== null) {
-      await this.#bounded(this.#exporting.shutdown()).catch((error: unknown) => this.complain('exporting', error))
+      const sent = this.#bounded(this.#exporting.shutdown(), EXPORT_MS)
+      await sent.catch((error: unknown) => this.complain('exporting', error))
     }
     this.#logRecords.close()
     this.metrics.close()
@@ -472,9 +475,9 @@ export class RuntimeCore {
   }
 
   /** Waits at most a drain's time: a database that is gone must not keep a node from ending. */
-  async #bounded(work: Promise<unknown>): Promise<void> {
+  async #bounded(work: Promise<unknown>, limitMs = this.#options.drainMs ?? DRAIN_MS): Promise<void> {
     const timeout = new Promise<void>((resolve) => {
-      this.clock.after(this.#options.drainMs ?? DRAIN_MS, resolve).keepAlive(false)
+      this.clock.after(limitMs, resolve).keepAlive(false)
     })
     await Promise.race([work, timeout])
   }
