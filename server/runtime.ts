@@ -29,9 +29,11 @@ import { Passivator } from './host/passivator.ts'
 import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
 import { Tree } from './host/tree.ts'
+import { DeadlockSearch } from './journal/deadlock.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer, type LayerPorts } from './journal/layer.ts'
 import type { AgentEntry } from './journal/port.ts'
+import type { DurableRecord } from './journal/record.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
 import type { Clock, Random } from './kernel/clock-port.ts'
 import { NO_LINEAGE } from './kernel/envelope.ts'
@@ -84,6 +86,7 @@ export class RuntimeCore {
   #membership: Membership
   #recovery: Recovery
   readonly #passivator: Passivator
+  readonly #deadlocks: DeadlockSearch
   #unwatch: (() => void) | null = null
   #exporting: Exporting | null = null
   readonly #logRecords: LogRecords
@@ -158,6 +161,7 @@ export class RuntimeCore {
       layer: this.layer,
       limitMs: (agent) => this.tree.agent(agent)?.passivateAfterMs ?? null,
     })
+    this.#deadlocks = new DeadlockSearch({ clock: this.clock, records: () => this.#records() })
     this.#membership = this.#newMembership()
     this.#recovery = this.#newRecovery()
     this.#setIdPrefix()
@@ -233,6 +237,7 @@ export class RuntimeCore {
     await this.#recovery.start()
     this.layer.timers.start()
     this.#passivator.start()
+    this.#deadlocks.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }
 
@@ -301,6 +306,13 @@ export class RuntimeCore {
   /** Ids sort by the start of the node, then by count; the epoch makes them unique. */
   #setIdPrefix(): void {
     this.#idPrefix = `${Math.floor(this.clock.now() / 1_000).toString(36)}${this.#node.epoch.toString(36)}-`
+  }
+
+  *#records(): Iterable<DurableRecord> {
+    for (const process of this.kernel.all()) {
+      const record = recordOf(process)
+      if (record !== null) yield record
+    }
   }
 
   // Cluster
@@ -428,6 +440,7 @@ export class RuntimeCore {
     this.layer.timers.close()
     this.#recovery.close()
     this.#passivator.close()
+    this.#deadlocks.close()
     await this.#drainTurns()
     for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
     await this.#bounded(this.layer.committer.idle())
