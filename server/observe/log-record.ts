@@ -103,10 +103,14 @@ function textOf(event: Told): string {
     case 'node:leave':
       return `Node ${event.node} left: ${event.reason}.`
     case 'audit':
-      return `${event.actor}: ${event.verb} ${event.target}: ${event.outcome}${event.reason === null ? '' : ` (${event.reason})`}`
+      return `${event.actor}: ${event.verb} ${event.target}: ${event.outcome}${inBrackets(event.reason)}`
     default:
       return event satisfies never
   }
+}
+
+function inBrackets(text: string | null): string {
+  return text === null ? '' : ` (${text})`
 }
 
 function ownAttributes(event: Told): Attributes {
