@@ -119,7 +119,7 @@ export class Lifecycle {
     result.then(
       (value) => {
         if (process.epoch !== epoch) return
-        if (value === 'ignore') return this.#endStart(process, this.#ignored(process))
+        if (value === 'ignore') return this.#endStart(process, () => this.#ignored(process))
         this.#up(process)
         this.#endStart(process, null)
       },
@@ -130,17 +130,17 @@ export class Lifecycle {
   }
 
   #failStart(process: Process, error: unknown, reason: ExitReason | null): void {
-    this.#endStart(process, this.#startFailed(process, error, reason))
+    this.#endStart(process, () => this.#startFailed(process, error, reason))
   }
 
-  #endStart(process: Process, error: Error | null): void {
-    const ties = process.ties
-    const starting = ties?.starting
-    if (ties == null || starting == null) return
-    ties.starting = null
-    starting.timer?.cancel()
-    if (error === null) starting.resolve()
-    else starting.reject(error)
+  /** The start is taken off before `failure` ends the process: its death would say no more than that it ended. */
+  #endStart(process: Process, failure: (() => Error) | null): void {
+    const starting = process.ties?.starting ?? null
+    if (process.ties !== null) process.ties.starting = null
+    starting?.timer?.cancel()
+    const error = failure?.()
+    if (error === undefined) starting?.resolve()
+    else starting?.reject(error)
   }
 
   #up(process: Process): void {
@@ -434,7 +434,8 @@ export class Lifecycle {
     if (children !== null) for (const child of children) child.parent = null
     if (process.supervisor !== null) this.#orphan(process, reason)
     if (wasStarting && process.ties?.starting != null) {
-      this.#endStart(process, new RuntimeError('CHILD_START_FAILED', `${process.id} ended while starting.`))
+      const text = `${process.id} ended while starting.`
+      this.#endStart(process, () => new RuntimeError('CHILD_START_FAILED', text))
     }
     if (waiters !== null) for (const waiter of waiters) waiter(reason)
     if (overseer !== null) {

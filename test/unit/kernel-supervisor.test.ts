@@ -83,6 +83,17 @@ describe('start', () => {
     expect(await codeOf(top.whichChild('t'))).toBe('CHILD_NOT_FOUND')
   })
 
+  test('[S2] so does one that takes its time to choose; a late failure keeps its cause', async () => {
+    const bench = new Bench()
+    const ignore = { durable: false, init: () => Promise.resolve('ignore' as const), turn: () => {} }
+    const top = await bench.supervisor([{ id: 'i', process: bench.spec('c/i', ignore) }, bench.child('a')])
+    expect(await top.whichChild('i')).toMatchObject({ process: null, state: 'stopped' })
+    expect(bench.kernel.find('c/a')?.alive).toBe(true)
+    const failing = { durable: false, init: () => Promise.reject(new Error('no disk')), turn: () => {} }
+    const started = top.startChild({ id: 'f', process: bench.spec('c/f', failing) })
+    await expect(started).rejects.toMatchObject({ message: expect.stringContaining('no disk') })
+  })
+
   test('[S2] a start that takes too long is killed and fails', async () => {
     const bench = new Bench()
     const slow = bench.child('slow', { startTimeoutMs: 50 }, { activated: never })
