@@ -46,7 +46,7 @@ try {
   if (values.help === true) console.log(USAGE)
   else await main(values)
 } catch (error) {
-  const known = error instanceof RuntimeError ? `${error.code}: ${error.message} ${error.info.hint}` : String(error)
+  const known = error instanceof RuntimeError ? `${error.code}: ${error.message}` : String(error)
   console.error(`The check could not be made. ${known}`)
   process.exit(2)
 }

@@ -82,7 +82,10 @@ async function close(runtime: Runtime): Promise<number> {
 
 /** What happened and what to do, without a stack where the message says it all. */
 function explained(error: unknown): string {
-  if (error instanceof RuntimeError) return `${error.code}: ${error.message} ${error.info.hint}`
+  if (error instanceof RuntimeError) {
+    const cause = error.cause === undefined ? '' : `\n  because of ${explained(error.cause)}`
+    return `${error.code}: ${error.message}${cause}`
+  }
   if (!(error instanceof Error)) return String(error)
   const code: unknown = Reflect.get(error, 'code')
   const known = code === 'ENOENT' || String(code).startsWith('ERR_PARSE_ARGS') || error.message.startsWith('--')
