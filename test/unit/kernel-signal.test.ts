@@ -112,6 +112,7 @@ describe('receipt of exit signals', () => {
     bench.kernel.link(a, b)
     bench.kernel.link(b, a)
     bench.kernel.unlink(b, a)
+    expect([a.links.size, b.links.size]).toEqual([0, 0])
     bench.kernel.end(a, error)
     expect(b.alive).toBe(true)
     const chain = Array.from({ length: 10_000 }, (_, i) => bench.spawn(`chain/${i}`))
