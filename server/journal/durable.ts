@@ -69,6 +69,8 @@ export class DurableBehaviour implements Behaviour {
       stateVersion: code.version,
       create: true,
       recreate: true,
+      // The kernel's process is the single flight: what this node holds and does not run, it holds by a lost answer.
+      mine: true,
     })
     if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
     const { record: row } = activated.outcome

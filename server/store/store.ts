@@ -6,7 +6,8 @@
  * - D2: a row is accepted only if the head holds `seq - 1` and this claim, the node's epoch is current, and every
  *   consumed message exists (PROTOCOL F1, F2, M1).
  * - D3: nothing of a commit is visible to any reader before the whole statement is.
- * - D4: `claim` succeeds only for a process without owner or with an owner whose node epoch is dead (F4).
+ * - D4: `claim` succeeds only for a process without owner or with an owner whose node epoch is dead (F4), or, where
+ *   asked (`mine`), for one that the claiming epoch holds itself.
  * - D5: snapshots only move forward and only under the current claim (F5).
  * - D6: timers fire by one atomic delete-and-insert; a timer fires at most once (V5).
  *
@@ -179,6 +180,11 @@ export type ClaimRequest = {
   create: boolean
   /** Claim although it ended: re-creation, raises the incarnation. */
   recreate: boolean
+  /**
+   * Claim also what this very epoch holds: the answer to an earlier claim or release got lost. Only a node whose single
+   * flight knows that the process does not run here may say so; the earlier claim is void then.
+   */
+  mine?: boolean
 }
 
 export type ProcessRecord = {
@@ -277,7 +283,7 @@ export interface Store {
   release(node: NodeIdentity, claims: readonly Release[]): Promise<Pid[]>
   snapshot(node: NodeIdentity, writes: readonly SnapshotWrite[]): Promise<void>
 
-  /** Messages from outside and hints that got lost: rows inserted without a sender's turn. Returns `ord` per message. */
+  /** Messages from outside: rows inserted without a sender's turn, all or none. Returns `ord` per message. */
   enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>
   /** Mailbox rows of one target in order, after `afterOrd`. */
   messages(namespace: string, target: ProcessId, afterOrd: number, limit: number): Promise<MessageRow[]>

@@ -132,7 +132,9 @@ test('[D4] a node that registers and claims while a rival waits is not taken for
         ('${bench.namespace}', nextval('vivarium.epochs'), 'new', 'h', 'b', 1, '1', '{}', now() + interval '1 hour')
       returning id, epoch)
     update vivarium.processes p set owner = n.id, owner_epoch = n.epoch from n where p.pid = ${owned.record.pid}`
-  const [outcome] = await whileHeld(hold, () => bench.store.claim(late, [claimRequest('a')]))
+  // Without `create`: an insert would wait for the held row first, and hide what the lock statement is for.
+  const request = claimRequest('a', { create: false })
+  const [outcome] = await whileHeld(hold, () => bench.store.claim(late, [request]))
   expect(outcome?.kind).toBe('owned')
 })
 

@@ -21,10 +21,12 @@ export function claim(db: MemoryDatabase, node: NodeIdentity, request: ClaimRequ
     const row = { ...NEW_PROCESS, id, agent, key, kind, parent, stateVersion, namespace: node.namespace, open: false }
     process = db.insertProcess(row)
   }
-  if (db.ownerAlive(process)) return { kind: 'owned', record: recordOf(process) }
+  const live = db.ownerAlive(process)
+  // An owner that lives and has this node's id has its epoch too, as the node itself was found alive.
+  if (live && !(request.mine === true && process.owner === node.id)) return { kind: 'owned', record: recordOf(process) }
   if (process.stateVersion > stateVersion) return { kind: 'unsupported', record: recordOf(process) }
   if (process.ended && !request.recreate) return { kind: 'ended', record: recordOf(process) }
-  const recovered = process.owner !== null
+  const recovered = process.owner !== null && !live
   take(process, node, stateVersion)
   const head = { seq: db.heads.get(process.pid)?.seq ?? 0, claim: db.nextClaim() }
   db.heads.set(process.pid, head)

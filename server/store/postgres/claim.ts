@@ -21,7 +21,7 @@ type Row = ProcessRow & {
 }
 
 const REQUEST = `json_to_recordset($4::text::json) as x(i int, id text, agent text, key text, kind text, parent text,
-  version int, may_create boolean, recreate boolean)`
+  version int, may_create boolean, recreate boolean, mine boolean)`
 
 export async function claim(
   { read, q }: Context,
@@ -43,7 +43,7 @@ export async function claim(
 function item(request: ClaimRequest, i: number) {
   const { id, agent, key, kind, parent } = request
   const { stateVersion: version, create: may_create, recreate } = request
-  return { i, id, agent, key, kind, parent, version, may_create, recreate }
+  return { i, id, agent, key, kind, parent, version, may_create, recreate, mine: request.mine ?? false }
 }
 
 function createSql(q: string): string {
@@ -64,10 +64,11 @@ function lockSql(q: string): string {
 function claimSql(q: string): string {
   return `with ${fence(q)},
   seen as materialized (
-    select x.i, x.version, x.recreate, p.pid, p.id, p.owner as old_owner,
+    select x.i, x.version, x.recreate, p.pid, p.id,
+      p.owner is not null and n.id is null as recovered,
       case
         when p.pid is null then 'absent'
-        when n.id is not null then 'owned'
+        when n.id is not null and not (x.mine and n.id = $1::bigint) then 'owned'
         when p.state_version > x.version then 'unsupported'
         when p.ended and not x.recreate then 'ended'
         else 'claimed'
@@ -93,9 +94,9 @@ function claimSql(q: string): string {
       select s.id, (
         select o.ord from ${q}mailbox o
         where o.namespace = $3::text and o.target = s.id and o.kind <> 'reply' order by o.ord limit 1) as ord
-      from seen s where s.outcome = 'claimed' and s.old_owner is not null) f
+      from seen s where s.outcome = 'claimed' and s.recovered) f
     where m.namespace = $3::text and m.target = f.id and m.ord = f.ord)
-  select s.i, s.outcome, h.claim, h.seq, s.old_owner is not null as recovered, ${processColumns('p')}
+  select s.i, s.outcome, h.claim, h.seq, s.recovered, ${processColumns('p')}
   from seen s
   left join lateral (
     select t.* from (select i, ${ROW} from taken) t where t.i = s.i

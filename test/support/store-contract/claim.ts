@@ -36,6 +36,20 @@ export function claimContract(world: StoreWorld): void {
       await bench.write(taker, mine)
     })
 
+    test('[D4] an epoch takes back what it holds itself only where asked, and its earlier claim is void', async () => {
+      const bench = new StoreBench(world)
+      const [node, rival] = [await bench.node(), await bench.node()]
+      const lost = await bench.own(node, 'a')
+      await bench.store.enqueue(node, [message('m', 'cart/a')])
+      expect((await bench.claim(rival, 'a', { mine: true })).kind).toBe('owned')
+      const again = await bench.claim(node, 'a', { mine: true })
+      if (again.kind !== 'claimed') expect.fail(again.kind)
+      expect(again.recovered).toBe(false)
+      expect(kinds(await bench.commit(node, row(lost)))).toEqual(['refused'])
+      expect((await bench.load(node, lost)).mailbox).toMatchObject([{ recoveries: 0 }])
+      await bench.write(node, { record: again.record, claim: again.claim, seq: again.seq })
+    })
+
     test('[D4] of many rivals for one free process exactly one gets it', async () => {
       const bench = new StoreBench(world)
       const nodes = await Promise.all(Array.from({ length: 6 }, () => bench.node()))
