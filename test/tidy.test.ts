@@ -238,6 +238,11 @@ check('every test file belongs to a project', () =>
 )
 check('the root folder holds only what a newcomer needs', () => checkRoot(readdirSync(root), ROOT))
 
+test.each(['tsconfig.json', 'web/tsconfig.json'])('%s type-checks', { timeout: 120_000 }, async (project) => {
+  const check = promisify(execFile)(join(root, 'node_modules/.bin/tsc'), ['-p', project], { cwd: root })
+  await check.catch((error: { stdout: string }) => expect.fail(error.stdout))
+})
+
 test('the linter finds nothing', { timeout: 30_000 }, async () => {
   const lint = promisify(execFile)(join(root, 'node_modules/.bin/biome'), ['lint', '--colors=off', '.'], { cwd: root })
   await lint.catch((error: { stdout: string; stderr: string }) => expect.fail(`${error.stdout}\n${error.stderr}`))
