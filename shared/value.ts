@@ -260,7 +260,9 @@ function untag(source: Record<string, unknown>): Value {
   const out: Record<string, Value> = {}
   for (const key of keys) {
     if (key.startsWith('$') && !key.startsWith('$$')) throw at(new Refusal('is an unknown tag of the text form'), key)
-    out[key.startsWith('$$') ? key.slice(1) : key] = copyDecoded(source[key])
+    // Keys without a `$` were decoded where they were found.
+    if (key.startsWith('$')) out[key.slice(1)] = copyDecoded(source[key])
+    else out[key] = source[key] as Value
   }
   return Object.freeze(out)
 }

@@ -5,6 +5,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, splitId } from '../../shared/id.ts'
 import { copy, type Value } from '../../shared/value.ts'
+import { handOver } from '../journal/bytes.ts'
 import { fold } from '../journal/fold.ts'
 import type { DurableLayer } from '../journal/layer.ts'
 import type { AgentEntry } from '../journal/port.ts'
@@ -44,7 +45,7 @@ export class QueryReader {
       return behaviour.query(process, op, args)
     }
     const { value } = await this.committed(id)
-    const result = query(value, args)
+    const result = query(handOver(value), args)
     return result === undefined ? null : copy(result)
   }
 

@@ -158,7 +158,8 @@ function applyAt(at: Value, patch: Patch, depth: number): Value {
     throw broken(patch)
   }
   const part = patch.path[depth] as string | number // inside the path by the check above
-  const last = depth === patch.path.length - 1
+  // The path of `length` is that of the array itself, every other one ends at an item of its container.
+  const last = depth === patch.path.length - 1 && patch.op !== 'length'
   if (Array.isArray(at)) return applyToArray(at, patch, part, last ? null : depth + 1)
   if (at instanceof Map) return applyToMap(at as ReadonlyMap<string, Value>, patch, part, last ? null : depth + 1)
   if (typeof at === 'object' && at !== null && !(at instanceof Set) && !(at instanceof Date)) {
