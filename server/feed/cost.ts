@@ -1,7 +1,8 @@
 /**
  * What watching costs: viewers, bytes, losses and processor time of the feed itself. Shown to whoever watches.
  *
- * - Every number is measured. Processor time is that of the feed's own synchronous work, which is all it does.
+ * - Every number is measured. Processor time is that of the feed's own synchronous work, which is all it does, as the
+ *   system accounts it to this thread: time the thread waited for a busy machine is not ours.
  */
 import type { Clock } from '../clock.ts'
 
@@ -17,12 +18,14 @@ export class CostMeter {
   /** Items that a viewer was told it did not get, since the start. */
   dropped = 0
   readonly #clock: Clock
+  readonly #cpuMs: () => number
   #now: Mark
   #marks: Mark[]
   #depth = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, cpuMs: () => number = threadCpuMs) {
     this.#clock = clock
+    this.#cpuMs = cpuMs
     this.#now = { at: clock.monotonic(), bytes: 0, busyMs: 0 }
     this.#marks = [{ ...this.#now }]
   }
@@ -35,13 +38,18 @@ export class CostMeter {
   measure<T>(work: () => T): T {
     if (this.#depth > 0) return work()
     this.#depth++
-    const began = this.#clock.monotonic()
+    const began = this.#cpuMs()
     try {
       return work()
     } finally {
       this.#depth--
-      this.#now.busyMs += this.#clock.monotonic() - began
+      this.#now.busyMs += this.#cpuMs() - began
     }
+  }
+
+  /** Processor time of this thread so far; only differences mean something. */
+  cpuMs(): number {
+    return this.#cpuMs()
   }
 
   read(): FeedCost {
@@ -57,4 +65,9 @@ export class CostMeter {
       cpuPercent: Math.round(((this.#now.busyMs - first.busyMs) / spanMs) * 10_000) / 100,
     }
   }
+}
+
+function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1_000
 }

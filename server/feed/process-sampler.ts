@@ -66,6 +66,7 @@ export class ProcessSampler extends Collector implements RowSource, Census {
   #timer: Timer | null = null
   #unlisten: (() => void) | null = null
   #scannedAt = 0
+  /** Processor time of the last scan. */
   #scanMs = 0
   #early = false
   #passiveAt = Number.NEGATIVE_INFINITY
@@ -126,7 +127,7 @@ export class ProcessSampler extends Collector implements RowSource, Census {
   }
 
   #scan(): void {
-    const began = this.#clock.monotonic()
+    const began = this.#cost.cpuMs()
     try {
       this.#cost.measure(() => this.#read())
       if (this.#failed) this.problem = null
@@ -137,7 +138,7 @@ export class ProcessSampler extends Collector implements RowSource, Census {
       this.#report(error)
     }
     this.#scannedAt = this.#clock.monotonic()
-    this.#scanMs = this.#scannedAt - began
+    this.#scanMs = this.#cost.cpuMs() - began
     this.#early = false
     this.#schedule(Math.min(PERIOD_MS_MAX, Math.max(PERIOD_MS, this.#scanMs / SHARE_MAX)))
     this.changed()

@@ -38,6 +38,8 @@ export type FeedOptions = {
   readonly version: string
   /** Learns of errors that are bugs. */
   readonly report?: (error: unknown) => void
+  /** Processor time of this thread; a seam for tests. */
+  readonly cpuMs?: () => number
 }
 
 /** Milliseconds; as long as collectors linger, so that a viewer that returns finds them. */
@@ -63,7 +65,7 @@ export class Feed {
     const report = (error: unknown) => options.report?.(error)
     const clock = guarded(options.clock, report)
     this.#options = options
-    this.#cost = new CostMeter(clock)
+    this.#cost = new CostMeter(clock, options.cpuMs)
     this.#place = { clock, inspect: options.inspect, hub: new CollectorHub(clock), cost: this.#cost, report }
     this.#desk = new ActionDesk(options.control, clock)
     this.#sockets = new WebSocketServer({

@@ -156,6 +156,7 @@ export function toyFeed(options: Partial<FeedOptions> = {}) {
     random: seededRandom(7),
     node: 'toy',
     version: '1.2.3',
+    cpuMs: () => 0,
     report: (error) => reported.push(error),
     ...options,
   })

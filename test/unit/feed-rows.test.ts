@@ -284,3 +284,28 @@ describe('small topics', () => {
     expect(viewer.of('delta')).toMatchObject([{ up: [], del: [] }])
   })
 })
+
+test('[F20] scans that are dear are repeated more rarely, down to every two seconds', async () => {
+  let cpu = 0
+  const { world, clock, feed } = toyFeed({ cpuMs: () => cpu })
+  world.add('order/1')
+  const { scan } = world
+  world.scan = (visit) => {
+    cpu += 24
+    scan.call(world, visit)
+  }
+  const viewer = new Viewer(feed)
+  watch(viewer, {})
+  await clock.advance(12_000)
+  // 24 ms at 2 % of a core are 1.2 s.
+  expect(world.reads.scan).toBe(11)
+  expect(viewer.of('snap')).toHaveLength(1)
+  world.scan = (visit) => {
+    cpu += 500
+    scan.call(world, visit)
+  }
+  await clock.advance(1_200)
+  const before = world.reads.scan
+  await clock.advance(10_000)
+  expect(world.reads.scan - before).toBe(5)
+})
