@@ -96,7 +96,7 @@ export class Kernel {
   }
 
   #route(process: Process | undefined, id: ProcessId, envelope: Envelope): void {
-    if (process === undefined) return this.ports.missing(id, envelope)
+    if (process === undefined || (process.elsewhere && !process.alive)) return this.ports.missing(id, envelope)
     if (!process.alive && !comesBack(process)) return this.lifecycle.refuse(process, envelope)
     if (process.mailbox !== null && process.mailbox.length >= process.mailboxLimit && isLimited(envelope)) {
       throw full(process)

@@ -91,6 +91,8 @@ export class Process {
   ties: Ties<Process> | null = null
   trapExit = false
   suspended = false
+  /** Another node runs it: what is sent to it here is the runtime's business (ports.missing). */
+  elsewhere = false
   /** Reason of the last death; null while alive. */
   exit: ExitReason | null = null
   /** The death before the present incarnation. */

@@ -173,7 +173,7 @@ export class Supervisor implements Overseer {
 
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
     const child = this.#byProcess.get(process.id)
-    if (child === undefined || child.process !== process || child.state !== 'running') return
+    if (child === undefined || child.process !== process || child.state !== 'running' || !this.#loop.live) return
     const { incarnation } = process
     if (restarts(child.spec, reason)) process.status = 'restarting'
     this.#loop.add(() => {

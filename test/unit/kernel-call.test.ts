@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ReplyTo } from '../../server/kernel/envelope.ts'
 import { NO_REPLY } from '../../server/kernel/ephemeral.ts'
+import { statusOf } from '../../server/kernel/row.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import { Bench, type Ctx, codeOf, found, thrownCode } from '../support/kernel-bench.ts'
 
@@ -217,6 +218,7 @@ describe('outcomes', () => {
     await bench.settle()
     const now = bench.clock.now()
     expect(caller.wait).toEqual({ kind: 'call', target: 'a/2 hold', since: now, deadline: now + 5_000, attempt: 1 })
+    expect(statusOf(caller)).toBe('waiting')
     gate.resolve()
     await call
     expect(caller.wait).toBeNull()

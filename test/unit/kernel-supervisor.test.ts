@@ -144,6 +144,7 @@ describe('exits', () => {
     bench.kernel.end(bench.get('c/a'), { kind: 'fenced' })
     await bench.settle()
     expect([top.process.alive, (await top.whichChild('a')).state]).toEqual([true, 'stopped'])
+    expect(bench.get('c/a').status).toBe('exited')
   })
 
   test('[S14] a crash charged to its message applies the strategy but not the limit', async () => {
@@ -349,6 +350,7 @@ describe('strategies in trouble', () => {
     bench.send('c/a', 'crash')
     await bench.settle()
     expect(bench.log.slice(0, 6)).toEqual(['-f', '-b', '+a', '+b', '-b', '-a'])
+    expect(['a', 'b'].map((id) => bench.get(`c/${id}`).alive)).toEqual([false, false])
     broken.now = false
     await bench.clock.advance(1_000)
     expect(bench.log.slice(-3)).toEqual(['+a', '+b', '+f'])
