@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { type Evidence, readEvidence } from '../../examples/desk/evidence.ts'
 import { stopEmbedded } from '../../server/store/embedded/embedded.ts'
 
 export type DeskReport = {
@@ -103,6 +104,11 @@ export class DeskPlace {
     const child = new DeskChild(['--port', '0', '--data', this.data, ...args])
     this.#children.push(child)
     return child
+  }
+
+  /** What the check would judge by, read in this process: quick enough to look often. */
+  evidence(): Promise<Evidence> {
+    return readEvidence({ data: this.data })
   }
 
   /** What `npm run desk:check -- --json` says, and its exit code. */
