@@ -12,6 +12,7 @@ import type { Act, ActResult, Control } from '../control.ts'
 import { Call } from '../definition/call.ts'
 import { bury } from '../journal/dead-letter.ts'
 import { recordOf } from '../journal/durable.ts'
+import { storable } from '../journal/message.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
 import { SHUTDOWN } from '../kernel/exit.ts'
@@ -47,6 +48,8 @@ export class RuntimeControl implements Control {
     return this.#audited('stop', id, act, async () => {
       const process = this.#live(id, act)
       await this.#desire(process, 'stopped')
+      const record = recordOf(process)
+      if (record !== null) record.stopped = true
       await this.#core.kernel.stop(process, SHUTDOWN, STOP_WAIT_MS)
       return { process, outcome: 'stopped' }
     })
@@ -256,11 +259,11 @@ export class RuntimeControl implements Control {
 
   async #write(verb: string, target: ProcessId, act: Act, outcome: string): Promise<void> {
     const { actor } = act
-    const reason = act.reason ?? null
+    const reason = act.reason === undefined ? null : storable(act.reason)
     const { bus, clock, namespace, backend } = this.#core
     bus.emit({ kind: 'audit', at: clock.now(), actor, verb, target, reason, outcome })
     try {
-      await backend.handle.archive.writeAudit(namespace, { actor, verb, target, reason, outcome, detail: null })
+      await backend.handle.archive.writeAudit(namespace, { actor, verb, target, reason, outcome: storable(outcome), detail: null })
     } catch (error) {
       // The verb was carried out; an audit that could not be stored must be seen, not undo it.
       this.#core.complain(`storing the audit of ${verb} ${target}`, error)

@@ -28,6 +28,13 @@ export type TreePorts = {
   failed(what: string, error: unknown): void
 }
 
+/** Checks a tree before anything runs. @throws CHILD_SPEC_INVALID DEFINITION_INVALID */
+export function checkTree(root: SupervisorDefinition | PoolDefinition): void {
+  const inert: Behaviour = { durable: false, init() {}, turn() {} }
+  const kernel = {} as Kernel // specifications only hold on to it; nothing is started
+  new Tree({ kernel, behaviour: () => inert, failed() {} }).check(root)
+}
+
 export class Tree {
   readonly #ports: TreePorts
   readonly #agents = new Map<string, AnyAgent>()
@@ -99,7 +106,7 @@ export class Tree {
   ensure(id: ProcessId, agent: string, key: string, options: { spawned?: boolean } = {}): Process | null {
     const { kernel } = this.#ports
     const found = kernel.find(id)
-    if (found !== undefined) return found
+    if (found !== undefined && (found.alive || !found.elsewhere)) return found
     const definition = this.#agents.get(agent)
     if (definition === undefined || this.#static.has(id)) return null
     if (options.spawned === true) this.#ensurePool(definition)
@@ -111,6 +118,12 @@ export class Tree {
   poolOf(agent: string): Process | null {
     const id = this.#pools.get(agent)
     return id === undefined ? null : (this.#ports.kernel.find(id) ?? null)
+  }
+
+  /** @throws CHILD_SPEC_INVALID DEFINITION_INVALID */
+  check(root: SupervisorDefinition | PoolDefinition): void {
+    for (const agent of agentsOf(root).values()) this.add(agent)
+    this.#spec(root)
   }
 
   #spec(definition: SupervisorDefinition | PoolDefinition): ProcessSpec {

@@ -3,7 +3,7 @@
  * killed or finished turn left running finds every verb closed (PROTOCOL T9).
  */
 import { errorData, RuntimeError } from '../../shared/error.ts'
-import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
+import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/id.ts'
 import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
@@ -129,6 +129,7 @@ export class DurableContext implements Context<unknown>, Caller {
     turn.assertOpen()
     if (!Number.isFinite(ms) || ms < 0)
       throw new RuntimeError('REQUEST_INVALID', `A timer of ${ms} ms is not possible.`)
+    if (options.name !== undefined) assertLabel('Timer name', options.name)
     const { args } = checkMessage(turn.agent, op, message)
     const name = options.name ?? `${turn.id}.${++turn.spawned}`
     const arm = ++turn.record.armCount

@@ -5,7 +5,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { encodeCopied } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
-import { answerTo, outcomeOfError, rowOf } from './message.ts'
+import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part } from './record.ts'
 
@@ -31,7 +31,8 @@ export function bury(
   const row = rowOf(envelope)
   const entry = {
     k: 'failed' as const,
-    turn: record.open?.turn ?? envelope.messageId,
+    // Not the open turn: a message behind it may be dropped meanwhile.
+    turn: envelope.messageId,
     attempt: envelope.attempts,
     failure: failureId ?? '',
     decision: 'dead' as const,
@@ -48,7 +49,7 @@ export function bury(
         op: envelope.op,
         args: encodeCopied(envelope.args),
         from: envelope.from,
-        reason,
+        reason: storable(reason),
         failureId,
       },
     ],

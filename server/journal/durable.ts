@@ -49,6 +49,7 @@ export class DurableBehaviour implements Behaviour {
 
   init(process: Process): InitResult | Promise<InitResult> {
     const record = recordOf(process)
+    process.elsewhere = false
     if (record !== null && !record.fenced) {
       this.#prepare(process, record)
       return
@@ -97,6 +98,7 @@ export class DurableBehaviour implements Behaviour {
   /** Another node owns it, or this code cannot run it. Messages that wait are handed on or refused. */
   #elsewhere(process: Process, activated: Exclude<Activated, { kind: 'loaded' }>): InitResult {
     if (activated.kind === 'owned') {
+      process.elsewhere = true
       const waiting = process.mailbox?.drain() ?? []
       for (const envelope of waiting) {
         // What is stored already must not be stored twice: its owner was told to look.
@@ -375,7 +377,7 @@ export class DurableBehaviour implements Behaviour {
       process.slot = null
       return
     }
-    const restarts = process.parent?.supervisor?.wouldRestart(process, reason) ?? false
+    const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
     if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
     return this.#storeExit(process, record, reason, restarts)
   }

@@ -130,7 +130,7 @@ export function outcomeOfError(error: unknown): Outcome {
 }
 
 /** Records are kept where Postgres reads them as text, which has no place for NUL and lone surrogates. */
-function storable(text: string): string {
+export function storable(text: string): string {
   return text.toWellFormed().replaceAll('\u0000', '\ufffd')
 }
 

@@ -107,6 +107,8 @@ export class DurableRecord {
   fenced = false
   /** A stored mark says that the open turn parked; the end of a turn takes it away. */
   diverged = false
+  /** An operator stopped it: whoever restarts it must claim it anew, and finds that it is not wanted (F7). */
+  stopped = false
   /** First row of a new process carries its first state. */
   fresh: Value | undefined = undefined
   /** Envelopes of durable calls in progress are answered by rows; waiting continuations by call id. */
