@@ -1,6 +1,6 @@
 /**
- * The bank: a service outside the runtime. A step runs at least once when its process dies in the middle, so the bank is
- * given the step's idempotency key, and the same key is the same authorisation however often it is asked.
+ * The bank: a service outside the runtime. A step runs at least once when its process dies in the middle, so the bank
+ * is given the step's idempotency key, and the same key is the same authorisation however often it is asked.
  */
 import { createHash } from 'node:crypto'
 

@@ -1,6 +1,6 @@
 /**
- * `gremlin/main`: what goes wrong on a bad day (`--chaos`), on purpose and in turn, so that you can watch supervision at
- * work: a message nobody can handle, a message that takes for ever, noise that kills the radio, a parcel to nowhere.
+ * `gremlin/main`: what goes wrong on a bad day (`--chaos`), on purpose and in turn, so that you can watch supervision
+ * at work: a message nobody can handle, one that takes for ever, noise that kills the radio, a parcel to nowhere.
  *
  * Flaky prices and broken vans are not its work; they follow from `conditions.chaos` of each request.
  */

@@ -1,8 +1,8 @@
 /**
  * `order/<id>`: one order from the shelf to the van. Reserve, charge, and ship by a timer.
  *
- * Read `place` as if nothing could fail. Each call and step is in the journal: after a crash the turn goes on behind the
- * last one that has an answer, so nothing is reserved or charged twice (docs/SPEC.md, T and M).
+ * Read `place` as if nothing could fail. Each call and step is in the journal: after a crash the turn goes on behind
+ * the last one that has an answer, so nothing is reserved or charged twice (docs/SPEC.md, T and M).
  */
 import { agent, type Context } from 'vivarium'
 import { authorise } from './bank.ts'
@@ -85,7 +85,7 @@ export const order = agent('order', {
   },
 })
 
-/** The same wish once more (an operator redelivered it) is the order it already is; any other finds the number taken. */
+/** The same wish once more (an operator redelivered it) is the order it is already; others find the number taken. */
 function again({ state, key }: Context<OrderState>, { customer, request, lines }: Placing): Placed {
   const same = state.customer === customer && state.request === request && state.status === 'paid'
   const alike = (line: { sku: string; quantity: number }, at: number) => line.sku === lines[at]?.sku

@@ -1,6 +1,6 @@
 /**
- * How often the right thing came of a request: the outcomes the desk recorded against those a careful clerk wrote beside
- * the inbox. A request counts as right only if every intent of it was seen and had the right outcome.
+ * How often the right thing came of a request: the outcomes the desk recorded against those a careful clerk wrote
+ * beside the inbox. A request counts as right only if every intent of it was seen and had the right outcome.
  */
 import type { InboxLine } from './inbox.ts'
 import { letterKey, type MailerState } from './mailer.ts'

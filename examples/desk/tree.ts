@@ -11,9 +11,9 @@
  *   └─ supervisor/office (rest_for_one)    each one relies on those before it
  *      ├─ ledger/main  mailer/main  desk/main  gremlin/main
  *
- * A durable agent that crashes over a message is restarted as its strategy says, but the crash is charged to the message,
- * never to `intensity`: the third time the message is put aside as a dead letter and the agent goes on. What counts
- * against `intensity` are crashes without a message, and those of the radio, which is ephemeral.
+ * A durable agent that crashes over a message is restarted as its strategy says, but the crash is charged to the
+ * message, never to `intensity`: the third time the message is put aside as a dead letter and the agent goes on. What
+ * counts against `intensity` are crashes without a message, and those of the radio, which is ephemeral.
  */
 import { pool, supervisor } from 'vivarium'
 import { concierge } from './concierge.ts'

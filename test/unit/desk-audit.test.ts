@@ -1,4 +1,4 @@
-/** The desk's checker must find what it looks for: each promise is broken once on purpose, and what is open is excused. */
+/** The desk's checker must find what it looks for: each promise is broken on purpose, and what is open is excused. */
 import { describe, expect, test } from 'vitest'
 import { audit } from '../../examples/desk/audit.ts'
 import type { Product } from '../../examples/desk/catalogue.ts'
