@@ -12,6 +12,7 @@ import { loadModules } from './host/module-loader.ts'
 import type { RuntimeOptions } from './host/options.ts'
 import { openBackend, registerNode } from './host/postgres-backend.ts'
 import { Runtime } from './host/runtime-facade.ts'
+import { checkTree } from './host/tree.ts'
 import { RuntimeCore } from './runtime.ts'
 
 export type { ErrorCode } from '../shared/error.ts'
@@ -55,6 +56,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   const loaded = await loadModules(options.modules ?? [])
   const root = options.root ?? loaded.root
   const agents = [...loaded.agents, ...(options.agents ?? [])]
+  if (root !== null) checkTree(root)
   const backend =
     options.backend === undefined ? await openBackend(options, databaseUrl, crash) : await options.backend(crash)
   try {

@@ -67,6 +67,18 @@ export function assertProcessId(id: ProcessId): void {
   assertKey(key)
 }
 
+/** Names people give to what belongs to a process: idempotency keys, timers. They stand in an index, as keys do.
+ *  @throws REQUEST_INVALID */
+export function assertLabel(what: string, text: string): void {
+  const fits = typeof text === 'string' && text.length > 0 && text.length <= KEY_LENGTH_MAX
+  if (fits && !CONTROL.test(text) && text.isWellFormed()) return
+  throw new RuntimeError(
+    'REQUEST_INVALID',
+    `${what} ${quote(String(text))} is not possible. Use 1 to ${KEY_LENGTH_MAX} characters, without control ` +
+      'characters and lone surrogates.',
+  )
+}
+
 function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text)
 }

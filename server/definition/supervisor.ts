@@ -5,7 +5,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { assertAgentName } from '../../shared/id.ts'
-import type { AgentChild, AnyAgent, ChildOptions } from './agent.ts'
+import { type AgentChild, type AnyAgent, type ChildOptions, isAgent } from './agent.ts'
 
 export const SUPERVISOR: unique symbol = Symbol.for('vivarium.supervisor')
 
@@ -57,10 +57,12 @@ export type ChildDefinition = AgentChild | SupervisorDefinition | PoolDefinition
 export const INTENSITY = 3
 export const PERIOD_MS = 5_000
 
-/** @throws DEFINITION_INVALID naming what is wrong, as OTP's supervisor:check_childspecs would */
+/** @throws ID_INVALID  the name  @throws CHILD_SPEC_INVALID  something among the children is no child; flags and the
+ *  rest of what OTP's supervisor:check_childspecs refuses are refused by createRuntime, before anything runs */
 export function supervisor(name: string, options: SupervisorOptions): SupervisorDefinition {
   assertAgentName(name)
   const { strategy, children, autoShutdown, intensity, periodMs, ...rest } = options
+  assertChildren(name, children)
   return Object.freeze({
     [SUPERVISOR]: true as const,
     kind: 'supervisor' as const,
@@ -72,6 +74,28 @@ export function supervisor(name: string, options: SupervisorOptions): Supervisor
     children: Object.freeze([...children]),
     ...rest,
   })
+}
+
+/** Callers without types: what is not even a child is refused where it is written down. */
+function assertChildren(name: string, children: unknown): void {
+  if (!Array.isArray(children)) throw invalid('invalid_child_spec', `Children of "${name}" must be a list.`)
+  for (const child of children as unknown[]) {
+    if (isSupervisor(child)) continue
+    const isChild = typeof child === 'object' && child !== null && Reflect.get(child, 'kind') === 'agent'
+    if (!isChild) {
+      const hint = isAgent(child)
+        ? `use ${child.name}.spec({ key }) or pool(${child.name})`
+        : 'use agent.spec(...), pool(...) or supervisor(...)'
+      throw invalid('invalid_child_spec', `A child of "${name}" is none: ${hint}.`)
+    }
+    if (!isAgent(Reflect.get(child, 'agent')))
+      throw invalid('missing_start', `A child of "${name}" has no agent to start.`)
+    if (typeof Reflect.get(child, 'key') !== 'string') throw invalid('missing_id', `A child of "${name}" has no key.`)
+  }
+}
+
+function invalid(reason: string, text: string): RuntimeError {
+  return new RuntimeError('CHILD_SPEC_INVALID', text, { detail: { reason } })
 }
 
 /** A dynamic set of processes of one agent, by key; started by the first message to a key. Children are transient

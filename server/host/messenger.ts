@@ -5,7 +5,7 @@
  * - Calls hear of a refusal, sends throw it at the sender's verb; nothing is dropped silently here.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { assertKey, type ProcessId, splitId } from '../../shared/id.ts'
+import { assertKey, assertLabel, type ProcessId, splitId } from '../../shared/id.ts'
 import { encodeCopied, type Value } from '../../shared/value.ts'
 import type { Call, Caller } from '../definition/call.ts'
 import { checkMessage } from '../journal/border.ts'
@@ -123,6 +123,7 @@ export class Messenger implements Caller {
         `start needs a handler of a durable agent; ${call.agent}.${call.op} is none.`,
       )
     }
+    if (options.idempotencyKey !== undefined) assertLabel('Idempotency key', options.idempotencyKey)
     const id = this.#ports.newId()
     const scope = call.target
     const key = options.idempotencyKey ?? id

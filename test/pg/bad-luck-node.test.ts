@@ -67,7 +67,9 @@ test('[B8] a killed node is buried by proof of its host, and the survivor takes 
   other.child.kill('SIGKILL')
   await gone
   const killedAt = performance.now()
-  await expect(runtime.ref(tally, 'theirs').add({ id: 'after', fill: '' }).run({ timeoutMs: 20_000 })).resolves.toBe('theirs')
+  await expect(runtime.ref(tally, 'theirs').add({ id: 'after', fill: '' }).run({ timeoutMs: 20_000 })).resolves.toBe(
+    'theirs',
+  )
   expect(performance.now() - killedAt).toBeLessThan(TAKEOVER_MS)
   expect(await runtime.ref(tally, 'theirs').seen()).toEqual({ 'child-theirs': 1, after: 1 })
 })

@@ -14,7 +14,7 @@ import { type EmbeddedPostgres, startEmbedded, stopEmbedded } from '../../server
 import type { EventKind } from '../../shared/event.ts'
 import { serverPid, testFolders } from '../support/embedded-folder.ts'
 import { PostgresProxy } from '../support/postgres-proxy.ts'
-import { tallies, TallyLoad } from '../support/tally.ts'
+import { TallyLoad, tallies } from '../support/tally.ts'
 
 /** Ms of the outage the issue names. */
 const OUTAGE_MS = 10_000
@@ -48,7 +48,9 @@ function next(runtime: Runtime, kind: EventKind): Promise<void> {
   })
 }
 
-test('[B4] a database that is gone for ten seconds under load costs time and nothing else', { timeout: SLOW_MS }, async () => {
+test('[B4] a database that is gone for ten seconds under load costs time and nothing else', {
+  timeout: SLOW_MS,
+}, async () => {
   const dataDir = await folders.make()
   let server: EmbeddedPostgres = await startEmbedded({ dataDir })
   cleanups.push(() => server.release())

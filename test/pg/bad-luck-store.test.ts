@@ -6,7 +6,7 @@ import { realClock } from '../../server/clock.ts'
 import type { Clock } from '../../server/kernel/clock-port.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { PostgresProxy } from '../support/postgres-proxy.ts'
-import { tallies, tally, TallyLoad } from '../support/tally.ts'
+import { TallyLoad, tallies, tally } from '../support/tally.ts'
 
 const cleanups: (() => Promise<unknown>)[] = []
 
@@ -81,10 +81,13 @@ test('[B3] one row that the database refuses fails alone; its neighbours are sto
   const load = new TallyLoad(runtime)
   load.begin()
   await load.progress(20)
-  const outcome = await runtime.ref(tally, 't3').poison({ word: 'belladonna' }).then(
-    () => 'answered',
-    (error: unknown) => error,
-  )
+  const outcome = await runtime
+    .ref(tally, 't3')
+    .poison({ word: 'belladonna' })
+    .then(
+      () => 'answered',
+      (error: unknown) => error,
+    )
   await load.progress(50)
   await load.end()
   expect(outcome).toMatchObject({ code: 'DEAD_LETTERED' })

@@ -2,8 +2,9 @@
  * A TCP proxy in front of a test's Postgres, for what networks do: refuse, break, and lose an answer after the server
  * did what it was asked. Bytes are passed on unchanged.
  */
-import { createConnection, createServer, type Server, type Socket } from 'node:net'
+
 import { once } from 'node:events'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import type { TestConnection } from './postgres.ts'
 
 /** How the runtime's commit connections introduce themselves in their startup packet. */
@@ -71,7 +72,10 @@ export class PostgresProxy {
     const server = createConnection(path)
     let started = false
     let commits = false
-    for (const [one, other] of [[client, server], [server, client]] as const) {
+    for (const [one, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
       this.#sockets.add(one)
       one.on('error', () => other.destroy()) // a broken pair is what this proxy is for
       one.on('close', () => {
