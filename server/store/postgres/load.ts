@@ -90,19 +90,21 @@ function timerSql(q: string): string {
     from ${q}timers where process = any(${bigints('$1')}) order by process, name`
 }
 
+/** Laterals that cannot be flattened: per process one index lookup, whatever the statistics say. */
 function tieSql(q: string): string {
-  return `select p.pid, true as outgoing, l.kind, l.peer, l.ref
-    from ${q}processes p join ${q}links l on l.namespace = $1::text and l.process = p.id
-    where p.pid = any(${bigints('$2')})
-    union all
-    select p.pid, false, l.kind, l.process, l.ref
-    from ${q}processes p join ${q}links l on l.namespace = $1::text and l.peer = p.id
-    where p.pid = any(${bigints('$2')})
-    order by 1, 3, 4, 5`
+  const ties = (own: string, other: string, outgoing: boolean) => `
+    select p.pid, ${outgoing} as outgoing, l.kind, l.other as peer, l.ref from ${q}processes p
+    cross join lateral (
+      select t.kind, t.${other} as other, t.ref from ${q}links t
+      where t.namespace = $1::text and t.${own} = p.id offset 0) l
+    where p.pid = any(${bigints('$2')})`
+  return `${ties('process', 'peer', true)} union all ${ties('peer', 'process', false)} order by 1, 3, 4, 5`
 }
 
 function nameSql(q: string): string {
-  return `select p.pid, n.name from ${q}processes p join ${q}names n on n.namespace = $1::text and n.process = p.id
+  return `select p.pid, n.name from ${q}processes p
+    cross join lateral (
+      select t.name from ${q}names t where t.namespace = $1::text and t.process = p.id offset 0) n
     where p.pid = any(${bigints('$2')}) order by p.pid, n.name`
 }
 
