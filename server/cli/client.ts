@@ -35,7 +35,8 @@ export async function findServer(place: Place): Promise<Client> {
   const file = await readServerFile(folder)
   if (file === null) {
     throw unreachable(
-      `No server was found: ${join(folder, 'server.json')} does not exist. Start one with viv start, or pass --url, --data, or set VIVARIUM_URL.`,
+      `No server was found: ${join(folder, 'server.json')} does not exist. Start one with viv start, or pass --url, ` +
+        '--data, or set VIVARIUM_URL.',
     )
   }
   if (!(await isServerAlive(file))) {

@@ -1,5 +1,6 @@
 /**
- * Collector of a small latest-wins topic: asks the runtime at a period, and sooner when an event says something changed.
+ * Collector of a small latest-wins topic: asks the runtime at a period, and sooner when an event says that something
+ * changed.
  *
  * - At most one question is out at a time; a slow answer stretches the period.
  * - A failed question keeps the last rows and says why they are old; the next good one takes that back.

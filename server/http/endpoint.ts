@@ -1,5 +1,6 @@
 /**
- * One operation of the HTTP interface as data: from it come the route, the checks, and its page in the OpenAPI document.
+ * One operation of the HTTP interface as data: from it come the route, the checks, and its part of the OpenAPI
+ * document.
  *
  * - Input that does not fit its schema is refused before the handler runs, with the path of what is wrong.
  * - Schemas are strict: a misspelt option is an error, never silently without effect.

@@ -3,14 +3,14 @@
  *
  * - H12: an address that others can reach is bound only when they have to show who they are.
  * - H13: a busy port is refused with the name of the program that holds it, as far as the system tells.
- * - H14: `server.json` in the data folder says where the server is, for local tools. It is written in one piece, readable
- *   by its owner only, after the port is open, and removed at close if it is still this server's.
+ * - H14: `server.json` in the data folder says where the server is, for local tools. It is written in one piece,
+ *   readable by its owner only, after the port is open, and removed at close if it is still this server's.
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { RuntimeError } from '../../shared/error.ts'
 import { type Clock, realClock } from '../clock.ts'
@@ -136,6 +136,7 @@ function urlHost(host: string): string {
 
 async function announce(file: string, content: ServerFile): Promise<void> {
   const draft = `${file}.${process.pid}`
+  await mkdir(dirname(file), { recursive: true })
   await writeFile(draft, `${JSON.stringify(content)}\n`, { mode: 0o600 })
   await rename(draft, file)
 }

@@ -59,6 +59,7 @@ function queryParameters(query: z.ZodType): Json[] {
 }
 
 function schemaOf(schema: z.ZodType, io: 'input' | 'output' = 'input'): Json {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json // plain data by its nature
+  const made: Json = { ...z.toJSONSchema(schema, { io, unrepresentable: 'any' }) }
+  const { $schema: _, ...rest } = made
   return rest
 }

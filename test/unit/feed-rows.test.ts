@@ -209,7 +209,7 @@ describe('tree', () => {
     expect(screen.counts).toMatchObject({ rows: 3, matched: 1, total: 63 })
   })
 
-  test('[F15] hidden processes are left out unless asked for, passive ones come from the store when asked for', async () => {
+  test('[F15] hidden processes, and passive ones from the store, are listed only when asked for', async () => {
     const { world, clock, feed } = toyFeed()
     populate(world, 2)
     world.add('vivarium/feed', { hidden: true })

@@ -142,7 +142,7 @@ test('[F12] a token comes as header, cookie or in hello', async () => {
   expect((await wrong.next('bye')).code).toBe(1008)
 })
 
-test('[F17] a frame over the limit of the grammar is refused in words, one far over it ends the connection', async () => {
+test('[F17] a frame over the limit is refused in words, one far over it ends the connection', async () => {
   const { url, feed } = await serve()
   const { socket, next } = open(url)
   await next('hello')

@@ -30,7 +30,8 @@ const ROW: ProcessRow = {
 
 const context = {
   now: NOW,
-  isUnder: (id: string, ancestor: string) => ['order/17', 'pool/order', 'supervisor/desk'].includes(ancestor) && id === 'order/17',
+  isUnder: (id: string, ancestor: string) =>
+    ['order/17', 'pool/order', 'supervisor/desk'].includes(ancestor) && id === 'order/17',
 }
 const matching = (text: string) => matches(parseQuery(text), ROW, context)
 

@@ -2,6 +2,7 @@
 import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { DATA_DEFAULT } from '../client.ts'
 import { type Command, type Invocation, textOf, type Values, wholeNumber } from '../command.ts'
 import { EXIT, type ExitCode, usage } from '../outcome.ts'
 
@@ -18,7 +19,7 @@ export const startCommand: Command = {
     token: { type: 'string' },
   },
   help: [
-    '    --data DIR         data folder, default .vivarium; DATABASE_URL uses another Postgres instead',
+    '    --data DIR         data folder, default DATABASE_URL if set, else .vivarium',
     '    --port N           default 4711; 0 takes a free one',
     '    --host ADDRESS     default 127.0.0.1; any other address needs --token',
     '    --token TEXT       ask callers for this token; it makes them admin',
@@ -27,12 +28,13 @@ export const startCommand: Command = {
     const { values, print, json } = invocation
     const modules = await moduleUrls(invocation.words)
     const data = textOf(values, 'data')
+    // Before anything is started: what a signal interrupts halfway would be left running.
+    const ended = endingSignal()
     // Loaded here: other commands only speak HTTP and should not wait for a whole runtime to load.
     const { createRuntime } = await import('../../index.ts')
     const runtime = await createRuntime({ modules, exportTelemetry: true, ...(data === undefined ? {} : { data }) })
-    const ended = endingSignal()
     try {
-      const { url } = await runtime.listen(listenOptions(values))
+      const { url } = await runtime.listen({ ...listenOptions(values), data: data ?? DATA_DEFAULT })
       print(json ? JSON.stringify({ url, pid: process.pid, place: runtime.place }) : `Observer: ${url}`)
       if (!json) print(`Data in ${runtime.place}. Stop with Ctrl-C.`)
       await ended
