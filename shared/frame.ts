@@ -49,8 +49,11 @@ export type View = z.infer<typeof viewSchema>
  * row; `journal:<id>`, `failures`, `failures:<id>`, `events`, `events:<id>`, `audit` append; `mailbox:<id>` latest-wins
  * rows of the first MAILBOX window; `nodes` rows.
  */
-export const TOPIC_PATTERN =
-  /^(processes|vitals|needs|nodes|audit|events|failures|dead-letters|(process|journal|mailbox|failures|events):.{1,400})$/s
+export const TOPIC_PATTERN = new RegExp(
+  '^(processes|vitals|needs|nodes|audit|events|failures|dead-letters|' +
+    '(process|journal|mailbox|failures|events):.{1,400})$',
+  's',
+)
 
 export const VERBS = [
   'kill',

@@ -22,8 +22,9 @@ import type {
   StateSnapshot,
   Vitals,
 } from '../../shared/snapshot.ts'
-import { copy, encodeCopied } from '../../shared/value.ts'
+import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import { recordOf } from '../journal/durable.ts'
+import type { DurableRecord } from '../journal/record.ts'
 import type { Process } from '../kernel/process.ts'
 import { kernelDetail, mailboxItems, processRow } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
@@ -42,6 +43,7 @@ const PREVIEW_CHARACTERS = 500
 export class RuntimeInspect implements Inspect {
   readonly #core: RuntimeCore
   readonly signs: VitalSigns
+  readonly #sizes = new WeakMap<DurableRecord, { value: Value; bytes: number }>()
 
   constructor(core: RuntimeCore) {
     this.#core = core
@@ -264,8 +266,17 @@ export class RuntimeInspect implements Inspect {
       desired: process.suspended ? 'suspended' : 'running',
       ops: this.#ops(process.agent),
       placement: 'shared',
-      stateBytes: record === null ? null : encodeCopied(record.acked).length,
+      stateBytes: record === null ? null : this.#bytesOf(record),
     }
+  }
+
+  /** Measured once per committed value: a detail view asks twice a second, a state may have megabytes. */
+  #bytesOf(record: DurableRecord): number {
+    const known = this.#sizes.get(record)
+    if (known !== undefined && known.value === record.acked) return known.bytes
+    const size = { value: record.acked, bytes: encodeCopied(record.acked).length }
+    this.#sizes.set(record, size)
+    return size.bytes
   }
 
   close(): void {
