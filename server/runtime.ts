@@ -21,6 +21,7 @@ import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
 import type { Backend } from './host/backend.ts'
 import { EphemeralContext } from './host/ephemeral-context.ts'
+import { LostHints } from './host/lost-hint.ts'
 import { Messenger } from './host/messenger.ts'
 import { loadModules } from './host/module-loader.ts'
 import { DRAIN_MS, type RuntimeOptions } from './host/options.ts'
@@ -87,6 +88,7 @@ export class RuntimeCore {
   #recovery: Recovery
   readonly #passivator: Passivator
   readonly #deadlocks: DeadlockSearch
+  readonly #hints: LostHints
   #unwatch: (() => void) | null = null
   #exporting: Exporting | null = null
   readonly #logRecords: LogRecords
@@ -161,6 +163,15 @@ export class RuntimeCore {
       layer: this.layer,
       limitMs: (agent) => this.tree.agent(agent)?.passivateAfterMs ?? null,
     })
+    this.#hints = new LostHints({
+      kernel: this.kernel,
+      layer: this.layer,
+      archive: backend.handle.archive,
+      clock: this.clock,
+      namespace: this.namespace,
+      failed: (what, error) => this.complain(what, error),
+    })
+    this.bus.listen(['store:up'], () => this.#hints.look(), 'search for lost hints')
     this.#deadlocks = new DeadlockSearch({ clock: this.clock, records: () => this.#records() })
     this.#membership = this.#newMembership()
     this.#recovery = this.#newRecovery()
@@ -192,6 +203,7 @@ export class RuntimeCore {
       newId: () => this.newId(),
       stopped: () => this.state === 'stopped',
       nodeFenced: () => void this.#rejoin(),
+      mayHaveLost: () => this.#hints.look(),
       hintNode: (id, target) => this.backend.hint(id, target),
       ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
       requestsStored: (results) => this.waits.stored(results),
@@ -238,6 +250,7 @@ export class RuntimeCore {
     this.layer.timers.start()
     this.#passivator.start()
     this.#deadlocks.start()
+    this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }
 
@@ -326,6 +339,7 @@ export class RuntimeCore {
       self: hostIdentity(),
       sessionGone: (row) => this.backend.sessionGone(row),
       lost: () => void this.#rejoin(),
+      nodeGone: () => this.#hints.look(),
       failed: (what, error) => this.complain(what, error),
     })
   }
@@ -441,6 +455,7 @@ export class RuntimeCore {
     this.#recovery.close()
     this.#passivator.close()
     this.#deadlocks.close()
+    this.#hints.close()
     await this.#drainTurns()
     for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
     await this.#bounded(this.layer.committer.idle())

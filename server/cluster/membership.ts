@@ -24,6 +24,8 @@ export type MembershipPorts = {
   /** True when the other node's session on the database is gone; null when that cannot be asked. */
   sessionGone(node: NodeRow): Promise<boolean | null>
   lost(): void
+  /** A node that lived at the last look does not any more: what it owed others may be lost. */
+  nodeGone(): void
   failed(what: string, error: unknown): void
 }
 
@@ -32,6 +34,8 @@ export class Membership {
   #timer: Timer | null = null
   #connectedSince: number | null = null
   #closed = false
+  /** Epochs that lived at the last look. */
+  #alive = new Set<number>()
 
   constructor(ports: MembershipPorts) {
     this.#ports = ports
@@ -71,13 +75,19 @@ export class Membership {
     const { store, node, emit, clock } = this.#ports
     const self = node()
     let buried = 0
+    const alive = new Set<number>()
     for (const row of await store.nodes(self.namespace)) {
+      if (row.stoppedAt === null) alive.add(row.epoch)
       if (row.stoppedAt !== null || (row.id === self.id && row.epoch === self.epoch)) continue
       const proof = await this.#proof(row, now)
       if (proof === null || !(await store.buryNode(self, row, proof))) continue
       buried += 1
+      alive.delete(row.epoch)
       emit({ kind: 'node:leave', at: clock.now(), node: row.name, epoch: row.epoch, reason: 'dead' })
     }
+    const gone = [...this.#alive].some((epoch) => !alive.has(epoch))
+    this.#alive = alive
+    if (gone || buried > 0) this.#ports.nodeGone()
     return buried
   }
 

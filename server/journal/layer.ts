@@ -17,7 +17,7 @@ import { Activator } from './activation.ts'
 import { Committer } from './committer.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
 import { consume, isAwaited } from './late-reply.ts'
-import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
+import { decodeOutcome, envelopeOf, newMessage, nodeTarget, rowOf, toError } from './message.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import { startOver } from './refusal.ts'
@@ -29,6 +29,8 @@ export type LayerPorts = Omit<
   'committer' | 'deliver' | 'forward' | 'giveUp' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
 > & {
   stopped(): boolean
+  /** Messages may be stored that nobody here was told of. */
+  mayHaveLost(): void
   /** The node's epoch is over. */
   nodeFenced(): void
   /** Rows for a process of another node, or for a caller there: tell it to look. */
@@ -38,6 +40,9 @@ export type LayerPorts = Omit<
   /** Results of started operations are stored. */
   requestsStored(results: readonly RequestResult[]): void
 }
+
+/** A mailbox that is being read: what came meanwhile, and what was handled meanwhile. */
+type Reading = { again: boolean; readonly hints: MessageRow[]; readonly consumed: Set<number> }
 
 export class DurableLayer {
   readonly ports: DurablePorts
@@ -51,7 +56,7 @@ export class DurableLayer {
   readonly #remote = new Map<string, ReplyTo>()
   readonly #releasing = new Map<ProcessId, Promise<void>>()
   /** Mailboxes that are being read from the store, and the hints that came meanwhile. */
-  readonly #rereads = new Map<ProcessId, { again: boolean; hints: MessageRow[] }>()
+  readonly #rereads = new Map<ProcessId, Reading>()
 
   constructor(host: LayerPorts) {
     const { store, clock, crash, emit } = host
@@ -86,6 +91,7 @@ export class DurableLayer {
       clockOffset: () => host.clockOffset(),
       deliver: (row) => this.deliver(row),
       failed: (error) => host.failed('firing timers', error),
+      mayHaveLost: () => host.mayHaveLost(),
     })
     this.ports = {
       ...host,
@@ -155,6 +161,13 @@ export class DurableLayer {
       // A full or stopped pool: the row stays, recovery comes back to it.
       this.#host.failed(`activating ${id}`, error)
     }
+  }
+
+  /** Rows of the mailbox that are in memory, in whatever state. */
+  held(process: Process): number {
+    const record = recordOf(process)
+    if (record === null) return Number.POSITIVE_INFINITY
+    return heldRows(process, record).size
   }
 
   #onReply(record: DurableRecord, row: MessageRow): void {
@@ -237,6 +250,8 @@ export class DurableLayer {
   // What the committer tells
 
   #stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void {
+    const reading = commit.consumed === undefined ? undefined : this.#rereads.get(record.id)
+    if (reading !== undefined) for (const ref of commit.consumed ?? []) reading.consumed.add(ref.ord)
     const messages = commit.messages ?? []
     if (messages.length > 0) {
       this.#host.crash.hit('commit:before-hint')
@@ -254,13 +269,22 @@ export class DurableLayer {
   /** Reads the mailbox of a process from the store and posts what it does not have. */
   reread(id: ProcessId): void {
     const process = this.ports.kernel.find(id)
-    if (process === undefined || recordOf(process) === null) return this.poke(id)
+    if (process === undefined || !process.alive) return this.poke(id)
+    const record = recordOf(process)
+    if (record === null) {
+      // It is being loaded, perhaps from before the row: look again when it is up. A start that fails looks by itself.
+      this.ports.kernel.started(process).then(
+        () => recordOf(process) !== null && this.reread(id),
+        () => {},
+      )
+      return
+    }
     const reading = this.#rereads.get(id)
     if (reading !== undefined) {
       reading.again = true
       return
     }
-    const fresh = { again: false, hints: [] as MessageRow[] }
+    const fresh: Reading = { again: false, hints: [], consumed: new Set() }
     this.#rereads.set(id, fresh)
     this.ports.store
       .messages(this.#host.namespace, id, 0, process.mailboxLimit)
@@ -268,14 +292,21 @@ export class DurableLayer {
         this.#host.failed(`reading the mailbox of ${id}`, error)
         return []
       })
-      .then((rows) => {
-        this.#rereads.delete(id)
-        const known = recordOf(process) === null ? new Set<number>() : knownRows(process)
-        const found = new Map<number, MessageRow>()
-        for (const row of [...rows, ...fresh.hints]) if (!known.has(row.ord)) found.set(row.ord, row)
-        for (const row of [...found.values()].sort((a, b) => a.ord - b.ord)) this.deliver(row)
-        if (fresh.again) this.reread(id)
-      })
+      .then((rows) => this.#reread(process, record, fresh, rows))
+  }
+
+  #reread(process: Process, record: DurableRecord, reading: Reading, rows: readonly MessageRow[]): void {
+    this.#rereads.delete(record.id)
+    if (recordOf(process) !== record) return this.reread(record.id)
+    const known = new Set([...heldRows(process, record), ...(record.loaded ?? []), ...reading.consumed])
+    const found = new Map<number, MessageRow>()
+    for (const row of [...rows, ...reading.hints]) if (!known.has(row.ord)) found.set(row.ord, row)
+    const hinted = new Set(reading.hints.map((row) => row.ord))
+    for (const row of [...found.values()].sort((a, b) => a.ord - b.ord)) {
+      this.deliver(row)
+      if (!hinted.has(row.ord)) record.seen(row.ord)
+    }
+    if (reading.again) this.reread(record.id)
   }
 
   #fenced(record: DurableRecord, { flying, waiting }: Dropped): void {
@@ -340,14 +371,13 @@ export class DurableLayer {
   }
 }
 
-function knownRows(process: Process): Set<number> {
-  const record = recordOf(process)
-  const known = new Set<number>([...(record?.loaded ?? []), ...(record?.consuming() ?? [])])
-  for (const row of record?.replies.values() ?? []) known.add(row.ord)
+function heldRows(process: Process, record: DurableRecord): Set<number> {
+  const known = new Set<number>(record.consuming())
+  for (const row of record.replies.values()) known.add(row.ord)
   const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
   if (process.current !== null) envelopes.push(process.current)
   for (const envelope of envelopes) {
-    const row = envelope.row as MessageRow | null // only the durable layer writes `row`
+    const row = rowOf(envelope)
     if (row !== null) known.add(row.ord)
   }
   return known

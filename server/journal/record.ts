@@ -17,6 +17,9 @@ import { type Entry, encodeEntries } from './entry.ts'
 /** Turns of one process that may be done and not yet stored. Bounds what a refusal throws away. */
 export const AHEAD_MAX = 256
 
+/** Rows remembered for a late hint. A hint is late by a round trip, not by thousands of messages. */
+const SEEN_MAX = 10_000
+
 export type Settled =
   | { kind: 'stored'; seq: number; at: number }
   | { kind: 'refused'; error: RuntimeError }
@@ -145,6 +148,17 @@ export class DurableRecord {
     this.ackedSeq = init.seq
     this.ackedAt = init.at
     this.stateVersion = init.stateVersion
+  }
+
+  /** A row came without its hint; the hint, should it come later, is the same message. */
+  seen(ord: number): void {
+    this.loaded ??= new Set()
+    this.loaded.add(ord)
+    if (this.loaded.size <= SEEN_MAX) return
+    for (const oldest of this.loaded) {
+      this.loaded.delete(oldest)
+      return
+    }
   }
 
   get flying(): boolean {

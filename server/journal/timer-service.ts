@@ -24,6 +24,8 @@ export type TimerServicePorts = {
   clockOffset(): number
   deliver(row: MessageRow): void
   failed(error: unknown): void
+  /** The store answers again after a failure: what it fired meanwhile was told to nobody. */
+  mayHaveLost(): void
 }
 
 export class TimerService {
@@ -32,6 +34,7 @@ export class TimerService {
   #next = Number.POSITIVE_INFINITY
   #busy = false
   #closed = false
+  #failed = false
   fired = 0
 
   constructor(ports: TimerServicePorts) {
@@ -71,8 +74,11 @@ export class TimerService {
       if (rows.length > 0) crash.hit('timer:fire')
       this.fired += rows.length
       for (const row of rows) deliver(row)
+      if (this.#failed) this.#ports.mayHaveLost()
+      this.#failed = false
       due = rows.length === FIRE_MAX ? 0 : ((await store.nextTimer(node().namespace)) ?? Number.POSITIVE_INFINITY)
     } catch (error) {
+      this.#failed = true
       this.#ports.failed(error)
       due = this.#ports.clock.now() + this.#ports.clockOffset() + RETRY_MS
     }
