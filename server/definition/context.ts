@@ -50,13 +50,13 @@ export type Log = {
 }
 
 export type MessageInfo = {
-  /** Null while a call lives in memory only. */
+  /** The same on replay; null only in ephemeral agents and outside a message. */
   id: string | null
   op: string
   from: ProcessId | null
   /** Epoch ms at which it was sent. */
   at: number
-  /** 1 for the first delivery. */
+  /** 1 for the first delivery. Differs between attempts: do not let recorded work depend on it. */
   attempt: number
   kind: 'call' | 'send' | 'timer' | 'exit' | 'down' | 'topic'
 }

@@ -47,9 +47,10 @@ export class DurableContext implements Context<unknown>, Caller {
   }
 
   get message(): MessageInfo {
-    const { envelope } = this.#turn
-    const { messageId, op, from, at, attempts, kind } = envelope
-    return { id: messageId, op, from, at, attempt: attempts + 1, kind }
+    const { envelope, id } = this.#turn
+    const { op, from, at, attempts, kind } = envelope
+    // The turn's id is the message's id (T4), also before a call has a row: a replay must see the same.
+    return { id, op, from, at, attempt: attempts + 1, kind }
   }
 
   get state(): unknown {
