@@ -105,7 +105,7 @@ async function check(stage: Stage, added: number, sent: number): Promise<void> {
     totals.got += state.got
   }
   const [ends] = await stage.sql<{ n: number }[]>`
-    select sum(cardinality(string_to_array(turn_ids, ' ')))::int as n from vivarium.journal where turn_ids <> ''`
+    select sum(cardinality(turn_ids))::int as n from vivarium.journal where cardinality(turn_ids) > 0`
   if (totals.n === added && totals.sent === sent && totals.got === sent && (ends?.n ?? 0) >= added + 2 * sent) return
   throw new Error(
     `Acknowledged ${added} and ${sent}; the states say ${JSON.stringify(totals)}, the journal ${ends?.n} turns.`,

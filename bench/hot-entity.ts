@@ -37,8 +37,8 @@ export async function run() {
     }
     const { value } = await stage.runtime.inspect.state('counter/hot')
     const [row] = await stage.sql<{ turns: number; rows: number }[]>`
-      select sum(cardinality(string_to_array(turn_ids, ' ')))::int as turns, count(*)::int as rows
-      from vivarium.journal where turn_ids <> ''`
+      select sum(cardinality(turn_ids))::int as turns, count(*)::int as rows
+      from vivarium.journal where cardinality(turn_ids) > 0`
     const stored = (value as { n: number }).n // the agent above made it
     if (stored !== acknowledged || row?.turns !== acknowledged) {
       throw new Error(`Acknowledged ${acknowledged}, state says ${stored}, journal says ${row?.turns}.`)

@@ -33,7 +33,7 @@ export function eventLine(event: RuntimeEvent): EventLine {
     case 'supervisor:child-failed':
       return warning(`child ${event.child} did not start (attempt ${event.attempt}): ${event.error.message}`)
     case 'failure':
-      return critical(`${event.op ?? 'outside a message'}: ${event.error.message} → ${event.decision}`)
+      return critical(`${event.op ?? 'outside a message'}: ${event.error.message}, then ${event.decision}`)
     case 'dead-letter':
       return critical(`dead letter ${event.op}: ${event.reason}`)
     case 'log':

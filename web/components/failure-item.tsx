@@ -25,7 +25,7 @@ export function FailureItem({ failure, named }: { failure: FailureRecord; named:
         {named ? <ProcessLink id={failure.process} /> : null}
         <span className="dim">
           {`${failure.op === null ? 'outside a message' : `in ${failure.op}`} · incarnation ${failure.incarnation}`}
-          {` · attempt ${failure.attempt} →`}
+          {` · attempt ${failure.attempt} ·`}
         </span>
         <span className="decision">{failure.decision}</span>
       </p>
