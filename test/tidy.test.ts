@@ -133,7 +133,7 @@ const AREAS: Areas = {
   'web/vite.config.ts': ANY,
   'web/ui': {
     imports: [],
-    packages: ['react', 'react-dom', '@tanstack/react-virtual', 'tinykeys', 'uplot'],
+    packages: ['react', 'react-dom', '@tanstack/react-virtual', 'tinykeys'],
     builtins: false,
   },
   'web/feed': { imports: ['shared'], packages: ['react', 'zod'], builtins: false },
@@ -144,7 +144,6 @@ const AREAS: Areas = {
       'react-dom',
       '@tanstack/react-virtual',
       'tinykeys',
-      'uplot',
       '@fontsource-variable/inter',
       '@fontsource-variable/jetbrains-mono',
     ],
