@@ -339,7 +339,7 @@ export class RuntimeCore {
       self: hostIdentity(),
       sessionGone: (row) => this.backend.sessionGone(row),
       lost: () => void this.#rejoin(),
-      nodeGone: () => this.#hints.look(),
+      nodesChanged: () => this.#hints.look(),
       failed: (what, error) => this.complain(what, error),
     })
   }

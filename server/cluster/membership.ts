@@ -24,8 +24,8 @@ export type MembershipPorts = {
   /** True when the other node's session on the database is gone; null when that cannot be asked. */
   sessionGone(node: NodeRow): Promise<boolean | null>
   lost(): void
-  /** A node that lived at the last look does not any more: what it owed others may be lost. */
-  nodeGone(): void
+  /** Other nodes came or went: one that went may have owed hints, even if it came and went between two looks. */
+  nodesChanged(): void
   failed(what: string, error: unknown): void
 }
 
@@ -85,9 +85,9 @@ export class Membership {
       alive.delete(row.epoch)
       emit({ kind: 'node:leave', at: clock.now(), node: row.name, epoch: row.epoch, reason: 'dead' })
     }
-    const gone = [...this.#alive].some((epoch) => !alive.has(epoch))
+    const changed = this.#alive.size !== alive.size || [...alive].some((epoch) => !this.#alive.has(epoch))
     this.#alive = alive
-    if (gone || buried > 0) this.#ports.nodeGone()
+    if (changed || buried > 0) this.#ports.nodesChanged()
     return buried
   }
 

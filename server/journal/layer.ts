@@ -156,11 +156,22 @@ export class DurableLayer {
   poke(id: ProcessId): void {
     const at = id.indexOf('/')
     try {
-      this.ports.start(id, id.slice(0, at), id.slice(at + 1))
+      const process = this.ports.start(id, id.slice(0, at), id.slice(at + 1))
+      if (process === null) this.#tellOwner(id)
     } catch (error) {
       // A full or stopped pool: the row stays, recovery comes back to it.
       this.#host.failed(`activating ${id}`, error)
     }
+  }
+
+  /** It cannot run here; the node that runs it must look. */
+  #tellOwner(id: ProcessId): void {
+    this.#host.ownerOf(id).then(
+      (owner) => {
+        if (owner !== null && owner !== this.#host.node().id) this.#host.hintNode(owner, id)
+      },
+      (error: unknown) => this.#host.failed(`finding the owner of ${id}`, error),
+    )
   }
 
   /** Rows of the mailbox that are in memory, in whatever state. */

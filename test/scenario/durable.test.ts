@@ -101,7 +101,7 @@ describe('poison', () => {
 })
 
 describe('nodes', () => {
-  test('[F3] a lost answer is read back, once stored and once answered', async () => {
+  test('[N3] a lost answer is read back, once stored and once answered', async () => {
     const node = await world.node('a', [counter])
     await node.ref(counter, k('l')).add('first')
     node.faults.next('commit', { kind: 'lost' })
@@ -111,7 +111,7 @@ describe('nodes', () => {
     expect(oracle.log).toEqual(['first', 'a', 'b'])
   })
 
-  test('[F6][T3] a killed node is known dead by its session; its open turn goes on elsewhere, steps not repeated', async () => {
+  test('[N6][T3] a killed node is known dead by its session; its open turn goes on elsewhere, steps not repeated', async () => {
     const a = await world.node('a', [counter])
     const b = await world.node('b', [counter])
     await a.send(a.ref(counter, k('s')).slow('x'))
@@ -145,7 +145,7 @@ describe('nodes', () => {
     for (let i = 0; i < 8; i++) oracle.expectStep(`call ${i}`).once()
   })
 
-  test('[F1][F2] a node that lost its epoch writes nothing, hears hints again after it joined anew', async () => {
+  test('[N1][N2] a node that lost its epoch writes nothing, hears hints again after it joined anew', async () => {
     const a = await world.node('a', [counter])
     await a.ref(counter, k('e')).add('first')
     const { epoch } = a.core.node

@@ -200,7 +200,7 @@ describe('a refused row', () => {
 })
 
 describe('fencing', () => {
-  test('[F3] a lost answer is read back: stored once, answered once', async () => {
+  test('[N3] a lost answer is read back: stored once, answered once', async () => {
     const node = await world.node('a', [counter])
     await node.call(node.ref(counter, 'k').add('first'))
     node.faults.next('commit', { kind: 'lost' })
@@ -210,7 +210,7 @@ describe('fencing', () => {
     expect(await node.stored('counter/k')).toEqual({ n: 3, seen: ['first', 'a', 'b'] })
   })
 
-  test('[F3] a failure before anything was written is sent again, not run again', async () => {
+  test('[N3] a failure before anything was written is sent again, not run again', async () => {
     const node = await world.node('a', [counter])
     node.faults.next('commit', { kind: 'fail', failure: 'unavailable' }, 3)
     expect(await node.call(node.ref(counter, 'k').add('a'))).toBe(1)
@@ -242,7 +242,7 @@ describe('fencing', () => {
     expect(oracle.log).toEqual(['0', '1', '2', '3', '4'])
   })
 
-  test('[F1][F3] a foreign claim ends the incarnation as fenced; its caller does not know the outcome', async () => {
+  test('[N1][N3] a foreign claim ends the incarnation as fenced; its caller does not know the outcome', async () => {
     const a = await world.node('a', [counter])
     const stored = await held(a)
     const lost = world.refusal(a.ref(counter, 'k').add('void'))
@@ -257,7 +257,7 @@ describe('fencing', () => {
     expect(await b.stored('counter/k')).toEqual({ n: 2, seen: ['first', 'b'] })
   })
 
-  test('[F2] a node that lost its epoch writes nothing more and joins anew; nothing of its supervisors is spent', async () => {
+  test('[N2] a node that lost its epoch writes nothing more and joins anew; nothing of its supervisors is spent', async () => {
     const a = await world.node('a', [counter])
     await a.call(a.ref(counter, 'k').add('first'))
     const epoch = a.core.node.epoch
@@ -272,14 +272,14 @@ describe('fencing', () => {
     expect(a.seen('supervisor:give-up')).toEqual([])
   })
 
-  test('[F2] an activation that finds the epoch gone waits for the new one instead of failing', async () => {
+  test('[N2] an activation that finds the epoch gone waits for the new one instead of failing', async () => {
     const a = await world.node('a', [counter])
     world.db?.sessions.delete(a.core.node.id)
     await world.node('b', [counter])
     expect(await a.call(a.ref(counter, 'fresh').add('x'))).toBe(1)
   })
 
-  test('[F4] one activation serves all who ask at once; a process of a live node is not stolen', async () => {
+  test('[N4] one activation serves all who ask at once; a process of a live node is not stolen', async () => {
     const a = await world.node('a', [counter])
     const b = await world.node('b', [counter])
     const calls = Array.from({ length: 20 }, (_, i) => a.ref(counter, 'k').add(`${i}`).run())
@@ -290,7 +290,7 @@ describe('fencing', () => {
     expect(oracle.count('from b')).toBe(1)
   })
 
-  test('[F4][M1] messages stored for a process of another node are handled there, each once', async () => {
+  test('[N4][M1] messages stored for a process of another node are handled there, each once', async () => {
     const a = await world.node('a', [counter])
     const b = await world.node('b', [counter])
     await a.call(a.ref(counter, 'k').add('first'))
@@ -301,7 +301,7 @@ describe('fencing', () => {
     expect(oracle.log).toEqual(['first', ...sent])
   })
 
-  test('[F5] no snapshot is taken between the end of an accepted turn and its row', async () => {
+  test('[N5] no snapshot is taken between the end of an accepted turn and its row', async () => {
     const big = agent('big', {
       state: () => ({ text: '', n: 0 }),
       on: {

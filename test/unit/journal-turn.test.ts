@@ -438,3 +438,50 @@ describe('hooks and kill', () => {
     expect(node.core.kernel.find('killed/k')?.incarnation).toBe(2)
   })
 })
+
+describe('what a row tells later', () => {
+  const second = agent('second', { state: () => ({ n: 0 }), on: { take: (ctx) => void (ctx.state.n += 1) } })
+  const first = agent('first', {
+    state: () => ({ n: 0 }),
+    on: {
+      go(ctx) {
+        ctx.state.n += 1
+        ctx.send(ctx.ref(second, 's').take())
+        ctx.publish('news', 'yes')
+      },
+      fail(ctx) {
+        ctx.publish('news', 'no')
+        throw new Reject('no')
+      },
+      listen: (ctx) => ctx.subscribe('news', 'heard'),
+      heard: (_ctx, text: string) => void oracle.hit(`heard ${text}`),
+    },
+  })
+
+  test('[V3] a row names turn, cause, root, actor, state and code version, so that a conversation can be followed', async () => {
+    const node = await world.node('a', [first, second], { codeVersion: 'c7' })
+    const { messageId } = await node.call(node.control.send('first/f', 'go', null, { actor: 'operator:ana' }))
+    await world.until(() => node.core.layer.committed('second/s')?.seq === 1)
+    const [one, two] = node.faults.committed
+    expect(one?.meta).toMatchObject({ turnIds: [messageId], root: messageId, actor: 'operator:ana', codeVersion: 'c7' })
+    expect(two?.meta).toMatchObject({ turnIds: [`${messageId}.1`], cause: messageId, root: messageId, stateVersion: 1 })
+    expect(two?.meta.actor).toBe('operator:ana')
+  })
+
+  test('[M8] what a turn publishes leaves with its commit, and not at all without one', async () => {
+    const node = await world.node('a', [first, second])
+    await node.call(node.ref(first, 'listener').listen())
+    const stored = gate()
+    node.faults.next('commit', { kind: 'hold', until: stored.promise })
+    const answer = node.ref(first, 'f').go().run()
+    await world.settle()
+    expect(oracle.count('heard yes')).toBe(0)
+    stored.open()
+    await world.run(answer)
+    await world.settle()
+    oracle.expectStep('heard yes').once()
+    await world.refusal(node.ref(first, 'f').fail())
+    await world.settle()
+    oracle.expectStep('heard no').times(0)
+  })
+})
