@@ -51,6 +51,8 @@ function summary(entry: Entry): string {
       return `incarnation ${entry.incarnation} ended`
     case 'diverged':
       return `diverged: journal expects ${entry.expected}, code asks for ${entry.found}`
+    case 'recovered':
+      return `node died with this turn in hand, ${count(entry.recoveries, 'time')} in all`
     case 'tree':
       return 'children changed'
     default:

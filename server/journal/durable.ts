@@ -18,7 +18,7 @@ import type { MessageRow } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
-import { bury, SUSPECTED_POISON_RECOVERIES } from './dead-letter.ts'
+import { bury } from './dead-letter.ts'
 import type { Entry } from './entry.ts'
 import { backoffMs, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
@@ -28,6 +28,7 @@ import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
+import { countRecovery, isSuspect, SUSPECTED_POISON } from './suspicion.ts'
 import { Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
@@ -83,6 +84,7 @@ export class DurableBehaviour implements Behaviour {
     this.#fillMailbox(process, record, activated)
     this.#prepare(process, record)
     record.diverged = row.diverged
+    if (activated.outcome.recovered) await countRecovery(this.#ports, record)
     if (row.desired === 'suspended') this.#ports.kernel.suspend(process, 'stored')
     this.#emitActivated(process, record, startedAt)
   }
@@ -229,9 +231,7 @@ export class DurableBehaviour implements Behaviour {
     if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
-    if ((row?.recoveries ?? 0) >= SUSPECTED_POISON_RECOVERIES) {
-      return bury(this.#ports, record, envelope, 'SuspectedPoison: its node died each time it was in hand')
-    }
+    if (isSuspect(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
     const handler = this.#handlerOf(envelope)
     if (handler === null) return this.#unknown(process, record, envelope)
     return this.#handle(process, record, envelope, handler)

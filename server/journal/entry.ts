@@ -95,6 +95,8 @@ export type Entry =
     }
   | { readonly k: 'exit'; readonly incarnation: number; readonly reason: Value }
   | { readonly k: 'diverged'; readonly turn: string; readonly expected: string; readonly found: string }
+  /** The node died with the accepted turn in hand; its message has no row in which this could be counted (P2). */
+  | { readonly k: 'recovered'; readonly turn: string; readonly recoveries: number }
   /** Changes of the tree below a supervisor (V3, F4). */
   | { readonly k: 'tree'; readonly state: Value }
 

@@ -63,6 +63,9 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
         folded.open = { ...open, base: entry.base ?? applyPatches(open.base, entry.patches) }
       }
       return
+    case 'recovered':
+      if (folded.open?.turn === entry.turn) folded.open.recoveries = entry.recoveries
+      return
     case 'activated':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       return
@@ -103,7 +106,7 @@ function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, mailbox
   const row = mailbox.find((message) => message.id === entry.turn)
   const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
   const { turn, branch, at, message } = entry
-  return { turn, branch, op: message.op, base, entries: [], stored: 1, startedAt: at, envelope }
+  return { turn, branch, op: message.op, base, entries: [], stored: 1, recoveries: 0, startedAt: at, envelope }
 }
 
 /** A call that had no row: its caller is gone with the node that held it, so nobody waits for the answer (T3). */

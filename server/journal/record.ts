@@ -68,6 +68,8 @@ export type OpenTurn = {
   readonly entries: Entry[]
   /** How many of accepted entry and results are stored: 0 means that the turn is not accepted yet. */
   stored: number
+  /** Owners that died with this turn in hand, where no row counts them (suspicion.ts). */
+  recoveries: number
   readonly startedAt: number
   /** The message, to begin again after recovery. */
   readonly envelope: Envelope

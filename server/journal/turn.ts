@@ -190,6 +190,7 @@ export class Turn {
       base: this.#base0,
       entries: [],
       stored: 0,
+      recoveries: 0,
       startedAt: this.#now,
       envelope,
     }

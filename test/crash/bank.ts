@@ -149,7 +149,22 @@ export const guest = agent('guest', {
   },
 })
 
+/** Kills its node whenever its message is in hand, after a first step: the worst a message can do. */
+export const bomb = agent('bomb', {
+  state: (): DoneState => ({ done: {} }),
+  on: {
+    async blow(ctx, { id }: { id: string }) {
+      await ctx.step('fuse', () => id)
+      process.kill(process.pid, 'SIGKILL')
+      await new Promise(() => {})
+    },
+  },
+})
+
 export const bank = supervisor('bank', {
   strategy: 'one_for_one',
-  children: [till.spec({ key: 'main' }), ...[account, purse, teller, clerk, clock, guest].map((each) => pool(each))],
+  children: [
+    till.spec({ key: 'main' }),
+    ...[account, purse, teller, clerk, clock, guest, bomb].map((each) => pool(each)),
+  ],
 })

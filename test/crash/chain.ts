@@ -18,6 +18,8 @@ import { checkStructure, type Settled, settle } from './settle.ts'
 const POINT_MS = 45_000
 /** Kills between two settlements. Five deaths of a node with one message in hand bury it as suspected poison (P2). */
 const SETTLE_EVERY = 4
+/** Nodes that may die of one message: it is buried after five. */
+const BOMBED_MAX = 8
 const NOTHING: Settled = { operations: 0, promised: 0, effects: 0, rows: 0 }
 
 export class Chain {
@@ -103,6 +105,45 @@ export class Chain {
     this.#server = await startEmbedded({ dataDir: this.#place.data })
     this.#rows = openRows(this.#server.connection, this.#place.schema)
     await this.#killed()
+  }
+
+  /** Load, then SIGTERM. Resolves with the ms the drain took and its exit code. */
+  async drain(loadMs: number): Promise<{ code: number | null; ms: number }> {
+    const child = this.#child()
+    await child.says('up', POINT_MS)
+    await this.#pause(loadMs)
+    const from = performance.now()
+    child.kill('SIGTERM')
+    const { code } = await child.ended(POINT_MS)
+    const ms = performance.now() - from
+    this.#unsettled += 1
+    await checkStructure(this.#rows)
+    return { code, ms }
+  }
+
+  /** A message that kills every node that takes it. Resolves with the nodes it killed and the reason it was buried. */
+  async bomb(mode: 'send-bomb' | 'call-bomb'): Promise<{ killed: number; reason: string }> {
+    const first = new Child(this.#place, { run: this.#run(), seed: 1, mode })
+    await first.ended(POINT_MS)
+    for (let killed = 1; killed <= BOMBED_MAX; killed++) {
+      const next = new Child(this.#place, { run: this.#run(), seed: 1, mode: 'settle' })
+      const reason = await Promise.race([this.#buried(), next.ended(POINT_MS).then(() => null)])
+      if (reason === null) continue
+      next.kill('SIGTERM')
+      const { code, errors } = await next.ended(POINT_MS)
+      if (code !== 0) throw new Error(`The survivor ended with ${code}:\n${errors}`)
+      return { killed, reason }
+    }
+    throw new Error(`The message killed ${BOMBED_MAX} nodes and was not buried.`)
+  }
+
+  async #buried(): Promise<string> {
+    const { sql, schema } = this.#rows
+    for (;;) {
+      const [row] = await sql<{ reason: string }[]>`select reason from ${sql(schema)}.dead_letters where op = 'blow'`
+      if (row !== undefined) return row.reason
+      await this.#pause(100)
+    }
   }
 
   async settle(): Promise<void> {

@@ -2,10 +2,11 @@
  * A real server process under load, made to be killed: `child-main.ts DATA SCHEMA FACTS EFFECTS RUN SEED MODE`.
  *
  * - MODE `load` works until it dies; `settle` only finishes what others began. Says `up`, then `finished` when there is
- *   nothing left to ask for again. SIGTERM drains and exits with 0.
+ *   nothing left to ask for again. `send-bomb` and `call-bomb` begin with a message that kills every node that takes it.
+ *   SIGTERM drains and exits with 0.
  */
 import { createRuntime } from 'vivarium'
-import { actIn, bank } from './bank.ts'
+import { actIn, bank, bomb } from './bank.ts'
 import { Chance } from './chance.ts'
 import { Load } from './load.ts'
 
@@ -24,7 +25,10 @@ process.once('SIGTERM', () => {
   )
 })
 process.send?.('up')
-if (mode === 'settle') {
+const blow = runtime.ref(bomb, run).blow({ id: run })
+if (mode === 'send-bomb') await runtime.send(blow)
+else if (mode === 'call-bomb') await blow
+else if (mode === 'settle') {
   await load.finish()
   process.send?.('finished')
 } else await load.run()

@@ -10,7 +10,7 @@ const MAIN = fileURLToPath(new URL('./child-main.ts', import.meta.url))
 export type ChildOptions = {
   run: string
   seed: number
-  mode?: 'load' | 'settle'
+  mode?: 'load' | 'settle' | 'send-bomb' | 'call-bomb'
   /** Die at the nth passage of this point. */
   at?: { point: CrashPointName; nth: number }
 }

@@ -64,6 +64,24 @@ test(`[X1] killed at every crash point, nothing is lost and nothing doubled (see
   console.log(`${chain.kills} kills, each of ${CRASH_POINTS.length} points ${REPEATS} times;`, chain.totals)
 })
 
+test(`[X3] SIGTERM under load: drained within ten seconds, exit 0, nothing lost (seed ${SEED})`, async () => {
+  for (let drain = 0; drain < (LONG ? 10 : 1); drain++) {
+    const { code, ms } = await chain.drain(1_000)
+    expect(code).toBe(0)
+    expect(ms).toBeLessThan(10_000)
+  }
+  await chain.settle()
+})
+
+test.for(['send-bomb', 'call-bomb'] as const)(
+  '[X4] a message that kills its node each time is buried (%s)',
+  async (mode) => {
+    const { killed, reason } = await chain.bomb(mode)
+    expect(reason).toMatch(/SuspectedPoison/)
+    expect(killed).toBe(5)
+  },
+)
+
 test(`[X2] killed at random moments, nothing is lost and nothing doubled (seed ${SEED})`, async () => {
   for (let kill = 0; kill < RANDOM_KILLS; kill++) {
     await chain.killAfter(chain.chance.below(RANDOM_MS), kill % 3 === 0 ? 'start' : 'up')
