@@ -30,11 +30,9 @@ import { Passivator } from './host/passivator.ts'
 import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
 import { Tree } from './host/tree.ts'
-import { DeadlockSearch } from './journal/deadlock.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer, type LayerPorts } from './journal/layer.ts'
 import type { AgentEntry } from './journal/port.ts'
-import type { DurableRecord } from './journal/record.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
 import type { Clock, Random } from './kernel/clock-port.ts'
 import { NO_LINEAGE } from './kernel/envelope.ts'
@@ -87,7 +85,6 @@ export class RuntimeCore {
   #membership: Membership
   #recovery: Recovery
   readonly #passivator: Passivator
-  readonly #deadlocks: DeadlockSearch
   readonly #hints: LostHints
   #unwatch: (() => void) | null = null
   #exporting: Exporting | null = null
@@ -163,16 +160,7 @@ export class RuntimeCore {
       layer: this.layer,
       limitMs: (agent) => this.tree.agent(agent)?.passivateAfterMs ?? null,
     })
-    this.#hints = new LostHints({
-      kernel: this.kernel,
-      layer: this.layer,
-      archive: backend.handle.archive,
-      clock: this.clock,
-      namespace: this.namespace,
-      failed: (what, error) => this.complain(what, error),
-    })
-    this.bus.listen(['store:up'], () => this.#hints.look(), 'search for lost hints')
-    this.#deadlocks = new DeadlockSearch({ clock: this.clock, records: () => this.#records() })
+    this.#hints = this.#newHints()
     this.#membership = this.#newMembership()
     this.#recovery = this.#newRecovery()
     this.#setIdPrefix()
@@ -249,7 +237,7 @@ export class RuntimeCore {
     await this.#recovery.start()
     this.layer.timers.start()
     this.#passivator.start()
-    this.#deadlocks.start()
+    this.layer.deadlocks.start()
     this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }
@@ -321,14 +309,15 @@ export class RuntimeCore {
     this.#idPrefix = `${Math.floor(this.clock.now() / 1_000).toString(36)}${this.#node.epoch.toString(36)}-`
   }
 
-  *#records(): Iterable<DurableRecord> {
-    for (const process of this.kernel.all()) {
-      const record = recordOf(process)
-      if (record !== null) yield record
-    }
-  }
-
   // Cluster
+
+  #newHints(): LostHints {
+    const { kernel, layer, backend, clock, namespace } = this
+    const { archive } = backend.handle
+    const failed = (what: string, error: unknown): void => this.complain(what, error)
+    this.bus.listen(['store:up'], () => this.#hints.look(), 'search for lost hints')
+    return new LostHints({ kernel, layer, archive, clock, namespace, failed })
+  }
 
   #newMembership(): Membership {
     return new Membership({
@@ -454,7 +443,6 @@ export class RuntimeCore {
     this.layer.timers.close()
     this.#recovery.close()
     this.#passivator.close()
-    this.#deadlocks.close()
     this.#hints.close()
     await this.#drainTurns()
     for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)

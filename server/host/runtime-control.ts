@@ -263,7 +263,14 @@ export class RuntimeControl implements Control {
     const { bus, clock, namespace, backend } = this.#core
     bus.emit({ kind: 'audit', at: clock.now(), actor, verb, target, reason, outcome })
     try {
-      await backend.handle.archive.writeAudit(namespace, { actor, verb, target, reason, outcome: storable(outcome), detail: null })
+      await backend.handle.archive.writeAudit(namespace, {
+        actor,
+        verb,
+        target,
+        reason,
+        outcome: storable(outcome),
+        detail: null,
+      })
     } catch (error) {
       // The verb was carried out; an audit that could not be stored must be seen, not undo it.
       this.#core.complain(`storing the audit of ${verb} ${target}`, error)

@@ -82,7 +82,8 @@ export class Activator {
         const failed = error instanceof Error ? error : new Error(String(error))
         const fenced = isRuntimeError(error, 'FENCED')
         if (fenced) this.#ports.nodeFenced()
-        const passing = fenced || (error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken')
+        const passing =
+          fenced || (error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken')
         if (passing && !this.#ports.stopped()) {
           await new Promise<void>((resolve) => void this.#ports.clock.after(wait, resolve))
           continue

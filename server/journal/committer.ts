@@ -12,7 +12,14 @@ import { errorData, RuntimeError } from '../../shared/error.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
-import { type Commit, type CommitOutcome, type Head, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import {
+  type Commit,
+  type CommitOutcome,
+  type Head,
+  type NodeIdentity,
+  type Store,
+  StoreFailure,
+} from '../store/store.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import type { Refused } from './refusal.ts'
 
@@ -227,7 +234,8 @@ export class Committer {
     for (const row of rest) {
       const missing = await this.#missing(row)
       if (missing.size === 0 && ++row.refusals < REFUSALS_MAX) again.push(row)
-      else this.#refuse(row, new StoreFailure('rejected', 'a message that it consumed does not exist any more'), missing)
+      else
+        this.#refuse(row, new StoreFailure('rejected', 'a message that it consumed does not exist any more'), missing)
     }
     if (again.length === 0) return
     await this.#pause(RETRY_MS_FIRST)

@@ -15,6 +15,7 @@ import type { Process } from '../kernel/process.ts'
 import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
 import { Activator } from './activation.ts'
 import { Committer } from './committer.ts'
+import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
 import { consume, isAwaited } from './late-reply.ts'
 import { decodeOutcome, envelopeOf, newMessage, nodeTarget, rowOf, toError } from './message.ts'
@@ -50,6 +51,7 @@ export class DurableLayer {
   readonly activator: Activator
   readonly timers: TimerService
   readonly snapshots: Snapshotter
+  readonly deadlocks: DeadlockSearch
   readonly #host: LayerPorts
   readonly #behaviours = new Map<string, DurableBehaviour>()
   /** Calls of this node's outside world that wait for an answer by row. */
@@ -83,6 +85,7 @@ export class DurableLayer {
       nodeFenced: () => host.nodeFenced(),
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
+    this.deadlocks = new DeadlockSearch({ clock, records: () => this.#records() })
     this.timers = new TimerService({
       store,
       clock,
@@ -124,6 +127,7 @@ export class DurableLayer {
   }
 
   close(): void {
+    this.deadlocks.close()
     this.timers.close()
     this.snapshots.close()
     this.committer.close()
@@ -172,6 +176,13 @@ export class DurableLayer {
       },
       (error: unknown) => this.#host.failed(`finding the owner of ${id}`, error),
     )
+  }
+
+  *#records(): Iterable<DurableRecord> {
+    for (const process of this.ports.kernel.all()) {
+      const record = recordOf(process)
+      if (record !== null) yield record
+    }
   }
 
   /** Rows of the mailbox that are in memory, in whatever state. */

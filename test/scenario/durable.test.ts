@@ -73,7 +73,9 @@ describe('poison', () => {
     const keys = Array.from({ length: 30 }, (_, i) => k(`p${i}`))
     await Promise.all(keys.map((key) => node.ref(counter, key).add('warm').run()))
     const outcomes = await Promise.all(
-      keys.map((key, i) => (i === 11 ? node.ref(counter, key).poison().run() : node.ref(counter, key).add('x').run()).catch(codeOf)),
+      keys.map((key, i) =>
+        (i === 11 ? node.ref(counter, key).poison().run() : node.ref(counter, key).add('x').run()).catch(codeOf),
+      ),
     )
     expect(outcomes.filter((outcome) => outcome === 2).length).toBe(29)
     expect(outcomes[11]).toBe('DEAD_LETTERED')
@@ -111,7 +113,7 @@ describe('nodes', () => {
     expect(oracle.log).toEqual(['first', 'a', 'b'])
   })
 
-  test('[N6][T3] a killed node is known dead by its session; its open turn goes on elsewhere, steps not repeated', async () => {
+  test('[N6][T3] a killed node is known dead by its session; its open turn goes on, steps not repeated', async () => {
     const a = await world.node('a', [counter])
     const b = await world.node('b', [counter])
     await a.send(a.ref(counter, k('s')).slow('x'))
@@ -127,7 +129,9 @@ describe('nodes', () => {
     const a = await world.node('a', [caller, counter])
     const b = await world.node('b', [caller, counter])
     await b.ref(counter, k('r')).add('first')
-    expect(await a.ref(caller, k('c')).ask({ key: k('r'), times: 20 })).toEqual(Array.from({ length: 20 }, (_, i) => i + 2))
+    expect(await a.ref(caller, k('c')).ask({ key: k('r'), times: 20 })).toEqual(
+      Array.from({ length: 20 }, (_, i) => i + 2),
+    )
     expect(a.core.kernel.find(`counter/${k('r')}`)?.alive ?? false).toBe(false)
     expect(await b.ref(counter, k('r')).n()).toBe(21)
   })
@@ -145,7 +149,7 @@ describe('nodes', () => {
     for (let i = 0; i < 8; i++) oracle.expectStep(`call ${i}`).once()
   })
 
-  test('[N1][N2] a node that lost its epoch writes nothing, hears hints again after it joined anew', async () => {
+  test('[N1][N2] a node that lost its epoch writes nothing, and hears hints again once it joined anew', async () => {
     const a = await world.node('a', [counter])
     await a.ref(counter, k('e')).add('first')
     const { epoch } = a.core.node
@@ -170,12 +174,15 @@ describe('nodes', () => {
     const a = await world.node('a', [counter])
     const b = await world.node('b', [counter])
     await a.ref(counter, k('m')).add('first')
-    for (let i = 0; i < 25; i++) await Promise.all([a.send(a.ref(counter, k('m')).add(`a${i}`)), b.send(b.ref(counter, k('m')).add(`b${i}`))])
+    for (let i = 0; i < 25; i++)
+      await Promise.all([a.send(a.ref(counter, k('m')).add(`a${i}`)), b.send(b.ref(counter, k('m')).add(`b${i}`))])
     await world.until(() => oracle.log.length >= 51)
     await world.advance(200)
     expect(oracle.log.length).toBe(51)
     for (const of of ['a', 'b']) {
-      expect(oracle.log.filter((name) => name.startsWith(of))).toEqual(Array.from({ length: 25 }, (_, i) => `${of}${i}`))
+      expect(oracle.log.filter((name) => name.startsWith(of))).toEqual(
+        Array.from({ length: 25 }, (_, i) => `${of}${i}`),
+      )
     }
   })
 })

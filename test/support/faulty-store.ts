@@ -1,6 +1,6 @@
 /**
- * A store that misbehaves on order: slow, refusing, failing before or after it wrote, gone for a while, or dead with its
- * node. What passes through is executed by the real store behind it, so every verdict stays a real one.
+ * A store that misbehaves on order: slow, refusing, failing before or after it wrote, gone for a while, or dead with
+ * its node. What passes through is executed by the real store behind it, so every verdict stays a real one.
  *
  * - A plan is asked before each statement and may name one fault for it; without a plan the wrapper only counts.
  * - `lost` executes and then loses the answer: the caller cannot know whether it was written (PROTOCOL F3).

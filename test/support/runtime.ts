@@ -2,14 +2,14 @@
  * Nodes over one store, for tests: real runtimes, a clock that only moves when the test drives it (memory) or the real
  * one (Postgres), and a store in between that fails on order.
  *
- * - `kill` is what SIGKILL is to a process: no timer, macrotask or statement of the node comes through any more, and its
- *   session on the database is gone. Whatever its code still runs reaches nothing.
+ * - `kill` is what SIGKILL is to a process: no timer, macrotask or statement of the node comes through any more, and
+ *   its session on the database is gone. Whatever its code still runs reaches nothing.
  * - `until` and `run` drive the clock; the bound is on time, so a test that waits for the impossible says so.
  */
 import { expect } from 'vitest'
+import { realClock } from '../../server/clock.ts'
 import { hostIdentity } from '../../server/cluster/host-identity.ts'
 import { LEASE_MS } from '../../server/cluster/membership.ts'
-import { realClock } from '../../server/clock.ts'
 import type { AnyAgent } from '../../server/definition/agent.ts'
 import type { Call } from '../../server/definition/call.ts'
 import type { Ref } from '../../server/definition/ref.ts'
@@ -21,8 +21,8 @@ import { RuntimeControl } from '../../server/host/runtime-control.ts'
 import type { Clock } from '../../server/kernel/clock-port.ts'
 import { RuntimeCore } from '../../server/runtime.ts'
 import type { ControlConnection } from '../../server/store/control.ts'
-import { MemoryDatabase, openMemory } from '../../server/store/memory.ts'
 import { openMemoryControl } from '../../server/store/memory/control.ts'
+import { MemoryDatabase, openMemory } from '../../server/store/memory.ts'
 import { openControl } from '../../server/store/postgres/control.ts'
 import { openPostgres } from '../../server/store/postgres/postgres.ts'
 import type { StoreHandle } from '../../server/store/store.ts'
@@ -138,7 +138,9 @@ export class World {
   }
 
   /** The error with which the promise is rejected. */
-  async refusal(promise: PromiseLike<unknown>): Promise<{ code: string; message: string; detail: Record<string, unknown> }> {
+  async refusal(
+    promise: PromiseLike<unknown>,
+  ): Promise<{ code: string; message: string; detail: Record<string, unknown> }> {
     const outcome = this.run(promise).then(
       (value) => expect.fail(`resolved with ${JSON.stringify(value)}`),
       (error: unknown) => error,

@@ -2,6 +2,8 @@
  * Random values and random changes of them, from a seed: everything a state may hold, with the odd ones on purpose (-0,
  * keys that begin with `$`, NUL, lone surrogates, integer-like keys, empty containers). 64-bit generator (splitmix64).
  */
+const PRIMITIVES = [null, true, false, 0, -0, 1.5, -7, 2 ** 53, 1e-300, '', 'text', '\u0000', '\ud800', '$n', 'ü€😀']
+
 export class Generator {
   #state: bigint
 
@@ -26,7 +28,7 @@ export class Generator {
   }
 
   primitive(): string | number | boolean | null {
-    return this.pick([null, true, false, 0, -0, 1.5, -7, 2 ** 53, 1e-300, '', 'text', '\u0000', '\ud800', '$n', 'ü€😀'])
+    return this.pick(PRIMITIVES)
   }
 
   key(): string {

@@ -152,7 +152,7 @@ describe('calls between durable agents', () => {
     expect(world.db?.mailbox.size).toBe(0)
   })
 
-  test('[M2] an answer that came while its caller was down and the turn is over is consumed at the next activation', async () => {
+  test('[M2] an answer that came while its caller was down and done is consumed at the next activation', async () => {
     const a = await world.node('a', [caller, target])
     await a.call(ask(a).race())
     a.kill()
@@ -167,7 +167,12 @@ describe('calls between durable agents', () => {
     const node = await world.node('a', [caller, target])
     const hold = node.ref(target, 't').slow(2_000).run()
     await world.advance(10)
-    for (let i = 0; i < 5; i++) node.ref(target, 't').take(`q${i}`).run().catch(() => {})
+    for (let i = 0; i < 5; i++)
+      node
+        .ref(target, 't')
+        .take(`q${i}`)
+        .run()
+        .catch(() => {})
     await world.advance(10)
     const outside = await world.refusal(node.ref(target, 't').take('one too many'))
     expect(outside.code).toBe('MAILBOX_FULL')
@@ -211,7 +216,7 @@ describe('calls between durable agents', () => {
     return meeting.promise
   }
 
-  test('[M7] a cycle of waiting calls is found; its youngest call fails with DEADLOCK and the others go on', async () => {
+  test('[M7] the youngest call of a cycle of waiting calls fails with DEADLOCK, the others go on', async () => {
     const node = await world.node('a', [left])
     const one = node.ref(left, 'one').go('two').run()
     await world.advance(3)
@@ -236,7 +241,7 @@ describe('started operations', () => {
     oracle.expectStep('x').once()
   })
 
-  test('[M4] an operation survives the death of its node and of whoever started it; failures are results too', async () => {
+  test('[M4] an operation survives its node and whoever started it; failures are results too', async () => {
     const a = await world.node('a', [target])
     await a.start(a.ref(target, 't').slow(2_000), { idempotencyKey: 'slow' })
     await a.start(a.ref(target, 't').crash('x'), { idempotencyKey: 'bad' })
@@ -307,7 +312,10 @@ describe('timers', () => {
         ? { kind: 'die', when: 'after' }
         : undefined,
     )
-    a.ref(clock, 'k').busy(500).run().catch(() => {})
+    a.ref(clock, 'k')
+      .busy(500)
+      .run()
+      .catch(() => {})
     await world.until(() => a.dead)
     const b = await world.node('b', [clock])
     await world.advance(5_000)

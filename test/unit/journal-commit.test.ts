@@ -46,17 +46,25 @@ async function held(node: TestNode): Promise<{ open(): void }> {
   await node.call(node.ref(counter, 'k').add('first'))
   const stored = gate()
   node.faults.next('commit', { kind: 'hold', until: stored.promise })
-  node.ref(counter, 'k').add('flying').run().catch(() => {})
+  node
+    .ref(counter, 'k')
+    .add('flying')
+    .run()
+    .catch(() => {})
   await world.settle()
   return stored
 }
 
 describe('run-ahead', () => {
-  test('[T7] turns run ahead of their commits; answers and queries wait for the row; one row carries several', async () => {
+  test('[T7] turns run ahead of their rows; answers and queries wait for them; one carries several', async () => {
     const node = await world.node('a', [counter])
     const stored = await held(node)
     const answers: number[] = []
-    for (const name of ['a', 'b', 'c']) void node.ref(counter, 'k').add(name).then((n) => answers.push(n))
+    for (const name of ['a', 'b', 'c'])
+      void node
+        .ref(counter, 'k')
+        .add(name)
+        .then((n) => answers.push(n))
     await world.settle()
     expect(oracle.log).toEqual(['first', 'flying', 'a', 'b', 'c'])
     expect(answers).toEqual([])
@@ -72,7 +80,12 @@ describe('run-ahead', () => {
     const node = await world.node('a', [counter])
     const stored = await held(node)
     const sent = Array.from({ length: AHEAD_MAX + 20 }, (_, i) => `m${i}`)
-    for (const name of sent) node.ref(counter, 'k').add(name).run().catch(() => {})
+    for (const name of sent)
+      node
+        .ref(counter, 'k')
+        .add(name)
+        .run()
+        .catch(() => {})
     await world.advance(5)
     expect(oracle.log.length).toBe(1 + AHEAD_MAX)
     const kill = node.control.kill('counter/k', { actor: 'test' })
@@ -127,8 +140,19 @@ describe('a refused row', () => {
     const node = await world.node('a', [counter])
     const stored = await held(node)
     const done: string[] = []
-    for (const name of ['a', 'bad']) node.ref(counter, 'k').add(name).run().then(() => done.push(name), () => done.push(name))
-    void node.ref(counter, 'k').careful('last').then(() => done.push('last'))
+    for (const name of ['a', 'bad'])
+      node
+        .ref(counter, 'k')
+        .add(name)
+        .run()
+        .then(
+          () => done.push(name),
+          () => done.push(name),
+        )
+    void node
+      .ref(counter, 'k')
+      .careful('last')
+      .then(() => done.push('last'))
     await world.settle()
     poison(node, '"bad"')
     stored.open()
@@ -179,7 +203,7 @@ describe('a refused row', () => {
     expect(node.core.kernel.find('counter/k')?.stats.failures).toBe(0)
   })
 
-  test('[M1] a message whose row is gone was handled before: its turn is not repeated and costs nobody anything', async () => {
+  test('[M1] a message whose row is gone was handled before: no repeated turn, no attempt spent', async () => {
     const node = await world.node('a', [counter])
     await node.call(node.ref(counter, 'k').add('first'))
     const id = await node.call(node.send(node.ref(counter, 'k').add('once')))
@@ -257,7 +281,7 @@ describe('fencing', () => {
     expect(await b.stored('counter/k')).toEqual({ n: 2, seen: ['first', 'b'] })
   })
 
-  test('[N2] a node that lost its epoch writes nothing more and joins anew; nothing of its supervisors is spent', async () => {
+  test('[N2] a node that lost its epoch writes nothing more and joins anew; no intensity is spent', async () => {
     const a = await world.node('a', [counter])
     await a.call(a.ref(counter, 'k').add('first'))
     const epoch = a.core.node.epoch
@@ -305,7 +329,9 @@ describe('fencing', () => {
     const big = agent('big', {
       state: () => ({ text: '', n: 0 }),
       on: {
-        fill: (ctx, text: string) => void (ctx.state.text = text),
+        fill(ctx, text: string) {
+          ctx.state.text = text
+        },
         async work(ctx) {
           await ctx.step('s', () => oracle.hit('s'))
           await ctx.step('t', () => oracle.hit('t')) // waits until the result of the first is stored
@@ -318,9 +344,14 @@ describe('fencing', () => {
     const stored = gate()
     // A snapshot is due, and the row with the end of an accepted turn is on its way for ever.
     a.faults.plan(({ method, batch }) =>
-      method === 'commit' && batch.some((row) => has(row, '"k":"end"')) ? { kind: 'hold', until: stored.promise } : undefined,
+      method === 'commit' && batch.some((row) => has(row, '"k":"end"'))
+        ? { kind: 'hold', until: stored.promise }
+        : undefined,
     )
-    a.ref(big, 'k').work().run().catch(() => {})
+    a.ref(big, 'k')
+      .work()
+      .run()
+      .catch(() => {})
     await world.until(() => oracle.count('t') === 1)
     await world.advance(1_000)
     a.kill()

@@ -3,8 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { pool, supervisor } from '../../server/definition/supervisor.ts'
 import { recordOf } from '../../server/journal/durable.ts'
-import { SUSPECTED_POISON_RECOVERIES } from '../../server/journal/dead-letter.ts'
 import { gate, Oracle, World } from '../support/runtime.ts'
+
+/** Node deaths with a message in hand after which it is suspected. */
+const SUSPECTED_POISON_RECOVERIES = 5
 
 let world: World
 let oracle: Oracle
@@ -36,7 +38,7 @@ describe('attempts', () => {
     maxAttempts: 4,
   })
 
-  test('[P1] a crashing message is tried maxAttempts times with growing waits, then it is a dead letter', async () => {
+  test('[P1] a crashing message is tried maxAttempts times with growing waits, then it is buried', async () => {
     times.length = 0
     const node = await world.node('a', [weak])
     await node.call(node.ref(weak, 'k').add())
@@ -52,7 +54,7 @@ describe('attempts', () => {
     expect(await node.call(node.ref(weak, 'k').add())).toBe(2)
   })
 
-  test('[P1] crashes inside messages spend nothing of the supervisor: other messages of the process go on', async () => {
+  test('[P1] crashes inside messages cost the supervisor nothing: other messages go on', async () => {
     const node = await world.node('a', [weak])
     for (let i = 0; i < 6; i++) await node.call(node.send(node.ref(weak, 'k').crash(`m${i}`)))
     expect(await node.call(node.send(node.ref(weak, 'k').add()))).toBeTypeOf('string')
@@ -112,7 +114,7 @@ describe('desired state', () => {
     on: { add: (ctx) => ++ctx.state.n },
   })
 
-  test('[F7] a suspended process stays suspended over a restart of everything; its messages wait', async () => {
+  test('[N7] a suspended process stays suspended over a restart of everything; its messages wait', async () => {
     const a = await world.node('a', [plain])
     await a.call(a.ref(plain, 'k').add())
     await a.call(a.control.suspend('plain/k', act))
@@ -128,7 +130,7 @@ describe('desired state', () => {
     await world.until(async () => JSON.stringify(await b.stored('plain/k')) === '{"n":3}')
   })
 
-  test('[F7] a stopped process is woken by no message, here and after a restart; a restart by an operator does', async () => {
+  test("[N7] no message wakes a stopped process, here and after a restart; an operator's restart does", async () => {
     const a = await world.node('a', [plain])
     await a.call(a.ref(plain, 'k').add())
     await a.call(a.control.stop('plain/k', act))
@@ -144,7 +146,7 @@ describe('desired state', () => {
     expect(await b.call(b.ref(plain, 'k').add())).toBe(3)
   })
 
-  test('[F7] a stopped static child stays stopped although it is permanent', async () => {
+  test('[N7] a stopped static child stays stopped although it is permanent', async () => {
     const root = supervisor('app', { strategy: 'one_for_one', children: [plain.spec({ key: 'main' }), pool(plain)] })
     const a = await world.node('a', [plain], { root })
     await a.call(a.ref(plain, 'main').add())
@@ -159,7 +161,7 @@ describe('desired state', () => {
     expect(await b.call(b.ref(plain, 'main').add())).toBe(2)
   })
 
-  test('[F4] a static child that another live node owns is not stolen', async () => {
+  test('[N4] a static child that another live node owns is not stolen', async () => {
     const root = supervisor('app', { strategy: 'one_for_one', children: [plain.spec({ key: 'main' })] })
     const a = await world.node('a', [plain], { root })
     const b = await world.node('b', [plain], { root })
@@ -172,11 +174,14 @@ describe('desired state', () => {
     expect(b.core.kernel.find('plain/main')?.alive).toBe(true)
   })
 
-  test('[F2] a static child runs again after its node lost its epoch and joined anew', async () => {
+  test('[N2] a static child runs again after its node lost its epoch and joined anew', async () => {
     const root = supervisor('app', { strategy: 'one_for_one', children: [plain.spec({ key: 'main' })] })
     const a = await world.node('a', [plain], { root })
     const { epoch } = a.core.node
-    world.db?.nodes.set(a.core.node.id, { ...(world.db.nodes.get(a.core.node.id) as never as object), epoch: 99 } as never)
+    world.db?.nodes.set(a.core.node.id, {
+      ...(world.db.nodes.get(a.core.node.id) as never as object),
+      epoch: 99,
+    } as never)
     await world.until(() => a.core.node.epoch !== epoch)
     await world.advance(2_000)
     expect(a.core.kernel.find('plain/main')?.alive).toBe(true)

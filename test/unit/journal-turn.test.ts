@@ -23,7 +23,10 @@ const kinds = (node: TestNode, id: string): string[] => entries(node, id).map((e
 
 describe('base and draft', () => {
   const held = gate()
-  const sink = agent('sink', { state: () => ({ got: [] as number[] }), on: { take: (ctx, n: number) => ctx.state.got.push(n) } })
+  const sink = agent('sink', {
+    state: () => ({ got: [] as number[] }),
+    on: { take: (ctx, n: number) => ctx.state.got.push(n) },
+  })
   const box = agent('box', {
     state: () => ({ n: 0 }),
     on: {
@@ -70,9 +73,12 @@ describe('base and draft', () => {
     expect(node.core.kernel.find('box/k')?.stats.failures).toBe(0)
   })
 
-  test('[T2] a checkpoint commits state and outbox so far, once, and the rest of the turn goes on from it', async () => {
+  test('[T2] a checkpoint commits state and outbox so far, once; the rest of the turn goes on from it', async () => {
     const a = await world.node('a', [box, sink])
-    a.ref(box, 'k').split().run().catch(() => {})
+    a.ref(box, 'k')
+      .split()
+      .run()
+      .catch(() => {})
     await world.until(() => oracle.count('after') === 1)
     await world.advance(50)
     expect(await a.stored('box/k')).toEqual({ n: 1 })
@@ -112,7 +118,11 @@ describe('acceptance', () => {
     const node = await world.node('a', [plain])
     const stored = gate()
     node.faults.next('commit', { kind: 'hold', until: stored.promise })
-    node.ref(plain, 'k').slow().run().catch(() => {})
+    node
+      .ref(plain, 'k')
+      .slow()
+      .run()
+      .catch(() => {})
     await world.advance(100)
     expect([oracle.count('begun'), oracle.count('effect')]).toEqual([1, 0])
     stored.open()
@@ -122,7 +132,10 @@ describe('acceptance', () => {
 
   test('[T3] an accepted turn outlives its caller and its node; its finished steps are not run again', async () => {
     const a = await world.node('a', [plain])
-    a.ref(plain, 'k').slow().run().catch(() => {})
+    a.ref(plain, 'k')
+      .slow()
+      .run()
+      .catch(() => {})
     await world.until(() => oracle.count('hang') === 1)
     await world.advance(50)
     a.kill()
@@ -134,7 +147,10 @@ describe('acceptance', () => {
 
   test('[T3] a turn that is open when its node drains goes on at the next node', async () => {
     const a = await world.node('a', [plain])
-    a.ref(plain, 'k').slow().run().catch(() => {})
+    a.ref(plain, 'k')
+      .slow()
+      .run()
+      .catch(() => {})
     await world.until(() => oracle.count('hang') === 1)
     await a.stop()
     const b = await world.node('b', [plain])
@@ -167,7 +183,7 @@ describe('identity', () => {
     queries: { done: (state) => state.done },
   })
 
-  test('[T4] the idempotency key of a step, and random, uuid and now, are the same over attempts, crash and move', async () => {
+  test('[T4] idempotency key, random, uuid and now are the same over attempts, crash and move', async () => {
     keys.length = ids.length = 0
     const a = await world.node('a', [charger])
     await a.call(a.send(a.ref(charger, 'k').charge()))
@@ -267,7 +283,7 @@ describe('replay', () => {
     expect(record?.diverged).toBe(false)
   })
 
-  test('[T5] a turn that ends before everything recorded was asked for diverged, a rejection too', async () => {
+  test('[T5] a turn that ends before everything recorded was asked for diverged', async () => {
     const a = await world.node('a', [racer])
     await a.call(a.send(a.ref(racer, 'k').coded()))
     await a.call(a.send(a.ref(racer, 'l').short()))
@@ -279,7 +295,8 @@ describe('replay', () => {
     const b = await world.node('b', [racer])
     await world.until(() => b.core.kernel.find('racer/k')?.status === 'diverged')
     await world.advance(2_000)
-    expect(b.core.kernel.find('racer/l')?.status).toBe('idle') // everything recorded was asked for: an ordinary rejection
+    // Everything recorded was asked for: an ordinary rejection.
+    expect(b.core.kernel.find('racer/l')?.status).toBe('idle')
   })
 
   const flaky = agent('flaky', {
@@ -309,9 +326,13 @@ describe('replay', () => {
       state: () => ({ n: 0 }),
       on: {
         async work(ctx) {
-          await ctx.step('s', () => {
-            ctx.state.n = 5
-          }, { retry: { max: 1 } })
+          await ctx.step(
+            's',
+            () => {
+              ctx.state.n = 5
+            },
+            { retry: { max: 1 } },
+          )
         },
       },
     })
@@ -349,7 +370,7 @@ describe('hooks and kill', () => {
     expect(await node.stored('hooked/k')).toEqual({ log: ['init', 'active1', 'first'] })
   })
 
-  test('[T8][V2] an open turn is replayed first, on its upgraded base; then activated, then other messages', async () => {
+  test('[T8][V2] an open turn is replayed first, on its upgraded base; then activated, then messages', async () => {
     const one = hooked(1)
     const three = hooked(3)
     const a = await world.node('a', [one])
@@ -440,7 +461,7 @@ describe('hooks and kill', () => {
 })
 
 describe('what a row tells later', () => {
-  const second = agent('second', { state: () => ({ n: 0 }), on: { take: (ctx) => void (ctx.state.n += 1) } })
+  const second = agent('second', { state: () => ({ n: 0 }), on: { take: (ctx) => ++ctx.state.n } })
   const first = agent('first', {
     state: () => ({ n: 0 }),
     on: {
@@ -458,7 +479,7 @@ describe('what a row tells later', () => {
     },
   })
 
-  test('[V3] a row names turn, cause, root, actor, state and code version, so that a conversation can be followed', async () => {
+  test('[V3] a row names turn, cause, root, actor, state and code version', async () => {
     const node = await world.node('a', [first, second], { codeVersion: 'c7' })
     const { messageId } = await node.call(node.control.send('first/f', 'go', null, { actor: 'operator:ana' }))
     await world.until(() => node.core.layer.committed('second/s')?.seq === 1)

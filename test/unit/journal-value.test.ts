@@ -68,7 +68,16 @@ describe('patches', () => {
   })
 
   test('[T6] what cannot be stored is refused with its path', () => {
-    const bad: unknown[] = [() => 1, Symbol('x'), 1n, Number.NaN, undefined, new Map([[1, 2]]), new Error('x'), [1, , 2]]
+    const bad: unknown[] = [
+      () => 1,
+      Symbol('x'),
+      1n,
+      Number.NaN,
+      undefined,
+      new Map([[1, 2]]),
+      new Error('x'),
+      new Array(2),
+    ]
     for (const value of bad) {
       const draft = draftOf(copy({ a: { list: [0] } }))
       ;(draft.value as { a: { list: unknown[] } }).a.list[0] = { deep: value }
