@@ -25,7 +25,8 @@ if (name === undefined) {
   console.error(`Name one bench: ${BENCHES.join(', ')}.`)
   process.exit(2)
 }
-const { run } = (await import(`./${name}.ts`)) as { run(): Promise<{ metrics: Record<string, number> }> } // by convention
+type Bench = { run(): Promise<{ metrics: Record<string, number> }> }
+const { run } = (await import(`./${name}.ts`)) as Bench // by convention
 const { metrics } = await run()
 if (values.json) console.log(JSON.stringify({ bench: name, metrics }))
 else console.table(metrics)

@@ -1,5 +1,5 @@
 /**
- * A message that crashes its agent is tried three times, then kept as a dead letter; the agent and its neighbours go on.
+ * A message that crashes its agent is tried three times, then kept as a dead letter; agent and neighbours go on.
  *
  *   node examples/02-supervision.ts
  */
@@ -18,7 +18,9 @@ const worker = agent('worker', {
 
 const root = supervisor('app', { strategy: 'one_for_one', children: [pool(worker)] })
 const runtime = await createRuntime({ root, ...(process.argv[2] === undefined ? {} : { data: process.argv[2] }) })
-runtime.on(['process:restart'], (event) => console.log(`restart of ${event.kind === 'process:restart' ? event.id : ''}`))
+runtime.on(['process:restart'], (event) => {
+  if (event.kind === 'process:restart') console.log(`restart of ${event.id}`)
+})
 
 const one = runtime.ref(worker, 'one')
 console.log('done:', await one.work('apple'))

@@ -3,9 +3,10 @@
  *
  *   node examples/04-embed-hono.ts
  */
+
+import type { Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
-import type { Server } from 'node:http'
 import { createRuntime } from 'vivarium'
 
 const data = process.argv[2]

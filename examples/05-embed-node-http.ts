@@ -3,8 +3,9 @@
  *
  *   node examples/05-embed-node-http.ts
  */
-import { getRequestListener } from '@hono/node-server'
+
 import { createServer } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
 import { createRuntime } from 'vivarium'
 
 const data = process.argv[2]

@@ -99,7 +99,8 @@ function written(report: Report): string {
   const share = rate === null ? 'none judged yet' : `${(rate * 100).toFixed(1)} %`
   const lines = [
     `${accepted} requests taken in, ${answered} answered, ${open} under way, ${deadLetters} dead letters`,
-    `${orders} orders, right outcomes: ${share}${rate !== null && rate < RATE_MIN ? `, below ${RATE_MIN * 100} %` : ''}`,
+    `${orders} orders, right outcomes: ${share}` +
+      (rate !== null && rate < RATE_MIN ? `, below ${RATE_MIN * 100} %` : ''),
     ...wrong
       .slice(0, SHOWN_MAX)
       .map((one) => `  ${one.request}: expected ${one.expected}; found ${one.found || 'nothing'}`),

@@ -29,8 +29,8 @@ export type RuntimeOptions = {
   codeVersion?: string
   /** Milliseconds a drain may take before open turns are parked, default 8_000. */
   drainMs?: number
-  /** Start the OpenTelemetry SDK if the standard `OTEL_*` variables ask for it (docs/telemetry.md). For programs without
-   *  a setup of their own; default false. */
+  /** Start the OpenTelemetry SDK if the standard `OTEL_*` variables ask for it (docs/telemetry.md). For programs
+   *  without a setup of their own; default false. */
   exportTelemetry?: boolean
 
   /** Seams for tests. */

@@ -40,7 +40,7 @@ function onlyUnnamed(error: unknown): null {
   throw error
 }
 
-/** A link with `?token=` lets a browser in: the token is kept in a cookie no script can read, and leaves the address. */
+/** A link with `?token=` lets a browser in: the token goes into a cookie no script can read, out of the address. */
 function keepToken(context: Context, guard: Guard, token: string): Response {
   guard.identify(token)
   if (getCookie(context, TOKEN_COOKIE) !== token) {

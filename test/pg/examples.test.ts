@@ -1,8 +1,8 @@
 /** The examples are run as a reader would run them; what they print is what they promise. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { stopEmbedded } from '../../server/store/embedded/embedded.ts'
@@ -58,28 +58,33 @@ test('06-two-runtimes keeps two runtimes apart', async () => {
   expect(text).toContain('right alone: 20')
 }, 60_000)
 
-test.each(['04-embed-hono.ts', '05-embed-node-http.ts'])('%s serves observer, API and feed inside a host', async (name) => {
-  const child = start(name, '0')
-  let text = ''
-  const url = await new Promise<string>((resolve, reject) => {
-    child.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-      const found = /http:\S+/.exec(text)
-      if (found !== null) resolve(found[0])
+const HOSTS = ['04-embed-hono.ts', '05-embed-node-http.ts']
+test.each(HOSTS)(
+  '%s serves observer, API and feed inside a host',
+  async (name) => {
+    const child = start(name, '0')
+    let text = ''
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString()
+        const found = /http:\S+/.exec(text)
+        if (found !== null) resolve(found[0])
+      })
+      child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+      child.once('exit', (code) => reject(new Error(`${name} ended with ${code}: ${text}`)))
     })
-    child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    child.once('exit', (code) => reject(new Error(`${name} ended with ${code}: ${text}`)))
-  })
-  const processes = await fetch(new URL('api/v1/processes', url))
-  expect(processes.status).toBe(200)
-  expect(await processes.text()).toContain('mailer/main')
-  const page = await fetch(url)
-  expect(await page.text()).toContain(`<base href="${new URL(url).pathname}"`)
-  const hello = await greeting(new URL('api/v1/feed', url))
-  expect(hello).toMatchObject({ t: 'hello', protocol: 'vivarium.v1' })
-  child.kill('SIGTERM')
-  expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0)
-}, 60_000)
+    const processes = await fetch(new URL('api/v1/processes', url))
+    expect(processes.status).toBe(200)
+    expect(await processes.text()).toContain('mailer/main')
+    const page = await fetch(url)
+    expect(await page.text()).toContain(`<base href="${new URL(url).pathname}"`)
+    const hello = await greeting(new URL('api/v1/feed', url))
+    expect(hello).toMatchObject({ t: 'hello', protocol: 'vivarium.v1' })
+    child.kill('SIGTERM')
+    expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0)
+  },
+  60_000,
+)
 
 function greeting(url: URL): Promise<unknown> {
   url.protocol = 'ws:'

@@ -92,8 +92,8 @@ async function unpackInto(folder: string, libraries: string): Promise<void> {
 }
 
 /**
- * The package's own configuration names folders of a cloud function only. Without any font a page shows no text, and the
- * first text field ends the browser (`SkFontMgr_FontConfigInterface: Not implemented`).
+ * The package's own configuration names folders of a cloud function only. Without any font a page shows no text, and
+ * the first text field ends the browser (`SkFontMgr_FontConfigInterface: Not implemented`).
  */
 async function writeFontConfig(folder: string): Promise<string> {
   const path = join(folder, 'vivarium-fonts.conf')
