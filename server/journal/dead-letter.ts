@@ -5,6 +5,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { encodeCopied } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
+import { endWaits } from './late-reply.ts'
 import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part } from './record.ts'
@@ -73,7 +74,9 @@ export function bury(
       part.requests = answer.requests
     }
   }
-  if (record.open?.turn === envelope.messageId) record.open = null
+  const isOpen = record.open?.turn === envelope.messageId
+  if (isOpen) record.open = null
   record.append(part)
+  if (isOpen) endWaits(ports, record)
   ports.committer.wake(record)
 }

@@ -72,6 +72,10 @@ const caller = agent('caller', {
       const slow = ctx.ref(target, 't').slow(500).run()
       ctx.state.got.push(await Promise.race([slow, ctx.step('quick', () => 'quick')]))
     },
+    async hopeless(ctx) {
+      if (ctx.message.attempt === 1) ctx.ref(target, 't').slow(100).run().catch(() => {})
+      throw new Error(`attempt ${ctx.message.attempt}`)
+    },
     async flood(ctx) {
       for (let i = 0; i < 3; i++) {
         try {
@@ -149,6 +153,14 @@ describe('calls between durable agents', () => {
     await node.call(ask(node).race())
     await world.advance(3_000)
     expect(await node.stored('caller/c')).toEqual({ got: ['quick'] })
+    expect(world.db?.mailbox.size).toBe(0)
+  })
+
+  test('[M2] an answer that waits for a turn which is buried is consumed with it', async () => {
+    const node = await world.node('a', [caller, target])
+    expect((await world.refusal(ask(node).hopeless())).code).toBe('DEAD_LETTERED')
+    await world.until(async () => JSON.stringify(await node.stored('target/t')) === '{"seen":["slow"]}')
+    await world.advance(3_000)
     expect(world.db?.mailbox.size).toBe(0)
   })
 
