@@ -62,9 +62,8 @@ export type MessageInfo = {
 }
 
 export type TaskHandle<T> = {
-  readonly id: ProcessId
-  /** @throws TASK_FAILED AWAIT_TIMEOUT */
-  result(options?: { timeoutMs?: number }): Promise<T>
+  /** @throws STEP_FAILED  the task crashed; its cause says why */
+  result(): Promise<T>
 }
 
 export interface Context<S> {
@@ -103,7 +102,8 @@ export interface Context<S> {
   cancel(timer: string): boolean
   /** Starts a process below this one. For durable agents with the commit; a failed start arrives as exit signal. */
   spawn<D extends AnyAgent>(definition: D, key?: string, options?: { link?: boolean; monitor?: boolean }): Ref<D>
-  /** Runs a function as a process of its own below this one. In durable turns its result is recorded like a step. */
+  /** Runs a function as a process of its own below this one, beside the turn; it ends with the turn. In durable turns
+   *  its result is recorded like a step's. */
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
   link(id: ProcessId): void
   unlink(id: ProcessId): void

@@ -16,6 +16,7 @@ import { reasonOf } from '../journal/context.ts'
 import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
 import { idempotencyKey, runStep } from '../journal/step.ts'
+import { runTask } from '../journal/task-step.ts'
 import type { Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
@@ -133,9 +134,12 @@ export class EphemeralContext implements Context<unknown>, Caller {
   }
 
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    const result = this.step(`task:${name}`, fn, { retry: { max: 1 } })
+    const { kernel } = this.#ports
+    const process = this.#process
+    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T> // what fn gave
+    const result = this.step(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
-    return { id: processId('task', `${this.#process.id}.${name}`), result: () => result }
+    return { result: () => result }
   }
 
   now(): number {

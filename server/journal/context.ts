@@ -14,6 +14,7 @@ import { checkMessage } from './border.ts'
 import { runEffects } from './finish.ts'
 import { makeLog } from './log.ts'
 import { applyPatches } from './patch.ts'
+import { runTask } from './task-step.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { isInStep, stepInTurn } from './turn-step.ts'
@@ -105,9 +106,12 @@ export class DurableContext implements Context<unknown>, Caller {
   }
 
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    const result = this.step(`task:${name}`, fn, { retry: { max: 1 } })
+    const { kernel } = this.#turn.ports
+    const { process } = this.#turn
+    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T> // what fn gave
+    const result = this.step(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
-    return { id: processId('task', `${this.#turn.id}.${name}`), result: () => result }
+    return { result: () => result }
   }
 
   now(): number {
