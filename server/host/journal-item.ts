@@ -53,6 +53,8 @@ function summary(entry: Entry): string {
       return `diverged: journal expects ${entry.expected}, code asks for ${entry.found}`
     case 'recovered':
       return `node died with this turn in hand, ${count(entry.recoveries, 'time')} in all`
+    case 'suspected':
+      return `suspected of killing its node, runs alone for the ${entry.alone}. time`
     case 'tree':
       return 'children changed'
     default:

@@ -20,7 +20,7 @@ import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
 import { bury } from './dead-letter.ts'
 import type { Entry } from './entry.ts'
-import { backoffMs, newFailure } from './failure.ts'
+import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { cancelWaits, consume, isAwaited } from './late-reply.ts'
@@ -28,7 +28,7 @@ import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
-import { countRecovery, isSuspect, SUSPECTED_POISON } from './suspicion.ts'
+import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
 import { Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
@@ -84,7 +84,8 @@ export class DurableBehaviour implements Behaviour {
     this.#fillMailbox(process, record, activated)
     this.#prepare(process, record)
     record.diverged = row.diverged
-    if (activated.outcome.recovered) await countRecovery(this.#ports, record)
+    const weighed = weighRecovery(this.#ports, record, activated.outcome.recovered)
+    if (weighed !== undefined) await weighed
     if (row.desired === 'suspended') this.#ports.kernel.suspend(process, 'stored')
     this.#emitActivated(process, record, startedAt)
   }
@@ -231,7 +232,7 @@ export class DurableBehaviour implements Behaviour {
     if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
-    if (isSuspect(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
+    if (isPoison(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
     const handler = this.#handlerOf(envelope)
     if (handler === null) return this.#unknown(process, record, envelope)
     return this.#handle(process, record, envelope, handler)
@@ -240,7 +241,7 @@ export class DurableBehaviour implements Behaviour {
   #handle(process: Process, record: DurableRecord, envelope: Envelope, handler: Handler): void | Promise<void> {
     const turn = new Turn(this.#ports, this.agent, process, record, envelope)
     record.turn = turn
-    return reportTurn(turn, () => this.#work(turn, handler))
+    return reportTurn(turn, () => this.#ports.suspects.run(turn, () => this.#work(turn, handler)))
   }
 
   #work(turn: Turn, handler: Handler): void | Promise<void> {
@@ -372,6 +373,9 @@ export class DurableBehaviour implements Behaviour {
   exited(process: Process, reason: ExitReason): void | Promise<void> {
     const record = recordOf(process)
     if (record === null) return
+    const envelope = record.turn?.envelope ?? null
+    const failure = record.failure ?? killFailure({ id: this.#ports.newId(), process, reason, envelope })
+    record.failure = null
     closeTurn(record, new RuntimeError('PROCESS_EXITED', `${process.id} ended: ${exitText(reason)}`))
     if (reason.kind === 'fenced') {
       process.slot = null
@@ -379,12 +383,11 @@ export class DurableBehaviour implements Behaviour {
     }
     const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
     if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
-    return this.#storeExit(process, record, reason, restarts)
+    return this.#storeExit(process, record, { reason, restarts, failure })
   }
 
-  async #storeExit(process: Process, record: DurableRecord, reason: ExitReason, restarts: boolean): Promise<void> {
-    const failure = record.failure ?? killFailure(this.#ports, process, reason)
-    record.failure = null
+  async #storeExit(process: Process, record: DurableRecord, end: End): Promise<void> {
+    const { reason, restarts, failure } = end
     const { promise, resolve } = Promise.withResolvers<void>()
     const body = reason as unknown as Value // an ExitReason is plain data
     record.append({
@@ -429,6 +432,8 @@ export class DurableBehaviour implements Behaviour {
     await this.#ports.release(record)
   }
 }
+
+type End = { reason: ExitReason; restarts: boolean; failure: DurableRecord['failure'] }
 
 type Handler = (ctx: unknown, args: Value) => unknown
 
@@ -476,22 +481,6 @@ function hookEnvelope(ports: DurablePorts): Envelope {
     messageId: null,
     row: null,
   }
-}
-
-function killFailure(ports: DurablePorts, process: Process, reason: ExitReason): DurableRecord['failure'] {
-  if (reason.kind !== 'killed' && reason.kind !== 'crash') return null
-  const error =
-    reason.kind === 'crash' ? reason.error : { code: 'killed', message: 'Killed by an operator or supervisor.' }
-  const failure = newFailure({
-    id: ports.newId(),
-    process,
-    error: new Error(error.message),
-    class: reason.kind === 'killed' ? 'Killed' : 'Crash',
-    envelope: process.current,
-    attempt: 1,
-    decision: 'restart',
-  })
-  return { ...failure, error }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -97,6 +97,8 @@ export type Entry =
   | { readonly k: 'diverged'; readonly turn: string; readonly expected: string; readonly found: string }
   /** The node died with the accepted turn in hand; its message has no row in which this could be counted (P2). */
   | { readonly k: 'recovered'; readonly turn: string; readonly recoveries: number }
+  /** From here on the turn runs with no other suspect beside it, for the nth time (P2). */
+  | { readonly k: 'suspected'; readonly turn: string; readonly alone: number }
   /** Changes of the tree below a supervisor (V3, F4). */
   | { readonly k: 'tree'; readonly state: Value }
 

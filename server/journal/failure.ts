@@ -2,8 +2,9 @@
  * Failures as records: the class by which supervision and metrics tell them apart, and the black box that is kept.
  */
 import { type ErrorData, errorData } from '../../shared/error.ts'
-import type { BlackBox } from '../../shared/snapshot.ts'
+import type { BlackBox, ProcessStatus } from '../../shared/snapshot.ts'
 import type { Envelope } from '../kernel/envelope.ts'
+import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewFailure } from '../store/store.ts'
 import { plain } from './message.ts'
@@ -83,4 +84,32 @@ function blackBox(process: Process, envelope: Envelope | null): BlackBox {
     status: process.status,
     turn: envelope === null ? null : { id: envelope.messageId, op: envelope.op, since: process.stats.since },
   }
+}
+
+/** What a dead process was doing; its own status tells only of the end. */
+function statusOf(process: Process, envelope: Envelope | null): ProcessStatus {
+  if (process.wait !== null) return 'waiting'
+  return envelope === null ? 'idle' : 'running'
+}
+
+/** The record of a kill or a crash that left none, with the message that was in hand; null for any other end. */
+export function killFailure(init: {
+  id: string
+  process: Process
+  reason: ExitReason
+  envelope: Envelope | null
+}): NewFailure | null {
+  const { id, process, reason, envelope } = init
+  if (reason.kind !== 'killed' && reason.kind !== 'crash') return null
+  const error = reason.kind === 'crash' ? reason.error : { code: 'killed', message: exitText(reason) }
+  const failure = newFailure({
+    id,
+    process,
+    error: new Error(error.message),
+    class: reason.kind === 'killed' ? 'Killed' : 'Crash',
+    envelope,
+    attempt: Math.max(1, envelope?.attempts ?? 1), // the kernel has counted this one already
+    decision: 'restart',
+  })
+  return { ...failure, error, box: { ...failure.box, status: statusOf(process, envelope) } }
 }

@@ -66,6 +66,10 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
     case 'recovered':
       if (folded.open?.turn === entry.turn) folded.open.recoveries = entry.recoveries
       return
+    case 'suspected':
+      keep(folded, entry.turn, entry)
+      if (folded.open?.turn === entry.turn) folded.open.alone = entry.alone
+      return
     case 'activated':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       return
@@ -106,7 +110,8 @@ function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, mailbox
   const row = mailbox.find((message) => message.id === entry.turn)
   const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
   const { turn, branch, at, message } = entry
-  return { turn, branch, op: message.op, base, entries: [], stored: 1, recoveries: 0, startedAt: at, envelope }
+  const suspicion = { recoveries: 0, alone: 0, marked: false }
+  return { turn, branch, op: message.op, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
 }
 
 /** A call that had no row: its caller is gone with the node that held it, so nobody waits for the answer (T3). */

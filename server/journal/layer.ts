@@ -23,11 +23,12 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import { startOver } from './refusal.ts'
 import { Snapshotter } from './snapshotter.ts'
+import { Suspects } from './suspicion.ts'
 import { TimerService } from './timer-service.ts'
 
 export type LayerPorts = Omit<
   DurablePorts,
-  'committer' | 'deliver' | 'forward' | 'giveUp' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
+  'committer' | 'suspects' | 'deliver' | 'forward' | 'giveUp' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
 > & {
   stopped(): boolean
   /** Messages may be stored that nobody here was told of. */
@@ -99,6 +100,7 @@ export class DurableLayer {
     this.ports = {
       ...host,
       committer: this.committer,
+      suspects: new Suspects(clock),
       deliver: (row) => this.deliver(row),
       forward: (record, envelope) => this.#forward(record, envelope),
       hintOwner: (record) => {

@@ -15,6 +15,7 @@ import type { Process } from '../kernel/process.ts'
 import type { Claim, MessageRow, NodeIdentity, Pid, ProcessRecord, Store } from '../store/store.ts'
 import type { Committer } from './committer.ts'
 import type { DurableRecord } from './record.ts'
+import type { Suspects } from './suspicion.ts'
 
 export type AgentEntry = { readonly definition: AnyAgent; readonly code: AgentCode }
 
@@ -36,6 +37,7 @@ export type DurablePorts = {
   readonly crash: CrashPoints
   readonly tracing: Tracing
   readonly committer: Committer
+  readonly suspects: Suspects
   readonly codeVersion: string
   watching(kind: EventKind): boolean
   node(): NodeIdentity

@@ -70,6 +70,9 @@ export type OpenTurn = {
   stored: number
   /** Owners that died with this turn in hand, where no row counts them (suspicion.ts). */
   recoveries: number
+  /** Times it began alone, and whether it did in this activation. */
+  alone: number
+  marked: boolean
   readonly startedAt: number
   /** The message, to begin again after recovery. */
   readonly envelope: Envelope
@@ -121,7 +124,7 @@ export class DurableRecord {
   ahead = 0
   dirty = false
   /** The turn in hand. */
-  turn: { close(): void; readonly abort: AbortController } | null = null
+  turn: { close(): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
   failure: NewFailure | null = null
   /** Waits until fewer turns run ahead. */

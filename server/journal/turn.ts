@@ -191,6 +191,8 @@ export class Turn {
       entries: [],
       stored: 0,
       recoveries: 0,
+      alone: 0,
+      marked: false,
       startedAt: this.#now,
       envelope,
     }

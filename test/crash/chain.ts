@@ -121,12 +121,14 @@ export class Chain {
     return { code, ms }
   }
 
-  /** A message that kills every node that takes it. Resolves with the nodes it killed and the reason it was buried. */
+  /** A message that kills every node that takes it, under load. Resolves with the nodes it killed and the reason it
+   *  was buried with. */
   async bomb(mode: 'send-bomb' | 'call-bomb'): Promise<{ killed: number; reason: string }> {
     const first = new Child(this.#place, { run: this.#run(), seed: 1, mode })
     await first.ended(POINT_MS)
+    this.#unsettled += 1
     for (let killed = 1; killed <= BOMBED_MAX; killed++) {
-      const next = new Child(this.#place, { run: this.#run(), seed: 1, mode: 'settle' })
+      const next = this.#child()
       const reason = await Promise.race([this.#buried(), next.ended(POINT_MS).then(() => null)])
       if (reason === null) continue
       next.kill('SIGTERM')

@@ -2,7 +2,7 @@
  * A real server process under load, made to be killed: `child-main.ts DATA SCHEMA FACTS EFFECTS RUN SEED MODE`.
  *
  * - MODE `load` works until it dies; `settle` only finishes what others began. Says `up`, then `finished` when there is
- *   nothing left to ask for again. `send-bomb` and `call-bomb` begin with a message that kills every node that takes it.
+ *   nothing left to ask for again. `send-bomb` and `call-bomb` add a message that kills every node that takes it.
  *   SIGTERM drains and exits with 0.
  */
 import { createRuntime } from 'vivarium'
@@ -25,10 +25,12 @@ process.once('SIGTERM', () => {
   )
 })
 process.send?.('up')
-const blow = runtime.ref(bomb, run).blow({ id: run })
-if (mode === 'send-bomb') await runtime.send(blow)
-else if (mode === 'call-bomb') await blow
-else if (mode === 'settle') {
+if (mode === 'settle') {
   await load.finish()
   process.send?.('finished')
-} else await load.run()
+} else {
+  const working = load.run()
+  if (mode === 'send-bomb') await runtime.send(runtime.ref(bomb, run).blow({ id: run }))
+  if (mode === 'call-bomb') await runtime.ref(bomb, run).blow({ id: run })
+  await working
+}
