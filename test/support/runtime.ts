@@ -193,8 +193,15 @@ export class TestNode {
     void this.#endSession()
   }
 
+  /** Drains and stops. */
   async stop(): Promise<void> {
-    await this.world.run(this.core.stop())
+    let over = false
+    const stopped = this.core.stop().finally(() => {
+      over = true
+    })
+    // A node that is killed while it drains never says that it stopped.
+    await this.world.until(() => over || this.dead, `the stop of ${this.name}`)
+    if (over) await stopped
     this.dead = true
   }
 

@@ -73,7 +73,12 @@ const caller = agent('caller', {
       ctx.state.got.push(await Promise.race([slow, ctx.step('quick', () => 'quick')]))
     },
     async hopeless(ctx) {
-      if (ctx.message.attempt === 1) ctx.ref(target, 't').slow(100).run().catch(() => {})
+      if (ctx.message.attempt === 1)
+        ctx
+          .ref(target, 't')
+          .slow(100)
+          .run()
+          .catch(() => {})
       throw new Error(`attempt ${ctx.message.attempt}`)
     },
     async flood(ctx) {
