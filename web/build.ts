@@ -19,7 +19,15 @@ export async function buildWeb(options: { ifStale: boolean }): Promise<void> {
   if (options.ifStale && (await isFresh())) return
   // Only when it is needed: loading Vite would be most of a warm start.
   const { build } = await import('vite')
-  await build({ configFile: join(root, 'web/vite.config.ts'), logLevel: 'warn' })
+  const environment = process.env.NODE_ENV
+  // Vite keeps a NODE_ENV it finds: under a test runner it would leave React's slow development build behind.
+  process.env.NODE_ENV = 'production'
+  try {
+    await build({ configFile: join(root, 'web/vite.config.ts'), logLevel: 'warn' })
+  } finally {
+    if (environment === undefined) delete process.env.NODE_ENV
+    else process.env.NODE_ENV = environment
+  }
 }
 
 async function isFresh(): Promise<boolean> {

@@ -106,7 +106,11 @@ class RebirthWatch {
     if (!rows.window.loaded) return
     // The topic promises a ProcessDetail.
     const row = rows.row(this.#action.target) as ProcessRow | undefined
-    if (row === undefined || row.status === 'exited') return this.#tell('good', 'ended')
+    if (row === undefined || row.status === 'exited') {
+      // An ended process that is restarted may still be shown as it was.
+      if (this.#action.verb !== 'restart') this.#tell('good', 'ended')
+      return
+    }
     const reborn = row.incarnation > (this.#action.incarnation ?? row.incarnation)
     if (reborn && row.status !== 'restarting' && row.status !== 'starting') {
       this.#tell('good', `back as incarnation ${row.incarnation}`)

@@ -50,7 +50,7 @@ export function Inspector({ id, tab, full, onTab, onClose }: InspectorProps) {
     <article className={`inspector${gone ? ' inspector-gone' : ''}`} aria-label={`Inspector of ${id}`}>
       <Head row={last} gone={gone} full={full} onClose={onClose} />
       {gone ? <GoneStrip row={last} /> : null}
-      {gone ? null : <RebornStrip key={id} row={last} onFailures={() => onTab('failures')} />}
+      <RebornStrip key={id} row={last} gone={gone} onFailures={() => onTab('failures')} />
       <Tabs label={`Details of ${id}`} tabs={tabs} current={current} onChange={onTab}>
         {current === 'now' ? <NowTab row={last} /> : null}
         {current === 'timeline' ? <TimelineTab row={last} /> : null}

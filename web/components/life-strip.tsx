@@ -3,9 +3,12 @@ import { useState } from 'react'
 import type { ProcessDetail } from '../../shared/snapshot.ts'
 import { clockText, dateText } from '../ui/duration.ts'
 
-export function RebornStrip({ row, onFailures }: { row: ProcessDetail; onFailures: () => void }) {
+type RebornStripProps = { row: ProcessDetail; gone: boolean; onFailures: () => void }
+
+/** Mounted also while the process is gone, so that it knows which incarnation was seen before. */
+export function RebornStrip({ row, gone, onFailures }: RebornStripProps) {
   const [seen, setSeen] = useState(row.incarnation)
-  if (row.incarnation <= seen) return null
+  if (gone || row.incarnation <= seen) return null
   const exit = row.lastExit
   return (
     <div className="strip strip-warning" role="status">

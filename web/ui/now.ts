@@ -26,8 +26,8 @@ function listen(listener: () => void): () => void {
 /** Epoch milliseconds of this machine, renewed once a second. */
 export function useNow(): number {
   return useSyncExternalStore(listen, () => {
-    // The first reader after a pause must not see the time of the last tick.
-    if (timer === undefined) present = Date.now()
+    // The first reader after a pause must not see the time of the last tick; those who ask with it see the same.
+    if (timer === undefined && Date.now() - present >= TICK_MS) present = Date.now()
     return present
   })
 }
