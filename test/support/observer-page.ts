@@ -1,12 +1,7 @@
-/// <reference lib="dom" />
-/**
- * A page of the observer on a toy feed, for browser tests. It fails the test on anything a page must never do: an
- * error, a breach of the content security policy, a request to another origin.
- */
-import assert from 'node:assert/strict'
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { launchChromium } from './chromium.ts'
+/** A page of the observer on a toy feed, for browser tests; watched-page.ts says what it must never do. */
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import { startToyFeed, type ToyFeed, type ToyOptions } from './toy-feed.ts'
+import { openLive, openWatchedPage } from './watched-page.ts'
 
 export type ObserverPage = {
   readonly page: Page
@@ -19,35 +14,18 @@ export type ObserverPage = {
 
 export async function openObserver(options: ToyOptions & { context?: BrowserContextOptions }): Promise<ObserverPage> {
   const feed = await startToyFeed(options)
-  const browser: Browser = await launchChromium()
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options.context })
-  const page = await context.newPage()
-  const complaints: string[] = []
-  const origin = new URL(feed.url).origin
-  page.on('pageerror', (error) => complaints.push(`error: ${error.message}`))
-  page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(`console: ${message.text()}`)
-  })
-  page.on('request', (request) => {
-    if (new URL(request.url()).origin !== origin) complaints.push(`external request: ${request.url()}`)
-  })
-  await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', (event) => {
-      console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`)
-    })
-  })
+  const watched = await openWatchedPage(feed.url, options.context)
+  const { page } = watched
   return {
     page,
     feed,
-    open: async (path) => {
-      await page.goto(new URL(path, feed.url).href)
-      await page.getByText('live', { exact: true }).waitFor()
-    },
+    open: (path) => openLive(page, new URL(path, feed.url).href),
     close: async (expected) => {
-      await browser.close()
-      await feed.close()
-      const left = complaints.filter((complaint) => expected?.test(complaint) !== true)
-      assert.deepEqual(left, [])
+      try {
+        await watched.close(expected)
+      } finally {
+        await feed.close()
+      }
     },
   }
 }
