@@ -73,7 +73,7 @@ function faultOf(generator: Generator, { method }: Statement): Fault | undefined
 }
 
 for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
-  test(`[J5] seed ${seed}: faults stop, the system settles, nothing is lost or doubled`, {
+  test(`[J6] seed ${seed}: faults stop, the system settles, nothing is lost or doubled`, {
     timeout: 20_000,
   }, async () => {
     const generator = new Generator(seed)
