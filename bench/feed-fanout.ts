@@ -3,8 +3,8 @@
  *
  * Measures: 500 messages a second to 200 of the agents in turn, watched over real sockets by viewers with a window of
  * 60 rows, those with most turns first, so that every row of the window changes all the time: processor time of the
- * feed's own work as percent of one core (its own meter), bytes a second per viewer, and milliseconds from a reply to the row
- * that shows it. First one viewer, then five.
+ * feed's own work as percent of one core (its own meter), bytes a second per viewer, and milliseconds from a reply to
+ * the row that shows it. First one viewer, then five.
  * Leaves out: the viewers' own work (they parse and acknowledge in this process, unmetered), the network, and writing
  * to the sockets, which the system does.
  * Checked: no row was sent twice without a change; no subscription had more than two unacknowledged frames.

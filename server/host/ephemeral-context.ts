@@ -136,7 +136,8 @@ export class EphemeralContext implements Context<unknown>, Caller {
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
     const { kernel } = this.#ports
     const process = this.#process
-    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T> // what fn gave
+    // A task gives back what `fn` gave, copied.
+    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T>
     const result = this.step(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }

@@ -1,6 +1,6 @@
 /**
- * Mailbox and dead letters as rows: what was consumed is gone, what waits is bounded by what was never ended, nothing is
- * addressed to somebody who cannot come.
+ * Mailbox and dead letters as rows: what was consumed is gone, what waits is bounded by what was never ended, nothing
+ * is addressed to somebody who cannot come.
  */
 import type { Rows } from './rows.ts'
 
