@@ -38,7 +38,7 @@ export class RuntimeControl implements Control {
       const { current } = process
       const record = recordOf(process)
       const drop = act.message === 'drop' && current !== null && record !== null
-      this.#core.kernel.kill(process, { redeliver: !drop })
+      this.#core.kernel.kill(process, { redeliver: !drop, detail: act.reason })
       if (drop) bury(this.#core.layer.ports, record, current, `dropped by ${act.actor} with a kill`)
       return { process, outcome: 'killed' }
     })

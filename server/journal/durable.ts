@@ -383,6 +383,7 @@ export class DurableBehaviour implements Behaviour {
     }
     const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
     if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
+    if (restarts) process.status = 'restarting' // the store may take a while; those who look on are told what comes
     return this.#storeExit(process, record, { reason, restarts, failure })
   }
 

@@ -4,7 +4,7 @@
 import { type ErrorData, errorData } from '../../shared/error.ts'
 import type { BlackBox, ProcessStatus } from '../../shared/snapshot.ts'
 import type { Envelope } from '../kernel/envelope.ts'
-import { type ExitReason, exitText } from '../kernel/exit.ts'
+import type { ExitReason } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewFailure } from '../store/store.ts'
 import { plain } from './message.ts'
@@ -101,7 +101,10 @@ export function killFailure(init: {
 }): NewFailure | null {
   const { id, process, reason, envelope } = init
   if (reason.kind !== 'killed' && reason.kind !== 'crash') return null
-  const error = reason.kind === 'crash' ? reason.error : { code: 'killed', message: exitText(reason) }
+  const error =
+    reason.kind === 'crash'
+      ? reason.error
+      : { code: 'killed', message: reason.detail ?? 'Killed by an operator or supervisor.' }
   const failure = newFailure({
     id,
     process,

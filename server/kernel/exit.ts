@@ -17,7 +17,7 @@ export type ExitReason =
   | { kind: 'normal' }
   | { kind: 'shutdown'; detail: string | null }
   | { kind: 'kill' }
-  | { kind: 'killed' }
+  | { kind: 'killed'; detail?: string }
   | { kind: 'noproc' }
   | { kind: 'fenced' }
   | { kind: 'crash'; error: ErrorData }
@@ -31,6 +31,11 @@ export const FENCED: ExitReason = { kind: 'fenced' }
 
 export function shutdown(detail: string): ExitReason {
   return { kind: 'shutdown', detail }
+}
+
+/** Killed by somebody who said why. */
+export function killed(detail: string | undefined): ExitReason {
+  return detail === undefined ? KILLED : { kind: 'killed', detail }
 }
 
 export function crash(error: ErrorData): ExitReason {
@@ -49,6 +54,8 @@ export function exitText(reason: ExitReason): string {
       return `crash ${reason.error.code}: ${reason.error.message}`
     case 'shutdown':
       return reason.detail === null ? 'shutdown' : `shutdown: ${reason.detail}`
+    case 'killed':
+      return reason.detail === undefined ? 'killed' : `killed: ${reason.detail}`
     default:
       return reason.kind
   }

@@ -18,7 +18,7 @@ import { clone, copy, type Value } from '../../shared/value.ts'
 import type { SpawnSpec } from './behaviour.ts'
 import { assertTimeout, CALL_TIMEOUT_MS, Patience, PendingCall } from './call.ts'
 import { type Envelope, type Lineage, NO_LINEAGE, type ReplyTo } from './envelope.ts'
-import { type ExitReason, exitText, KILLED, NORMAL } from './exit.ts'
+import { type ExitReason, exitText, killed, NORMAL } from './exit.ts'
 import { type GroupChange, type GroupMonitor, Groups } from './group.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { ExitUnwind, exited } from './outcome.ts'
@@ -190,14 +190,15 @@ export class Kernel {
     this.lifecycle.signals.exit(signal.from, signal.to, signal.reason, signal.viaLink)
   }
 
-  /** Untrappable. With `redeliver` the durable message in hand goes back to the front with one attempt more. */
-  kill(process: Process, options: { redeliver: boolean }): void {
+  /** Untrappable. With `redeliver` the durable message in hand goes back to the front with one attempt more. `detail`
+   *  says why, for those who hear of the end. */
+  kill(process: Process, options: { redeliver: boolean; detail?: string | undefined }): void {
     if (!process.alive) return
     // P1: the message in hand pays for the kill, so its process does not.
     if (process.durable && process.current !== null) {
       process.tie().verdict = { charge: 'message', delayMs: 0, redeliver: options.redeliver }
     }
-    this.lifecycle.die(process, KILLED, options.redeliver ? 'attempt' : 'leave')
+    this.lifecycle.die(process, killed(options.detail), options.redeliver ? 'attempt' : 'leave')
   }
 
   /** Graceful end, as OTP's gen:stop: resolves when the process died with that reason.

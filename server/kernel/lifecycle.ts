@@ -347,16 +347,17 @@ export class Lifecycle {
     process.epoch += 1
     process.exit = reason
     process.lastExit = { reason, at: this.#ports.clock.now() }
-    process.wait = null
     process.ctx = undefined
     const wasStarting = process.status === 'starting'
     process.status = 'exited'
-    process.stats.since = this.#ports.clock.now()
     if (reason.kind === 'crash' || reason.kind === 'killed') process.stats.failures += 1
     this.treeVersion += 1
     this.#release(process)
     this.#settleMessages(process, reason, inHand)
     const stored = this.#store(process, reason)
+    // Only now: the record of the end says since when it did or waited for what.
+    process.wait = null
+    process.stats.since = process.lastExit.at
     if (stored instanceof Promise) stored.then(() => this.#dead(process, reason, wasStarting))
     else this.#dead(process, reason, wasStarting)
   }
@@ -418,6 +419,7 @@ export class Lifecycle {
 
   #dead(process: Process, reason: ExitReason, wasStarting: boolean): void {
     process.gone = true
+    process.status = 'exited'
     const parent = process.parent
     const overseer = parent?.supervisor ?? null
     const verdict = process.ties?.verdict ?? null
