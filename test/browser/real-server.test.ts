@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /**
- * The observer on a real server under load: a child process with an embedded Postgres of its own, 10,000 processes, 2,000
- * messages and 60 commits a second (support/smithy.ts). `OBSERVER_PICTURES=folder` keeps a picture of each stop.
+ * The observer on a real server under load: a child process with an embedded Postgres of its own, 10,000 processes,
+ * 2,000 messages and 60 commits a second (support/smithy.ts). `OBSERVER_PICTURES=folder` keeps a picture of each stop.
  */
 import { join } from 'node:path'
 import type { Locator, Page } from 'playwright-core'
@@ -101,7 +101,7 @@ test('the same by mouse', async () => {
   await isBack('worker/bellows', 'leaks air')
 })
 
-test('the server is killed and started again under an open page: it is back by itself, without stale rows', async () => {
+test('the server is killed and started again under an open page: back by itself, without stale rows', async () => {
   await openLive(page, new URL('agents?sel=worker%2Fchisel', server.url).href)
   await page.getByRole('row', { name: 'pool/visitor' }).getByText('10K idle').waitFor()
   const before = await rowNames()
@@ -126,7 +126,7 @@ test('the server is killed and started again under an open page: it is back by i
   expect(visitors).toEqual(truth.flatMap((row) => (row.agent === 'visitor' ? [row.id] : [])).slice(0, visitors.length))
 })
 
-test('10,000 processes under load: few row elements, no long task while scrolling, every row is the right one', async () => {
+test('10,000 processes under load: few row elements, no long task while scrolling, all rows right', async () => {
   await openLive(page, new URL('agents?mode=flat&sort=id&dir=asc', server.url).href)
   await page.getByRole('row').nth(20).waitFor()
   const { rows, height, tasks } = await scrollCost(page)
