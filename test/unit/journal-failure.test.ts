@@ -108,6 +108,56 @@ describe('attempts', () => {
   })
 })
 
+describe('crashes that no message pays for', () => {
+  const broken = agent('broken', {
+    state: () => ({ n: 0 }),
+    activated: () => {
+      oracle.hit('activated')
+      throw new Error('cannot wake')
+    },
+    on: { add: (ctx) => ++ctx.state.n },
+  })
+
+  test('[P1] a process that cannot be activated ends as halted for its key alone', async () => {
+    const node = await world.node('a', [broken])
+    const refused = await world.refusal(node.ref(broken, 'k').add())
+    expect(refused.code).toBe('RESTART_LIMIT')
+    expect(oracle.count('activated')).toBe(4)
+    expect((await world.refusal(node.ref(broken, 'k').add())).code).toBe('RESTART_LIMIT')
+    expect(node.seen('supervisor:give-up')).toEqual([])
+    expect(node.core.kernel.find('pool/broken')?.alive).toBe(true)
+  })
+
+  const sibling = agent('sibling', {
+    state: () => ({ attempts: [] as number[] }),
+    on: {
+      async work(ctx) {
+        oracle.hit('work')
+        await ctx.step('wait', () => (oracle.count('work') === 1 ? new Promise(() => {}) : null))
+        ctx.state.attempts.push(ctx.message.attempt)
+      },
+      crash() {
+        throw new Error('down with all')
+      },
+    },
+    maxAttempts: 1,
+  })
+
+  test('[P2] a stop by the strategy of a sibling costs no attempt and drops no message', async () => {
+    const children = [sibling.spec({ key: 'one' }), sibling.spec({ key: 'two' })]
+    const root = supervisor('app', { strategy: 'one_for_all', intensity: 5, children })
+    const node = await world.node('a', [sibling], { root })
+    await node.call(node.send(node.ref(sibling, 'one').work()))
+    await node.call(node.send(node.ref(sibling, 'one').work()))
+    await world.until(() => oracle.count('work') === 1)
+    expect((await world.refusal(node.ref(sibling, 'two').crash())).code).toBe('DEAD_LETTERED')
+    // The turn in hand does not end: after the shutdown time it is killed.
+    await world.until(async () => JSON.stringify(await node.stored('sibling/one')) === '{"attempts":[1,1]}')
+    expect(oracle.count('work')).toBe(3)
+    expect(node.core.kernel.find('sibling/one')?.incarnation).toBe(2)
+  })
+})
+
 describe('desired state', () => {
   const plain = agent('plain', {
     state: () => ({ n: 0 }),
