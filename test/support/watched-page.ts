@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /**
- * A page of the observer in a browser of its own. It fails the test on anything a page must never do: an error, a breach
- * of the content security policy, a request to another origin.
+ * A page of the observer in a browser of its own. It fails the test on anything a page must never do: an error, a
+ * breach of the content security policy, a request to another origin.
  */
 import assert from 'node:assert/strict'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
