@@ -4,7 +4,7 @@
  */
 import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { CrashPointName } from '../../server/crash-point.ts'
 import { type EmbeddedPostgres, startEmbedded, stopEmbedded } from '../../server/store/embedded/embedded.ts'
 import { Chance } from './chance.ts'
@@ -16,8 +16,8 @@ import { checkStructure, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 45_000
-/** Kills between two settlements. Five deaths of a node with one message in hand bury it as suspected poison (P2). */
-const SETTLE_EVERY = 4
+/** Kills between two settlements. More than five also prove that nobody is buried for being there when nodes die (P2). */
+const SETTLE_EVERY = process.env['CRASH_LONG'] === '1' ? 4 : 7
 /** Nodes that may die of one message: it is buried after five. */
 const BOMBED_MAX = 8
 const NOTHING: Settled = { operations: 0, promised: 0, effects: 0, rows: 0 }
@@ -40,7 +40,7 @@ export class Chain {
     this.#folder = folder
     this.#server = server
     this.chance = new Chance(seed)
-    this.#place = new Place(folder, 'crash1')
+    this.#place = new Place(folder, 'crash1', 'hits1')
     this.#rows = openRows(server.connection, this.#place.schema)
   }
 
@@ -82,15 +82,26 @@ export class Chain {
     await this.#killed()
   }
 
+  /** A new chain on the same server, whatever became of the one before. */
+  async again(): Promise<void> {
+    this.#unsettled = 0
+    this.kills = 0
+    await this.#newSchema(`hits${this.#schemas + 1}`)
+    this.#past.length = 0
+  }
+
   /** The next child finds no tables. */
   async freshSchema(): Promise<void> {
     await this.settle()
+    await this.#newSchema(basename(this.#place.hits))
+  }
+
+  async #newSchema(hits: string): Promise<void> {
     await this.#rows.close()
     this.#schemas += 1
     this.#past.push(this.#last)
     this.#last = NOTHING
-    const { hits } = this.#place
-    this.#place = Object.assign(new Place(this.#folder, `crash${this.#schemas}`), { hits })
+    this.#place = new Place(this.#folder, `crash${this.#schemas}`, hits)
     this.#rows = openRows(this.#server.connection, this.#place.schema)
   }
 

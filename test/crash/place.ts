@@ -9,14 +9,14 @@ export class Place {
   readonly facts: string
   /** The outside world that steps act upon: one line per effect. */
   readonly effects: string
-  /** Names of the crash points that were hit. */
+  /** Names of the crash points that were hit, in all schemas of the chain. */
   readonly hits: string
 
-  constructor(folder: string, schema: string) {
+  constructor(folder: string, schema: string, hits: string) {
     this.data = join(folder, 'data')
     this.schema = schema
     this.facts = join(folder, `${schema}.facts`)
     this.effects = join(folder, `${schema}.effects`)
-    this.hits = join(folder, `${schema}.hits`)
+    this.hits = join(folder, hits)
   }
 }
