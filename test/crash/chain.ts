@@ -16,7 +16,7 @@ import { checkStructure, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 45_000
-/** Kills between two settlements. More than five also prove that nobody is buried for being there when nodes die (P2). */
+/** Kills between two settlements. More than five also prove that no bystander is buried (P2). */
 const SETTLE_EVERY = process.env['CRASH_LONG'] === '1' ? 4 : 7
 /** Nodes that may die of one message: it is buried after five. */
 const BOMBED_MAX = 8
