@@ -8,7 +8,7 @@
  *   node (PROTOCOL F2).
  * - Drain: nothing new is accepted, turns finish or are parked (their journal goes on elsewhere), claims are released.
  */
-import { errorData, RuntimeError } from '../shared/error.ts'
+import { RuntimeError } from '../shared/error.ts'
 import type { ProcessId } from '../shared/id.ts'
 import { realClock } from './clock.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
@@ -20,7 +20,9 @@ import type { AnyAgent } from './definition/agent.ts'
 import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
 import type { Backend } from './host/backend.ts'
+import { complaint } from './host/complaint.ts'
 import { EphemeralContext } from './host/ephemeral-context.ts'
+import { BLACK_BOX_EVENTS, eventLine } from './host/event-line.ts'
 import { LostHints } from './host/lost-hint.ts'
 import { Messenger } from './host/messenger.ts'
 import { loadModules } from './host/module-loader.ts'
@@ -194,6 +196,7 @@ export class RuntimeCore {
       mayHaveLost: () => this.#hints.look(),
       hintNode: (id, target) => this.backend.hint(id, target),
       ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
+      lastEvents: (id) => this.ring.recent(BLACK_BOX_EVENTS, id).map(eventLine),
       requestsStored: (results) => this.waits.stored(results),
       failed: (what, error) => this.complain(what, error),
     }
@@ -422,15 +425,7 @@ export class RuntimeCore {
   }
 
   complain(what: string, error: unknown): void {
-    this.bus.emit({
-      kind: 'log',
-      at: this.clock.now(),
-      id: 'vivarium/runtime',
-      incarnation: 1,
-      level: 'warn',
-      message: `${what} failed: ${error instanceof Error ? error.message : String(error)}`,
-      data: errorData(error),
-    })
+    this.bus.emit(complaint(this.clock.now(), what, error))
   }
 
   // End

@@ -14,7 +14,7 @@ import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import type { MessageRow } from '../store/store.ts'
+import type { MessageRow, NewFailure } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
@@ -401,13 +401,18 @@ export class DurableBehaviour implements Behaviour {
         restarts: process.stats.restarts + (restarts ? 1 : 0),
         exit: encodeCopied(copy(body)),
       },
-      ...(failure === null ? {} : { failures: [failure] }),
+      ...(failure === null ? {} : { failures: [this.#boxed(process, failure)] }),
       settle: () => resolve(),
     })
     this.#ports.committer.wake(record)
     await promise
     if (failure !== null) this.#emitFailure(process, failure)
     if (!restarts) await this.#release(process, record)
+  }
+
+  /** The black box closes here: with the last events, the end itself not yet among them. */
+  #boxed(process: Process, failure: NewFailure): NewFailure {
+    return { ...failure, box: { ...failure.box, events: this.#ports.lastEvents(process.id) } }
   }
 
   #emitFailure(process: Process, failure: NonNullable<DurableRecord['failure']>): void {

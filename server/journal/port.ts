@@ -3,6 +3,7 @@
  */
 import type { Emit, EventKind } from '../../shared/event.ts'
 import type { ProcessId } from '../../shared/id.ts'
+import type { BlackBox } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
@@ -56,6 +57,8 @@ export type DurablePorts = {
   release(record: DurableRecord): Promise<void>
   /** Resolves once a claim that is being given back is gone. */
   released(id: ProcessId): Promise<void>
+  /** The last events of a process, for its black box. */
+  lastEvents(id: ProcessId): BlackBox['events']
   /** Starts a process in its pool; null when it cannot run here. */
   start(id: ProcessId, agent: string, key: string): Process | null
   /** A timer was armed; `due` in epoch ms of the store. */

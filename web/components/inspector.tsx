@@ -83,7 +83,9 @@ function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean;
         </h2>
         {full ? null : (
           <Link to={agentPath(row.id)} className="icon-button" title="Full page (f)">
-            <span aria-hidden="true">⤢</span>
+            <svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor">
+              <path d="M8 2h4v4M12 2 7.5 6.5M6 12H2V8M2 12l4.5-4.5" />
+            </svg>
             <span className="sr-only">Full page</span>
           </Link>
         )}
