@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, open, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 import { createRuntime, type Runtime, type RuntimeOptions } from 'vivarium'
 import { type EmbeddedPostgres, startEmbedded, stopEmbedded } from '../../server/store/embedded/embedded.ts'
 import type { EventKind } from '../../shared/event.ts'
@@ -114,16 +114,15 @@ async function smallDisk(bytes: number): Promise<{ path: string; unmount(): Prom
 
 const disk = await smallDisk(SMALL_DISK_BYTES)
 
+afterAll(() => disk?.unmount())
+
 // Only who may mount can have a disk that is full; everyone else runs the tests without this one.
 if (disk !== undefined) {
   test('[B6] a full disk stops the work; freed, work goes on by itself', { timeout: SLOW_MS }, async () => {
     const data = join(disk.path, 'data')
     const ballast = join(disk.path, 'ballast')
     await mkdir(data)
-    cleanups.push(async () => {
-      await stopEmbedded(data, { force: true })
-      await disk.unmount()
-    })
+    cleanups.push(() => stopEmbedded(data, { force: true }))
     const runtime = await start({ data })
     const load = new TallyLoad(runtime, { fill: 20_000 })
     load.begin()
