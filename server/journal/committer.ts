@@ -83,7 +83,7 @@ export class Committer {
 
   /** The record has something to send; it leaves with the next batch. */
   wake(record: DurableRecord): void {
-    if (record.dirty || record.flying) return
+    if (record.dirty || record.flying || record.paused) return
     record.dirty = true
     this.#ready.push(record)
     this.#schedule()

@@ -123,6 +123,9 @@ export class DurableRecord {
   readonly waiting = new Map<string, AwaitedReply>()
   ahead = 0
   dirty = false
+  /** The store refused what must be kept, so often in a row; until the next attempt nothing leaves. */
+  refusals = 0
+  paused = false
   /** The turn in hand. */
   turn: { close(): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
@@ -245,6 +248,7 @@ export class DurableRecord {
   stored(seq: number, at: number): void {
     const parts = this.#flying ?? []
     this.#flying = null
+    this.refusals = 0
     this.seq = seq
     this.fresh = undefined
     for (const part of parts) {

@@ -29,7 +29,10 @@ export function startOver(ports: DurablePorts, record: DurableRecord, { dropped,
   const alone = turns.length <= 1 ? (turns[0]?.envelope ?? process.current) : null
   const culprit = missing.size === 0 ? alone : null
   record.solo = missing.size === 0 && turns.length > 1 ? turns.length : 0
-  reappend(ports, record, parts, missing)
+  reappend(record, parts, missing)
+  const hopeless = missing.size === 0 && dropped.flying.length > 0 && dropped.flying.every((part) => part.keep === true)
+  if (hopeless) pause(ports, record, error)
+  else if (record.pending) ports.committer.wake(record)
   const again = parts.flatMap(({ envelope }) => (envelope === undefined || isGone(envelope, missing) ? [] : [envelope]))
   if (process.alive && (process.current !== null || culprit !== null)) {
     endIncarnation(ports, record, { culprit, again, error })
@@ -78,12 +81,7 @@ function charge(ports: DurablePorts, record: DurableRecord, { culprit, again, er
 }
 
 /** Exits, failure records and dropped messages were refused because of their neighbours: they go out again. */
-function reappend(
-  ports: DurablePorts,
-  record: DurableRecord,
-  parts: readonly Part[],
-  missing: ReadonlySet<number>,
-): void {
+function reappend(record: DurableRecord, parts: readonly Part[], missing: ReadonlySet<number>): void {
   for (const part of parts) {
     if (part.keep === true) {
       if (part.consumed !== undefined) part.consumed = part.consumed.filter((ref) => !missing.has(ref.ord))
@@ -93,7 +91,18 @@ function reappend(
       record.append(part)
     } else if (part.envelope === undefined) part.settle({ kind: 'refused', error: gone(record.id) })
   }
-  if (record.pending) ports.committer.wake(record)
+}
+
+/** No neighbour was at fault: the same row would be refused again at once. It may pass later, and must be seen. */
+function pause(ports: DurablePorts, record: DurableRecord, error: RuntimeError): void {
+  ports.failed(`storing what must be kept of ${record.id}`, error)
+  record.refusals += 1
+  record.paused = true
+  const timer = ports.clock.after(backoffMs(record.refusals), () => {
+    record.paused = false
+    if (record.pending) ports.committer.wake(record)
+  })
+  timer.keepAlive(false)
 }
 
 function isGone(envelope: Envelope, missing: ReadonlySet<number>): boolean {

@@ -115,3 +115,32 @@ function hastyClock(): Clock {
     macrotask: (fn) => clock.macrotask(fn),
   }
 }
+
+test('[B17] what must be kept and is refused is tried again in peace: nobody else waits, and it is stored at last', async () => {
+  const base = await database()
+  const sql = postgres({ ...base.connection, max: 1, onnotice: () => undefined })
+  cleanups.push(() => sql.end())
+  const runtime = await start((await opened(base)).url)
+  await sql`create function refuse() returns trigger language plpgsql as $$ begin
+    raise exception 'not now' using errcode = '22023'; end $$`
+  await sql`create trigger refuse before insert on vivarium.dead_letters for each row execute function refuse()`
+  const refused: RuntimeEvent[] = []
+  const end = runtime.on(['commit:stop'], (event) => {
+    if (event.kind === 'commit:stop' && event.outcome === 'rejected') refused.push(event)
+  })
+  const failing = runtime.ref(tally, 't9').fail().run({ timeoutMs: 60_000 })
+  const outcome = failing.then(
+    () => 'answered',
+    (error: unknown) => error,
+  )
+  const load = new TallyLoad(runtime)
+  load.begin()
+  while (refused.length < 3) await load.progress(10)
+  await load.progress(500)
+  await load.end()
+  end()
+  expect(refused.length).toBeLessThan(30)
+  await sql`drop trigger refuse on vivarium.dead_letters`
+  expect(await outcome).toMatchObject({ code: 'DEAD_LETTERED' })
+  expect(await load.wrong()).toEqual([])
+})

@@ -14,6 +14,9 @@ export const tally = agent('tally', {
       ctx.state.fill = fill
       return ctx.key
     },
+    fail() {
+      throw new Error('fails on purpose')
+    },
     poison(ctx, { word }: { word: string }) {
       ctx.state.fill = word
     },
