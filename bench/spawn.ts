@@ -4,29 +4,35 @@
  * Measures: `Pool.start` with a key of its own each, init included, counters and event bus attached; then the heap
  * after a full collection, divided by the processes alive: id, table entries, counters, child record, state {n: 0}.
  * `bytesPerUsedProcess` is the same after each has handled one message, so that it has a mailbox and a context.
- * Leaves out: durable agents. Needs `--expose-gc`, or it asks the engine for it.
- * Checked: every process is alive and handled its message.
+ * `durableSpawnsPerSecond`: keys of a durable agent that were never seen before, from first message to its stored answer
+ * (row made, claimed, loaded, first turn committed), 500 callers at once. Needs `--expose-gc`, or it asks the engine for it.
+ * Checked: every process is alive and handled its message; the durable ones are rows.
  */
 import { performance } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { agent, pool } from 'vivarium'
 import { EphemeralBehaviour } from '../server/kernel/ephemeral.ts'
 import type { Kernel } from '../server/kernel/kernel.ts'
 import { type Pool, poolOf, poolProcess } from '../server/kernel/pool.ts'
 import { benchKernel } from './call.ts'
+import { forMs, openStage } from './stage.ts'
 
 const PROCESSES = 200_000
 const ROUNDS = 5
 const WARM_ROUNDS = 1
+const DURABLE_MS = 4_000
+const DURABLE_CALLERS = 500
 
-export type Metrics = { spawnsPerSecond: number; bytesPerProcess: number; bytesPerUsedProcess: number }
+type Rounds = { spawnsPerSecond: number; bytesPerProcess: number; bytesPerUsedProcess: number }
+export type Metrics = Rounds & { durableSpawnsPerSecond: number }
 
 export async function run(): Promise<{ metrics: Metrics }> {
   const collect = collector()
   const keys = Array.from({ length: PROCESSES }, (_, i) => `k${i}`)
-  const rounds: Metrics[] = []
+  const rounds: Rounds[] = []
   for (let round = 0; round < ROUNDS; round++) rounds.push(await measure(keys, collect))
-  const median = (pick: (metrics: Metrics) => number): number => {
+  const median = (pick: (metrics: Rounds) => number): number => {
     const sorted = rounds
       .slice(WARM_ROUNDS)
       .map(pick)
@@ -38,11 +44,12 @@ export async function run(): Promise<{ metrics: Metrics }> {
       spawnsPerSecond: median((round) => round.spawnsPerSecond),
       bytesPerProcess: median((round) => round.bytesPerProcess),
       bytesPerUsedProcess: median((round) => round.bytesPerUsedProcess),
+      durableSpawnsPerSecond: await durableSpawns(),
     },
   }
 }
 
-async function measure(keys: readonly string[], collect: () => Promise<number>): Promise<Metrics> {
+async function measure(keys: readonly string[], collect: () => Promise<number>): Promise<Rounds> {
   const { kernel, pool } = nursery()
   const before = await collect()
   const start = performance.now()
@@ -96,5 +103,32 @@ function collector(): () => Promise<number> {
       gc()
     }
     return process.memoryUsage().heapUsed
+  }
+}
+
+const note = agent('note', {
+  state: () => ({ n: 0 }),
+  on: {
+    touch(ctx) {
+      ctx.state.n += 1
+      return ctx.state.n
+    },
+  },
+})
+
+async function durableSpawns(): Promise<number> {
+  const stage = await openStage({ root: pool(note) })
+  try {
+    let made = 0
+    const { count, ms } = await forMs(DURABLE_MS, DURABLE_CALLERS, () =>
+      stage.runtime.ref(note, `n${made++}`).touch().run(),
+    )
+    const [row] = await stage.sql<
+      { n: number }[]
+    >`select count(*)::int as n from vivarium.processes where agent = 'note'`
+    if (row?.n !== count) throw new Error(`Made ${count} durable processes; the table has ${row?.n}.`)
+    return Math.round(count / (ms / 1_000))
+  } finally {
+    await stage.end()
   }
 }
