@@ -1,4 +1,4 @@
-/** An operator drops a waiting message while another one is in hand, and the node dies: only the dropped one is gone. */
+/** An operator drops a waiting message while another is in hand, and the node dies: only the dropped one is gone. */
 import { afterEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { World } from '../support/runtime.ts'
