@@ -4,8 +4,9 @@
  * Measures: `Pool.start` with a key of its own each, init included, counters and event bus attached; then the heap
  * after a full collection, divided by the processes alive: id, table entries, counters, child record, state {n: 0}.
  * `bytesPerUsedProcess` is the same after each has handled one message, so that it has a mailbox and a context.
- * `durableSpawnsPerSecond`: keys of a durable agent that were never seen before, from first message to stored answer (row
- * made, claimed, loaded, first turn committed), 500 callers at once. Needs `--expose-gc`, or it asks the engine for it.
+ * `durableSpawnsPerSecond`: keys of a durable agent that were never seen before, from first message to stored answer
+ * (row made, claimed, loaded, first turn committed), 500 callers at once.
+ * Needs `--expose-gc`, or it asks the engine for it.
  * Checked: every process is alive and handled its message; the durable ones are rows.
  */
 import { performance } from 'node:perf_hooks'
