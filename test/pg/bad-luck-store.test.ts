@@ -116,7 +116,7 @@ function hastyClock(): Clock {
   }
 }
 
-test('[B17] what must be kept and is refused is tried again with a pause: nobody waits, and it is stored at last', async () => {
+test('[B17] what must be kept and is refused is tried again with a pause, and nobody else waits', async () => {
   const base = await database()
   const sql = postgres({ ...base.connection, max: 1, onnotice: () => undefined })
   cleanups.push(() => sql.end())
