@@ -65,11 +65,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
       options,
       capabilities(root === null ? agents : [...agents, ...agentsOf(root).values()]),
     )
-    const core = new RuntimeCore(
-      { ...options, ...(root === null ? {} : { root }), agents, modules: [], crash },
-      backend,
-      node,
-    )
+    const core = new RuntimeCore({ ...options, ...(root === null ? {} : { root }), agents, crash }, backend, node)
     try {
       await core.start()
     } catch (error) {

@@ -25,7 +25,6 @@ import { EphemeralContext } from './host/ephemeral-context.ts'
 import { BLACK_BOX_EVENTS, eventLine } from './host/event-line.ts'
 import { LostHints } from './host/lost-hint.ts'
 import { Messenger } from './host/messenger.ts'
-import { loadModules } from './host/module-loader.ts'
 import { DRAIN_MS, type RuntimeOptions } from './host/options.ts'
 import { watchErrors } from './host/owner.ts'
 import { Passivator } from './host/passivator.ts'
@@ -221,12 +220,10 @@ export class RuntimeCore {
   // Start
 
   async start(): Promise<void> {
-    const { modules = [], agents = [], exportTelemetry = false } = this.#options
+    const { root = null, agents = [], exportTelemetry = false } = this.#options
     this.#exporting = exportTelemetry ? await startExport(readConfig().otel) : null
     this.metrics.attach()
-    const loaded = await loadModules(modules)
-    const root = this.#options.root ?? loaded.root
-    for (const agent of [...loaded.agents, ...agents]) this.#know(agent)
+    for (const agent of agents) this.#know(agent)
     await this.#measureClock()
     await this.backend.join(this.#node, (targets) => this.#hinted(targets))
     this.bus.emit({ kind: 'node:join', at: this.clock.now(), node: this.#node.name, epoch: this.#node.epoch })

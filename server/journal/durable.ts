@@ -139,7 +139,6 @@ export class DurableBehaviour implements Behaviour {
     record.open = folded.open
     record.patchBytes = folded.patchBytes
     record.snapshotBytes = folded.snapshotBytes
-    record.snapshotSeq = folded.snapshotSeq
     record.loaded = new Set(loaded.mailbox.map((row) => row.ord))
     for (const timer of loaded.timers) arm(record, timer.name, timer.arm)
     for (const row of loaded.mailbox) if (row.timer !== null) arm(record, row.timer.name, row.timer.arm)

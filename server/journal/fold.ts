@@ -23,7 +23,6 @@ export type Folded = {
   open: OpenTurn | null
   patchBytes: number
   snapshotBytes: number
-  snapshotSeq: number
 }
 
 export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Loaded['mailbox'] = []): Folded {
@@ -36,7 +35,6 @@ export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Load
     open: null,
     patchBytes: 0,
     snapshotBytes: snapshot?.value.length ?? 0,
-    snapshotSeq: snapshot?.seq ?? 0,
   }
   for (const row of loaded.journal) {
     folded.seq = row.seq

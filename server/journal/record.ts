@@ -110,7 +110,6 @@ export class DurableRecord {
   /** Characters of patches since the last snapshot, and of that snapshot. */
   patchBytes = 0
   snapshotBytes = 0
-  snapshotSeq = 0
   /** True from the first refusal as foreign: nothing of this record may be written any more. */
   fenced = false
   /** A stored mark says that the open turn parked; the end of a turn takes it away. */

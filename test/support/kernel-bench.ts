@@ -18,8 +18,7 @@ import { seededRandom, VirtualClock } from './virtual-clock.ts'
 
 export type Ctx = { process: Process; kernel: Kernel; state: Record<string, unknown>; log: string[] }
 // Tests write handlers for whatever they send; the value is theirs to know.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-type Handler = (ctx: Ctx, args: any) => unknown
+type Handler = (ctx: Ctx, args: never) => unknown
 
 export type AgentInput = {
   on?: Record<string, Handler>

@@ -1,6 +1,7 @@
 /** Names, duplicate keys, groups, topics, timers, ids, rows. */
 import { describe, expect, test } from 'vitest'
 import { NORMAL } from '../../server/kernel/exit.ts'
+import type { GroupChange } from '../../server/kernel/group.ts'
 import { Mailbox } from '../../server/kernel/mailbox.ts'
 import { childCount, depthOf, kernelDetail, mailboxItems, processRow } from '../../server/kernel/row.ts'
 import { SortableIds } from '../../server/kernel/sortable-id.ts'
@@ -78,7 +79,7 @@ describe('groups', () => {
     const bench = new Bench()
     const { groups } = bench.kernel
     const watcher = bench.spawn('a/w', {
-      on: { moved: (ctx, change) => void ctx.log.push(`${change.kind} ${change.process}`) },
+      on: { moved: (ctx, change: GroupChange) => void ctx.log.push(`${change.kind} ${change.process}`) },
     })
     const a = bench.spawn('a/1')
     groups.join(a, 'g')
