@@ -204,15 +204,17 @@ export class DurableRecord {
   /** The next row, or null when there is nothing to send. Marks the parts as flying. */
   take(codeVersion: string): Commit | null {
     if (this.#flying !== null || this.#next.length === 0 || this.fenced) return null
-    const parts = this.solo > 0 ? this.#next.splice(0, soloCount(this.#next)) : this.#next.splice(0)
+    let parts = this.#next
+    if (this.solo > 0) parts = this.#next.splice(0, soloCount(this.#next))
+    else this.#next = []
     this.#flying = parts
     return this.#build(parts, codeVersion)
   }
 
   #build(parts: readonly Part[], codeVersion: string): Commit {
     const first = parts[0] as Part // take() sends no empty row
-    const entries = parts.length === 1 ? [...first.entries] : parts.flatMap((part) => part.entries)
-    if (this.fresh !== undefined) entries.unshift({ k: 'init', value: this.fresh })
+    let entries: readonly Entry[] = parts.length === 1 ? first.entries : parts.flatMap((part) => part.entries)
+    if (this.fresh !== undefined) entries = [{ k: 'init', value: this.fresh }, ...entries]
     const lineage = parts.find((part) => part.lineage !== null)?.lineage ?? null
     const meta: JournalMeta = {
       stateVersion: this.stateVersion,
@@ -225,22 +227,10 @@ export class DurableRecord {
     }
     const payload = encodeEntries(entries)
     this.patchBytes += payload.length
-    const head = { process: this.pid, id: this.id, seq: this.seq + 1, claim: this.claim, meta, payload }
-    if (parts.length === 1) {
-      const {
-        entries: _e,
-        turn: _t,
-        lineage: _l,
-        state: _s,
-        envelope: _v,
-        keep: _k,
-        open: _o,
-        settle: _f,
-        ...lists
-      } = first
-      return { ...head, ...lists }
-    }
-    return { ...head, ...mergeLists(parts) }
+    const { pid: process, id, claim } = this
+    const commit: Commit = { process, id, seq: this.seq + 1, claim, meta, payload }
+    for (const part of parts) addLists(commit, part)
+    return commit
   }
 
   /** The row is stored: the acknowledged value moves on, parts settle in order. */
@@ -310,13 +300,15 @@ const LISTS = [
   'attempted',
 ] as const
 
-function mergeLists(parts: readonly Part[]): Partial<Commit> {
-  const merged: Record<string, unknown> = {}
+/** Adds what a part has to the row: lists one behind the other, the last word of each field of the patch. */
+function addLists(commit: Commit, part: Part): void {
+  const lists = commit as Record<string, unknown> // each list keeps the element type of its name
   for (const name of LISTS) {
-    const items = parts.flatMap<unknown>((part) => part[name] ?? [])
-    if (items.length > 0) merged[name] = items
+    const items = part[name]
+    if (items === undefined || items.length === 0) continue
+    const before = lists[name] as readonly unknown[] | undefined // as above
+    lists[name] = before === undefined ? items : [...before, ...items]
   }
-  const patches = parts.flatMap((part) => (part.patch === undefined ? [] : [part.patch]))
-  if (patches.length > 0) merged['patch'] = Object.assign({}, ...patches)
-  return merged // each list keeps the element type of its name
+  if (part.patch !== undefined)
+    commit.patch = commit.patch === undefined ? part.patch : { ...commit.patch, ...part.patch }
 }

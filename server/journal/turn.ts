@@ -50,7 +50,6 @@ export class Turn {
   readonly id: string
   readonly incarnation: number
   readonly epoch: number
-  readonly abort = new AbortController()
   readonly calls: Call<unknown>[] = []
   outbox: Outbox = emptyOutbox()
   /** Set by ctx.reply. */
@@ -71,10 +70,12 @@ export class Turn {
   #now: number
   #replay: Replay | null = null
   #random: SeededRandom | null = null
-  readonly #counters = new Map<string, number>()
-  readonly #pending = new Set<string>()
-  readonly #calledKeys = new Map<string, Extract<Entry, { k: 'called' }>>()
-  readonly #checkpoints = new Map<string, Extract<Entry, { k: 'checkpoint' }>>()
+  // Most turns need none of these: they are made when the first step, call or signal asks for them.
+  #abort: AbortController | null = null
+  #counters: Map<string, number> | null = null
+  #pending: Set<string> | null = null
+  #calledKeys: Map<string, Extract<Entry, { k: 'called' }>> | null = null
+  #checkpoints: Map<string, Extract<Entry, { k: 'checkpoint' }>> | null = null
   #stored: Promise<void> | null = null
 
   constructor(ports: DurablePorts, agent: AgentEntry, process: Process, record: DurableRecord, envelope: Envelope) {
@@ -96,6 +97,12 @@ export class Turn {
 
   get now(): number {
     return this.#now
+  }
+
+  /** Aborted when the incarnation ends with the turn in hand. */
+  get abort(): AbortController {
+    this.#abort ??= new AbortController()
+    return this.#abort
   }
 
   get random(): SeededRandom {
@@ -236,11 +243,12 @@ export class Turn {
   key(name: string, explicit?: string): string {
     if (explicit !== undefined) {
       const key = `${name}:${explicit}`
-      if (this.#pending.has(key)) throw this.#ambiguous(name, key)
+      if (this.#pending?.has(key) === true) throw this.#ambiguous(name, key)
       return key
     }
+    this.#counters ??= new Map()
     const n = this.#counters.get(name) ?? 0
-    if (n > 0 && this.#pending.has(`${name}#${n - 1}`)) throw this.#ambiguous(name, `${name}#${n - 1}`)
+    if (n > 0 && this.#pending?.has(`${name}#${n - 1}`) === true) throw this.#ambiguous(name, `${name}#${n - 1}`)
     this.#counters.set(name, n + 1)
     return `${name}#${n}`
   }
@@ -248,25 +256,27 @@ export class Turn {
   /** Asks for a recorded result, or makes it live. */
   async request(key: string, live: () => Promise<unknown>): Promise<unknown> {
     this.accept()
-    this.#pending.add(key)
+    this.#pending ??= new Set()
+    const pending = this.#pending
+    pending.add(key)
     try {
       if (this.#replay === null || this.#replay.done) return await live()
       return await this.#replay.request(key, live)
     } finally {
-      this.#pending.delete(key)
+      pending.delete(key)
     }
   }
 
   called(key: string): Extract<Entry, { k: 'called' }> | undefined {
-    return this.#calledKeys.get(key)
+    return this.#calledKeys?.get(key)
   }
 
   checkpointed(key: string): Extract<Entry, { k: 'checkpoint' }> | undefined {
-    return this.#checkpoints.get(key)
+    return this.#checkpoints?.get(key)
   }
 
   isLastCheckpoint(key: string): boolean {
-    return [...this.#checkpoints.keys()].at(-1) === key
+    return [...(this.#checkpoints?.keys() ?? [])].at(-1) === key
   }
 
   /** Time moves on with each result that is handed over. */
@@ -295,8 +305,8 @@ export class Turn {
   #beginReplay(open: OpenTurn): void {
     const recorded = recordedOf(open.entries)
     for (const entry of open.entries) {
-      if (entry.k === 'called') this.#calledKeys.set(entry.key, entry)
-      else if (entry.k === 'checkpoint') this.#checkpoints.set(entry.key, entry)
+      if (entry.k === 'called') this.#calledKeys = added(this.#calledKeys, entry)
+      else if (entry.k === 'checkpoint') this.#checkpoints = added(this.#checkpoints, entry)
     }
     if (recorded.length === 0) return
     this.#replay = new Replay(recorded, {
@@ -393,6 +403,10 @@ export class Turn {
     if (mine.length > 0) this.outbox.messages = this.outbox.messages.filter((message) => message.target !== target)
     return mine
   }
+}
+
+function added<T extends { readonly key: string }>(map: Map<string, T> | null, entry: T): Map<string, T> {
+  return (map ?? new Map<string, T>()).set(entry.key, entry)
 }
 
 export function emptyOutbox(): Outbox {

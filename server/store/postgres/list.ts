@@ -17,30 +17,20 @@ export const bigints = (parameter: string): string => `${parameter}::text::bigin
 
 /** @throws StoreFailure `rejected`, as the server itself would say of a text it cannot store */
 export function textList<T>(items: readonly T[], pick: (item: T) => string | null): string {
-  let list = ''
-  let first = true
-  for (const item of items) {
-    const text = pick(item)
-    if (first) first = false
-    else list += SEPARATOR
-    if (text === null) list += NULL
-    else {
-      if (text.includes(SEPARATOR) || text === NULL) throw unfit(text)
-      list += text
-    }
+  const list = new Array<string>(items.length)
+  for (let i = 0; i < items.length; i++) {
+    const text = pick(items[i] as T) // inside the list
+    if (text === null) list[i] = NULL
+    else if (text.includes(SEPARATOR) || text === NULL) throw unfit(text)
+    else list[i] = text
   }
-  return list
+  return list.join(SEPARATOR)
 }
 
 export function numberList<T>(items: readonly T[], pick: (item: T) => number | null): string {
-  let list = '{'
-  let first = true
-  for (const item of items) {
-    if (first) first = false
-    else list += ','
-    list += pick(item) ?? 'NULL'
-  }
-  return `${list}}`
+  const list = new Array<number | string>(items.length)
+  for (let i = 0; i < items.length; i++) list[i] = pick(items[i] as T) ?? 'NULL' // inside the list
+  return `{${list.join(',')}}`
 }
 
 function unfit(text: string): StoreFailure {
