@@ -28,19 +28,25 @@ export function needsOf(core: RuntimeCore, letters: readonly DeadLetter[]): Need
     })
   }
   for (const process of core.kernel.all()) needs.push(...needsOfProcess(process, now, core.clock.monotonic()))
-  for (const letter of letters) {
-    if (letter.redeliveredAt !== null) continue
-    needs.push({
-      key: `dead-letter:${letter.id}`,
-      severity: 'warning',
-      kind: 'dead-letter',
-      process: letter.process,
-      since: letter.at,
-      text: `Message "${letter.op}" of ${letter.process} is a dead letter: ${letter.reason}`,
-    })
-  }
+  needs.push(...needsOfLetters(letters))
   needs.sort((a, b) => RANK[a.severity] - RANK[b.severity] || a.since - b.since)
   return needs.slice(0, NEEDS_MAX)
+}
+
+/** One need for all letters of a process and operation: forty of one cause must not hide what else needs somebody. */
+function needsOfLetters(letters: readonly DeadLetter[]): Need[] {
+  const open = letters.filter((letter) => letter.redeliveredAt === null)
+  const groups = Map.groupBy(open, (letter) => `${letter.process} ${letter.op}`)
+  return [...groups.values()].flatMap((group): Need[] => {
+    const last = group.reduce((a, b) => (b.at > a.at ? b : a))
+    const { process, op, reason } = last
+    const text =
+      group.length === 1
+        ? `Message "${op}" of ${process} is a dead letter: ${reason}`
+        : `${process} has ${group.length} dead letters of "${op}", the last: ${reason}`
+    const since = Math.min(...group.map((letter) => letter.at))
+    return [{ key: `dead-letter:${process}:${op}`, severity: 'warning', kind: 'dead-letter', process, since, text }]
+  })
 }
 
 function needsOfProcess(process: Process, now: number, monotonic: number): Need[] {
