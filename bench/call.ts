@@ -95,5 +95,6 @@ export function benchKernel(): Kernel {
       throw new Error(`There is no ${id}.`)
     },
     treeChanged: () => {},
+    treeHistory: () => null,
   })
 }

@@ -121,7 +121,8 @@ export class RuntimeCore {
       around: (process, envelope, fn) => this.telemetry.around(process, envelope, fn),
       tracing: () => this.telemetry.enabled,
       missing: (id, envelope) => this.messenger.missing(id, envelope),
-      treeChanged: () => {},
+      treeChanged: (process, change) => this.layer.book.changed(process, change),
+      treeHistory: (process) => this.layer.book.history(process),
     })
     const crash = options.crash ?? NO_CRASH
     const { store } = backend.handle
@@ -130,6 +131,7 @@ export class RuntimeCore {
     this.tree = new Tree({
       kernel: this.kernel,
       behaviour: (agent) => this.#behaviour(agent),
+      open: (places) => this.layer.book.open(places),
       failed: (what, error) => this.complain(what, error),
     })
     this.queries = new QueryReader({
@@ -185,6 +187,7 @@ export class RuntimeCore {
       clockOffset: () => this.#clockOffset,
       agent: (name) => this.#entries.get(name) ?? null,
       start: (id, agent, key) => this.#startProcess(id, agent, key),
+      childSpec: (agent, key) => this.tree.childSpec(agent, key),
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
       query: (id, op, args) => this.queries.query(id, op, args),
@@ -341,7 +344,7 @@ export class RuntimeCore {
       node: () => this.#node,
       clockOffset: () => this.#clockOffset,
       membership: this.#membership,
-      start: ({ id }) => this.layer.poke(id),
+      start: ({ id, agent }) => this.layer.recover(id, agent),
       failed: (what, error) => this.complain(what, error),
     })
   }
@@ -366,6 +369,7 @@ export class RuntimeCore {
 
   async #joinAgain(): Promise<void> {
     if (this.state !== 'running') return
+    this.layer.book.fence()
     const supervised: Process[] = []
     for (const process of [...this.kernel.all()]) {
       const record = recordOf(process)

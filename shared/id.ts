@@ -23,6 +23,9 @@ export const RESERVED_AGENTS: ReadonlySet<string> = new Set([
   'node',
 ])
 
+/** Agent parts of those that have others below them and a row that says so. */
+export const OVERSEER_AGENTS: ReadonlySet<string> = new Set(['supervisor', 'pool'])
+
 const AGENT_NAME = /^[A-Za-z][A-Za-z0-9_.-]*$/
 const CONTROL = /[\u0000-\u001f\u007f]/
 

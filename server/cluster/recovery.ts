@@ -5,7 +5,7 @@
  * - Recovery never costs a supervisor's intensity and never takes what a live node owns (F4 decides in the store).
  */
 import type { Emit } from '../../shared/event.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { OVERSEER_AGENTS, type ProcessId } from '../../shared/id.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
 import type { Membership } from './membership.ts'
@@ -15,6 +15,8 @@ const ORPHANS_MAX = 1_000
 /** Ms between rounds: what a lost hint may delay. */
 const ROUND_MS = 1_000
 
+type Orphan = { id: ProcessId; agent: string; key: string }
+
 export type RecoveryPorts = {
   store: Store
   clock: Clock
@@ -22,7 +24,8 @@ export type RecoveryPorts = {
   node(): NodeIdentity
   clockOffset(): number
   membership: Membership
-  start(orphan: { id: ProcessId; agent: string; key: string }): void
+  /** Resolves when it is decided who runs it, where that takes an answer of the store. */
+  start(orphan: Orphan): Promise<void> | undefined
   failed(what: string, error: unknown): void
 }
 
@@ -60,7 +63,10 @@ export class Recovery {
       await membership.buryTheDead(clock.now() + this.#ports.clockOffset())
       const orphans = await store.orphans(this.#ports.node(), ORPHANS_MAX)
       if (this.#closed) return false
-      for (const orphan of orphans) this.#ports.start(orphan)
+      // Supervisors first: a child that one of them started at run time comes back below it.
+      const supervised = orphans.filter(({ agent }) => OVERSEER_AGENTS.has(agent))
+      await Promise.all(supervised.map((orphan) => this.#ports.start(orphan)))
+      for (const orphan of orphans) if (!OVERSEER_AGENTS.has(orphan.agent)) this.#ports.start(orphan)
       if (orphans.length > 0) {
         emit({
           kind: 'recovery:stop',

@@ -1,6 +1,7 @@
 /** Journal rows as people read them: one sentence per row, the entries below it. */
 import type { JournalItem } from '../../shared/snapshot.ts'
 import { decodeEntries, type Entry } from '../journal/entry.ts'
+import type { TreeNote } from '../journal/tree-state.ts'
 import type { JournalRow } from '../store/store.ts'
 
 export function journalItem(row: JournalRow): JournalItem {
@@ -56,9 +57,45 @@ function summary(entry: Entry): string {
     case 'suspected':
       return `suspected of killing its node, runs alone for the ${entry.alone}. time`
     case 'tree':
-      return 'children changed'
+      return treeSummary(entry)
     default:
       return entry satisfies never
+  }
+}
+
+/** Changes told in one sentence; the others are in the payload. */
+const NOTES_SHOWN = 5
+
+function treeSummary({ notes, untold }: Extract<Entry, { k: 'tree' }>): string {
+  const more = notes.length + untold - NOTES_SHOWN
+  const shown = notes.slice(0, NOTES_SHOWN).map(noteText).join(', ')
+  if (shown === '') return 'children changed'
+  return more > 0 ? `${shown} and ${count(more, 'more change')}` : shown
+}
+
+function noteText(note: TreeNote): string {
+  switch (note.kind) {
+    case 'owned':
+      return `node ${note.node} took over`
+    case 'act':
+      return `${note.verb} by ${note.by}${note.why === null ? '' : ` (${note.why})`}`
+    case 'up':
+    case 'down':
+      return `${note.kind}${note.reason === null ? '' : ` (${note.reason})`}`
+    case 'gave-up':
+      return `gave up over ${note.child}`
+    case 'restarting':
+      return `restarting ${note.child}${note.counted ? ', which counts' : ''}`
+    case 'started':
+    case 'restarted':
+    case 'exited':
+    case 'terminated':
+    case 'deleted':
+    case 'moved':
+    case 'halted':
+      return `${note.kind} ${note.child}${note.reason === null ? '' : ` (${note.reason})`}`
+    default:
+      return note satisfies never
   }
 }
 

@@ -166,6 +166,7 @@ export class Messenger implements Caller {
         error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
     }
     if (process !== null) return kernel.post(process, envelope)
+    if (tree.isTerminated(id)) refusal = new RuntimeError('PROCESS_EXITED', `${id} was terminated. Restart it first.`)
     if (refusal === null && tree.isStatic(id)) {
       // Another node runs it, or nobody does: the message waits in the store for whoever does.
       tree.adopt(id)

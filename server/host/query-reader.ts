@@ -51,7 +51,7 @@ export class QueryReader {
 
   /** The last acknowledged value of a durable process, from memory or from the store. @throws PROCESS_NOT_FOUND */
   async committed(id: ProcessId): Promise<CommittedState> {
-    const here = this.#ports.layer.committed(id)
+    const here = this.#ports.layer.committed(id) ?? this.#ports.layer.book.committed(id)
     if (here !== undefined) return here
     const { archive, namespace } = this.#ports
     const record = await archive.process(namespace, id)

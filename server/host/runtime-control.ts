@@ -35,6 +35,7 @@ export class RuntimeControl implements Control {
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
     return this.#audited('kill', id, act, async () => {
       const process = this.#live(id, act)
+      this.#core.layer.book.act(id, 'kill', act)
       const { current } = process
       const record = recordOf(process)
       const drop = act.message === 'drop' && current !== null && record !== null
@@ -47,6 +48,7 @@ export class RuntimeControl implements Control {
   stop(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('stop', id, act, async () => {
       const process = this.#live(id, act)
+      this.#core.layer.book.act(id, 'stop', act)
       await this.#desire(process, 'stopped')
       const record = recordOf(process)
       if (record !== null) record.stopped = true
@@ -60,6 +62,7 @@ export class RuntimeControl implements Control {
       const process = this.#core.kernel.find(id)
       if (process === undefined) return this.#revive(id)
       this.#check(process, act)
+      this.#core.layer.book.act(id, 'restart', act)
       if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, id, 'running')
       const again = await renew(this.#core.kernel, process)
       return { process: again ?? process, outcome: 'restarted' }

@@ -4,7 +4,7 @@
  * - O1: nothing here waits for, wakes or calls into a process.
  * - O2: every list is bounded; pages are keyset pages over the sorted rows.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
 import { type ProcessId, splitId } from '../../shared/id.ts'
@@ -100,12 +100,24 @@ export class RuntimeInspect implements Inspect {
 
   async state(id: ProcessId): Promise<StateSnapshot> {
     const process = this.#core.kernel.find(id)
+    if (process?.kind === 'supervisor') return this.#treeState(process)
     if (process !== undefined && !process.durable) {
       const value = process.kind === 'agent' ? copy(process.state ?? null) : null
       return { version: process.stats.stateVersion, value, seq: null, at: process.stats.since }
     }
     const { value, seq, at } = await this.#core.queries.committed(id)
     return { version: seq, value, seq, at }
+  }
+
+  /** As its row says, whichever node owns it; null while nothing is stored. */
+  async #treeState({ id, stats }: Process): Promise<StateSnapshot> {
+    try {
+      const { value, seq, at } = await this.#core.queries.committed(id)
+      return { version: seq, value, seq, at }
+    } catch (error) {
+      if (!isRuntimeError(error, 'PROCESS_NOT_FOUND')) throw error
+      return { version: 0, value: null, seq: null, at: stats.since }
+    }
   }
 
   async mailbox(

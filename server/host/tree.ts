@@ -20,11 +20,14 @@ import type { ChildInput } from '../kernel/child.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf, poolProcess } from '../kernel/pool.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
-import { supervisorOf, supervisorProcess } from '../kernel/supervisor.ts'
+import { supervisorOf } from '../kernel/supervisor.ts'
+import { supervisorProcess } from '../kernel/supervisor-process.ts'
 
 export type TreePorts = {
   kernel: Kernel
   behaviour(agent: AnyAgent): Behaviour
+  /** Finds what is stored of supervisors and pools, before they start. */
+  open(places: readonly { id: ProcessId; parent: ProcessId | null }[]): Promise<void>
   failed(what: string, error: unknown): void
 }
 
@@ -32,8 +35,10 @@ export type TreePorts = {
 export function checkTree(root: SupervisorDefinition | PoolDefinition): void {
   const inert: Behaviour = { durable: false, init() {}, turn() {} }
   const kernel = {} as Kernel // specifications only hold on to it; nothing is started
-  new Tree({ kernel, behaviour: () => inert, failed() {} }).check(root)
+  new Tree({ kernel, behaviour: () => inert, open: async () => {}, failed() {} }).check(root)
 }
+
+type Place = { id: ProcessId; parent: ProcessId | null }
 
 export class Tree {
   readonly #ports: TreePorts
@@ -69,12 +74,28 @@ export class Tree {
   /** Starts the tree and one pool for each agent that has none. Resolves when all children are up. */
   async start(root: SupervisorDefinition | PoolDefinition | null): Promise<void> {
     const { kernel } = this.#ports
-    if (root !== null) {
-      for (const agent of agentsOf(root).values()) this.add(agent)
-      this.root = kernel.spawn({ ...this.#spec(root), parent: null })
+    if (root !== null) for (const agent of agentsOf(root).values()) this.add(agent)
+    const spec = root === null ? null : this.#spec(root)
+    await this.#ports.open([...this.#placesOf(root, null), ...this.#placesBeside()])
+    if (spec !== null) {
+      this.root = kernel.spawn({ ...spec, parent: null })
       await kernel.started(this.root)
     }
     for (const agent of this.#agents.values()) if (!this.#inTree.has(agent.name)) this.#ensurePool(agent)
+  }
+
+  *#placesOf(definition: ChildDefinition | null, parent: ProcessId | null): Iterable<Place> {
+    if (definition === null || definition.kind === 'agent') return
+    const id = processId(definition.kind, definition.name)
+    yield { id, parent }
+    if (definition.kind === 'supervisor') for (const child of definition.children) yield* this.#placesOf(child, id)
+  }
+
+  /** Pools beside the tree. */
+  *#placesBeside(): Iterable<Place> {
+    for (const { name } of this.#agents.values()) {
+      if (!this.#inTree.has(name) && !this.#pools.has(name)) yield { id: processId('pool', name), parent: null }
+    }
   }
 
   #ensurePool(agent: AnyAgent): void {
@@ -88,11 +109,25 @@ export class Tree {
     return this.#static.has(id)
   }
 
+  /** Whether the id is a static child that a verb took down. */
+  isTerminated(id: ProcessId): boolean {
+    const supervisorId = this.#static.get(id)
+    const process = supervisorId === undefined ? undefined : this.#ports.kernel.find(supervisorId)
+    return process !== undefined && supervisorOf(process)?.isTerminated(id) === true
+  }
+
+  /** How to run an agent's process; null for an agent this tree does not know. */
+  childSpec(agent: string, key: string): ProcessSpec | null {
+    const definition = this.#agents.get(agent)
+    return definition === undefined ? null : this.#agentSpec(definition, key)
+  }
+
   /** Asks the supervisor of a static child to start it, should nobody own it any more. */
   adopt(id: ProcessId): void {
     const supervisorId = this.#static.get(id)
     const process = supervisorId === undefined ? undefined : this.#ports.kernel.find(supervisorId)
     const supervisor = process === undefined ? null : supervisorOf(process)
+    if (supervisor?.isTerminated(id) === true) return
     supervisor?.restartChild(id).catch((error: unknown) => {
       // Running or being restarted already: that is what was wanted.
       if (isRuntimeError(error, 'CHILD_RUNNING') || isRuntimeError(error, 'CHILD_RESTARTING')) return

@@ -8,6 +8,7 @@ import type { ErrorData } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Patch } from './patch.ts'
+import type { TreeNote } from './tree-state.ts'
 
 /** The journal's own outcome: of a step, a call, a turn. */
 export type Outcome = { readonly ok: Value } | { readonly err: ErrorData }
@@ -99,8 +100,13 @@ export type Entry =
   | { readonly k: 'recovered'; readonly turn: string; readonly recoveries: number }
   /** From here on the turn runs with no other suspect beside it, for the nth time (P2). */
   | { readonly k: 'suspected'; readonly turn: string; readonly alone: number }
-  /** Changes of the tree below a supervisor (V3, F4). */
-  | { readonly k: 'tree'; readonly state: Value }
+  /** Changes of the tree below a supervisor (V3, F4); `untold` of them are in the patches alone. */
+  | {
+      readonly k: 'tree'
+      readonly notes: readonly TreeNote[]
+      readonly untold: number
+      readonly patches: readonly Patch[]
+    }
 
 export function encodeEntries(entries: readonly Entry[]): string {
   return encodeCopied(entries as unknown as Value) // entries are built of values and locked copies only

@@ -20,6 +20,7 @@ export type FailureClass =
   | 'Killed'
   | 'SuspectedPoison'
   | 'CommitRejected'
+  | 'GaveUp'
   | 'Crash'
 
 const BY_CODE: Readonly<Record<string, FailureClass>> = {

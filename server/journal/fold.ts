@@ -69,6 +69,7 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       if (folded.open?.turn === entry.turn) folded.open.alone = entry.alone
       return
     case 'activated':
+    case 'tree':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       return
     case 'end':
@@ -90,7 +91,6 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       return
     case 'exit':
     case 'diverged':
-    case 'tree':
       return
     default:
       return entry satisfies never

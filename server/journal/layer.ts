@@ -7,11 +7,11 @@
  *   refused alone has failed.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { OVERSEER_AGENTS, type ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
 import { FENCED } from '../kernel/exit.ts'
-import type { Process } from '../kernel/process.ts'
+import type { Process, ProcessSpec } from '../kernel/process.ts'
 import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
 import { Activator } from './activation.ts'
 import { Committer } from './committer.ts'
@@ -25,6 +25,7 @@ import { startOver } from './refusal.ts'
 import { Snapshotter } from './snapshotter.ts'
 import { Suspects } from './suspicion.ts'
 import { TimerService } from './timer-service.ts'
+import { TreeBook } from './tree-book.ts'
 
 export type LayerPorts = Omit<
   DurablePorts,
@@ -35,6 +36,8 @@ export type LayerPorts = Omit<
   mayHaveLost(): void
   /** The node's epoch is over. */
   nodeFenced(): void
+  /** How to run an agent's process; null for an agent this code does not know. */
+  childSpec(agent: string, key: string): ProcessSpec | null
   /** Rows for a process of another node, or for a caller there: tell it to look. */
   hintNode(node: number, target: ProcessId): void
   /** Node id of the live owner; null when nobody owns the process. */
@@ -53,6 +56,8 @@ export class DurableLayer {
   readonly timers: TimerService
   readonly snapshots: Snapshotter
   readonly deadlocks: DeadlockSearch
+  /** What is stored of supervisors and pools. */
+  readonly book: TreeBook
   readonly #host: LayerPorts
   readonly #behaviours = new Map<string, DurableBehaviour>()
   /** Calls of this node's outside world that wait for an answer by row. */
@@ -73,7 +78,10 @@ export class DurableLayer {
       codeVersion: host.codeVersion,
       node,
       stored: (record, commit, ords, at) => this.#stored(record, commit, ords, at),
-      refused: (record, refused) => startOver(this.ports, record, refused),
+      refused: (record, refused) => {
+        if (record.keeper !== null) record.keeper.refused(record, refused)
+        else startOver(this.ports, record, refused)
+      },
       fenced: (record, dropped) => this.#fenced(record, dropped),
       nodeFenced: () => host.nodeFenced(),
     })
@@ -111,6 +119,13 @@ export class DurableLayer {
       released: (id) => this.released(id),
       timerArmed: (due) => this.timers.armed(due),
     }
+    const { activator, committer } = this
+    this.book = new TreeBook({
+      ...this.ports,
+      activator,
+      committer,
+      childSpec: (agent, key) => host.childSpec(agent, key),
+    })
   }
 
   behaviour(agent: AgentEntry): DurableBehaviour {
@@ -168,6 +183,13 @@ export class DurableLayer {
       // A full or stopped pool: the row stays, recovery comes back to it.
       this.#host.failed(`activating ${id}`, error)
     }
+  }
+
+  /** Nobody alive owns it: a supervisor's row goes to its ledger, anything else is started. */
+  recover(id: ProcessId, agent: string): Promise<void> | undefined {
+    if (OVERSEER_AGENTS.has(agent)) return this.book.recover(id)
+    this.poke(id)
+    return undefined
   }
 
   /** It cannot run here; the node that runs it must look. */
@@ -334,6 +356,7 @@ export class DurableLayer {
   }
 
   #fenced(record: DurableRecord, { flying, waiting }: Dropped): void {
+    if (record.keeper !== null) return record.keeper.fenced(record)
     const { process } = record
     for (const part of [...flying, ...waiting]) {
       part.settle({ kind: 'fenced' })

@@ -56,6 +56,13 @@ export type AwaitedReply = {
   cancel(): void
 }
 
+/** Who hears what became of a record that is no agent's (ledger.ts). */
+export interface Keeper {
+  fenced(record: DurableRecord): void
+  /** The row can never be written; its parts are dropped. */
+  refused(record: DurableRecord, refused: { dropped: Dropped; error: RuntimeError }): void
+}
+
 export type Dropped = { flying: Part[]; waiting: Part[] }
 
 export type OpenTurn = {
@@ -83,6 +90,8 @@ export class DurableRecord {
   readonly pid: Pid
   readonly claim: Claim
   process: Process
+  /** Null for the record of an agent's process. */
+  keeper: Keeper | null = null
   /** Head sequence that is stored. */
   seq: number
   acked: Value

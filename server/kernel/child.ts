@@ -46,10 +46,14 @@ export type Child = {
   /** Monotonic ms of the last restart. */
   restartedAt: number
   timer: Timer | null
+  /** Started at run time (S52). */
+  readonly added: boolean
+  /** Taken down by a verb: a new life of the node leaves it down (S54). */
+  terminated: boolean
 }
 
-export function newChild(spec: ChildSpec): Child {
-  return { spec, process: null, state: 'stopped', attempt: 0, restartedAt: 0, timer: null }
+export function newChild(spec: ChildSpec, added = false, terminated = false): Child {
+  return { spec, process: null, state: 'stopped', attempt: 0, restartedAt: 0, timer: null, added, terminated }
 }
 
 /** Completes and checks. @throws CHILD_SPEC_INVALID with `detail.reason` in OTP's words */

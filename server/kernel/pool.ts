@@ -14,7 +14,7 @@ import type { SupervisorDetail } from '../../shared/snapshot.ts'
 import { invalid, isShutdown, RESTART_TYPES, type RestartType, SHUTDOWN_MS, type Shutdown } from './child.ts'
 import type { Timer } from './clock-port.ts'
 import type { Envelope } from './envelope.ts'
-import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
+import { type ExitReason, exitText, isNormalish, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
 import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
@@ -37,6 +37,7 @@ import {
   restarts,
   startFailed,
 } from './supervisor-spec.ts'
+import { type TreeChange, type TreeChangeKind, type TreeFacts, type TreeHistory, treeChange } from './tree-change.ts'
 
 export type PoolSpec = {
   id: string
@@ -109,9 +110,15 @@ class PoolBehaviour implements Behaviour {
   init(process: Process): void {
     process.trapExit = true
     const before = process.supervisor
-    process.supervisor = new Pool(this.#kernel, process, this.#spec)
+    const pool = new Pool(this.#kernel, process, this.#spec)
+    process.supervisor = pool
     before?.pump() // what still waited in the loop of the earlier incarnation is cancelled
     for (const child of before?.processes() ?? []) this.#kernel.lifecycle.forget(child)
+    pool.begin(this.#kernel.ports.treeHistory(process))
+  }
+
+  exited(process: Process, reason: ExitReason): void {
+    poolOf(process)?.tell('down', { reason: exitText(reason) })
   }
 
   turn(_process: Process, envelope: Envelope): void {
@@ -145,6 +152,29 @@ export class Pool implements Overseer {
 
   get childCount(): number {
     return this.#members.size
+  }
+
+  begin(history: TreeHistory | null): void {
+    if (history !== null) {
+      this.process.incarnation = Math.max(this.process.incarnation, history.incarnation)
+      this.inherit(history)
+    }
+    this.tell('up')
+  }
+
+  /** Members are not in it: durable ones have rows of their own, a million of them perhaps. */
+  facts(): TreeFacts {
+    return { periodMs: this.spec.periodMs, children: [] }
+  }
+
+  inherit(history: TreeHistory): void {
+    this.#window.restore(history.restarts)
+  }
+
+  tell(kind: TreeChangeKind, more: Partial<TreeChange> = {}): void {
+    const { id: process, incarnation } = this.process
+    const change = treeChange(kind, this.#kernel.ports.clock.now(), { process, incarnation, ...more })
+    this.#kernel.ports.treeChanged(this.process, change)
   }
 
   pump(): void {
@@ -281,7 +311,7 @@ export class Pool implements Overseer {
     if (!free) {
       if (process.durable) {
         if (!this.#countKey(key)) return this.#halt(key, process)
-      } else if (!this.#window.add(now)) return this.#giveUp(key)
+      } else if (!this.#window.add(now)) return this.giveUp(key)
     }
     const trouble = this.#trouble(key)
     if (now - trouble.restartedAt > this.spec.periodMs) trouble.attempt = 0
@@ -289,7 +319,7 @@ export class Pool implements Overseer {
     trouble.attempt += 1
     trouble.restartedAt = now
     this.#announceRestart(process, delayMs, trouble.attempt)
-    this.#kernel.ports.treeChanged(this.process)
+    if (!free && !process.durable) this.tell('restarting', { child: key, counted: true })
     const again = (): void => {
       trouble.timer = null
       this.#loop.add(() => this.#renew(key, process))
@@ -348,7 +378,7 @@ export class Pool implements Overseer {
     process.wait = null
     process.tie().refusal = 'RESTART_LIMIT'
     this.#kernel.lifecycle.abandon(process)
-    this.#kernel.ports.treeChanged(this.process)
+    this.tell('halted', { child: key, process: process.id, incarnation: process.incarnation })
   }
 
   #forget(key: string, process: Process): void {
@@ -365,14 +395,15 @@ export class Pool implements Overseer {
     this.#kernel.lifecycle.forget(process)
   }
 
-  #giveUp(key: string): void {
+  giveUp(key: string): void {
+    if (this.#closing) return
     this.gaveUp = true
     this.#closing = true
     const { id, incarnation } = this.process
     const { intensity, periodMs } = this.spec
     const at = this.#kernel.ports.clock.now()
     this.#kernel.ports.emit({ kind: 'supervisor:give-up', at, id, incarnation, intensity, periodMs, child: key })
-    this.#kernel.ports.treeChanged(this.process)
+    this.tell('gave-up', { child: key })
     this.#loop.add(async () => {
       await this.#shutdown()
       if (this.#loop.live) this.#kernel.end(this.process, SHUTDOWN)

@@ -6,6 +6,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { Clock, Random } from './clock-port.ts'
 import type { Envelope } from './envelope.ts'
 import type { Process } from './process.ts'
+import type { TreeChange, TreeHistory } from './tree-change.ts'
 
 export type KernelPorts = {
   clock: Clock
@@ -22,5 +23,8 @@ export type KernelPorts = {
   /** A message for an id that is not in memory: activate, forward, or refuse with PROCESS_NOT_FOUND. */
   missing(id: ProcessId, envelope: Envelope): void
   /** Children, restart history or the given-up state of a supervisor changed; the durable layer stores it (F4). */
-  treeChanged(supervisor: Process): void
+  treeChanged(supervisor: Process, change: TreeChange): void
+  /** What is stored of a supervisor that starts for the first time on this node; null for every later incarnation,
+   *  which begins anew (S52), and where nothing is stored. */
+  treeHistory(supervisor: Process): TreeHistory | null
 }

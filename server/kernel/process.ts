@@ -16,6 +16,7 @@ import type { ExitReason } from './exit.ts'
 import { Mailbox } from './mailbox.ts'
 import type { Stats } from './stats.ts'
 import { Ties } from './tie.ts'
+import type { TreeFacts, TreeHistory } from './tree-change.ts'
 
 /** How a crash is charged (PROTOCOL P1). */
 export type CrashVerdict = {
@@ -64,6 +65,12 @@ export interface Overseer {
   readonly childCount: number
   readonly strategy: string
   detail(now: number): SupervisorDetail
+  /** The tree below it as it is now, for whoever stores it (S53). */
+  facts(): TreeFacts
+  /** Its place in the store was taken over from a node that died: that history counts here too (S56). */
+  inherit(history: TreeHistory): void
+  /** It gave up on the node whose place was taken over: it gives up here. */
+  giveUp(child: string): void
 }
 
 export class Process {

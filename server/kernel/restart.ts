@@ -26,6 +26,11 @@ export class RestartWindow {
     return this.#restarts.length <= this.intensity
   }
 
+  /** Restarts of an earlier life, ascending, beside those of this one: they count as long as they are recent (S54). */
+  restore(restarts: readonly number[]): void {
+    this.#restarts = [...restarts, ...this.#restarts].sort((a, b) => a - b)
+  }
+
   recent(now: number): number {
     this.#forget(now)
     return this.#restarts.length

@@ -5,11 +5,13 @@
  * - S4-S6: permanent children always restart, transient ones after an abnormal end, temporary ones never.
  */
 import { type ErrorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import type { SupervisorDetail } from '../../shared/snapshot.ts'
 import { type AutoShutdown, type Child, type ChildInput, type ChildSpec, invalid } from './child.ts'
 import type { Envelope } from './envelope.ts'
 import { type ExitReason, exitText, isNormalish } from './exit.ts'
 import type { Process } from './process.ts'
 import { STRATEGIES, type Strategy } from './strategy.ts'
+import type { AddedChild, ChildFact } from './tree-change.ts'
 
 export type SupervisorSpec = {
   id: string
@@ -79,4 +81,42 @@ export function startFailed(error: unknown, id: string): RuntimeError {
 export function refuseMessage(envelope: Envelope): void {
   const text = `Supervisors have no operation ${envelope.op}; use the supervisor verbs of the runtime.`
   envelope.reply?.reject(new RuntimeError('OPERATION_UNKNOWN', text))
+}
+
+export function which({ spec, process, state }: Child): WhichChild {
+  return { id: spec.id, process: state === 'running' ? process : null, state, type: spec.type }
+}
+
+export function assertDown(child: Child): void {
+  if (child.state === 'running') throw refusal('CHILD_RUNNING', child.spec.id, 'is running')
+  if (child.state === 'restarting') throw refusal('CHILD_RESTARTING', child.spec.id, 'is being restarted')
+}
+
+export function childRow({ spec, process, state }: Child): SupervisorDetail['children'][number] {
+  const status = state === 'restarting' ? 'restarting' : (process?.status ?? 'undefined')
+  return { id: spec.id, process: process?.id ?? null, restart: spec.restart, status }
+}
+
+export function childFact(child: Child): ChildFact {
+  const { spec, process, terminated } = child
+  return {
+    id: spec.id,
+    process: spec.process.id,
+    incarnation: process?.incarnation ?? 0,
+    state: factState(child),
+    terminated,
+    added: child.added ? addedChild(spec) : null,
+  }
+}
+
+function factState({ state, process }: Child): ChildFact['state'] {
+  if (state !== 'running') return state === 'stopped' && process?.elsewhere === true ? 'elsewhere' : state
+  return process?.alive === true ? 'running' : 'stopped'
+}
+
+/** Only what has an agent can be made again from its definition. An ephemeral temporary child died with its node. */
+function addedChild({ process, restart, shutdown, significant }: ChildSpec): AddedChild | null {
+  const { agent, key, behaviour } = process
+  if (agent === null || key === null || (restart === 'temporary' && !behaviour.durable)) return null
+  return { agent, key, restart, shutdown, significant }
 }

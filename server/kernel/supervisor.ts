@@ -12,83 +12,33 @@
  */
 import { type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
 import type { SupervisorDetail } from '../../shared/snapshot.ts'
-import { type Child, type ChildInput, type ChildSpec, childSpec, childSpecs, newChild } from './child.ts'
-import type { Envelope } from './envelope.ts'
-import { type ExitReason, isNormalish, SHUTDOWN } from './exit.ts'
+import { type Child, type ChildInput, type ChildSpec, childSpec, newChild } from './child.ts'
+import { type ExitReason, exitText, isNormalish, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
 import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
-import type { Behaviour, CrashVerdict, Overseer, Process, ProcessSpec } from './process.ts'
+import type { CrashVerdict, Overseer, Process } from './process.ts'
 import { RestartWindow } from './restart.ts'
 import { shutdownChild } from './shutdown.ts'
 import { groupOf } from './strategy.ts'
 import {
-  assertFlags,
+  assertDown,
   type ChildCount,
-  INTENSITY,
-  PERIOD_MS,
+  childFact,
+  childRow,
   reasonData,
   refusal,
-  refuseMessage,
   restarts,
   type SupervisorSpec,
   startFailed,
   type WhichChild,
+  which,
 } from './supervisor-spec.ts'
-
-/** Checks flags and children before anything starts. @throws CHILD_SPEC_INVALID */
-export function supervisorProcess(
-  kernel: Kernel,
-  input: Pick<SupervisorSpec, 'id' | 'strategy' | 'children'> & Partial<SupervisorSpec>,
-): ProcessSpec {
-  const spec: SupervisorSpec = {
-    intensity: INTENSITY,
-    periodMs: PERIOD_MS,
-    autoShutdown: 'never',
-    key: null,
-    ...input,
-  }
-  assertFlags(spec)
-  const children = childSpecs(spec.children, spec.autoShutdown)
-  const behaviour = new SupervisorBehaviour(kernel, spec, children)
-  return { id: spec.id, key: spec.key, agent: null, kind: 'supervisor', behaviour, hidden: spec.hidden ?? false }
-}
+import { type TreeChange, type TreeChangeKind, type TreeFacts, type TreeHistory, treeChange } from './tree-change.ts'
 
 /** The supervisor that runs in a process; null when it is none. */
 export function supervisorOf(process: Process): Supervisor | null {
   return process.supervisor instanceof Supervisor ? process.supervisor : null
-}
-
-class SupervisorBehaviour implements Behaviour {
-  readonly durable = false
-  readonly #kernel: Kernel
-  readonly #spec: SupervisorSpec
-  readonly #children: readonly ChildSpec[]
-
-  constructor(kernel: Kernel, spec: SupervisorSpec, children: readonly ChildSpec[]) {
-    this.#kernel = kernel
-    this.#spec = spec
-    this.#children = children
-  }
-
-  init(process: Process): Promise<void> {
-    process.trapExit = true
-    const before = process.supervisor
-    const supervisor = new Supervisor(this.#kernel, process, this.#spec, this.#children)
-    process.supervisor = supervisor
-    before?.pump() // what still waited in the loop of the earlier incarnation is cancelled
-    // Children that were added at run time to an earlier incarnation do not come back; their rows must not stay.
-    for (const child of before?.processes() ?? []) if (!supervisor.knows(child)) this.#kernel.lifecycle.forget(child)
-    return supervisor.start()
-  }
-
-  turn(_process: Process, envelope: Envelope): void {
-    refuseMessage(envelope)
-  }
-
-  terminate(process: Process): Promise<void> | void {
-    return supervisorOf(process)?.terminate()
-  }
 }
 
 export class Supervisor implements Overseer {
@@ -101,14 +51,23 @@ export class Supervisor implements Overseer {
   #children: Child[]
   readonly #byProcess = new Map<string, Child>()
 
-  constructor(kernel: Kernel, process: Process, spec: SupervisorSpec, children: readonly ChildSpec[]) {
+  constructor(
+    kernel: Kernel,
+    process: Process,
+    init: { spec: SupervisorSpec; children: readonly ChildSpec[]; history: TreeHistory | null },
+  ) {
+    const { spec, history } = init
     this.process = process
     this.spec = spec
     this.#kernel = kernel
     this.#window = new RestartWindow(spec.intensity, spec.periodMs)
     this.#loop = new Loop(kernel, process)
-    this.#children = children.map(newChild)
+    this.#children = init.children.map((child) => newChild(child, false, history?.terminated.has(child.id) ?? false))
     for (const child of this.#children) this.#byProcess.set(child.spec.process.id, child)
+    if (history === null) return
+    process.incarnation = Math.max(process.incarnation, history.incarnation)
+    this.#window.restore(history.restarts)
+    for (const input of history.added) this.#readd(input, history.terminated.has(input.id))
   }
 
   get strategy(): string {
@@ -124,16 +83,55 @@ export class Supervisor implements Overseer {
   start(): Promise<void> {
     return this.#loop.hold(async () => {
       for (const child of this.#children.slice()) {
+        if (child.terminated) continue // S54: it was taken down in an earlier life of the node
         const error = await this.#start(child)
         if (error === null) continue
         this.#report(child, errorData(error))
+        // It started when it was added; now it is one that cannot be restarted (S24).
+        if (child.added) {
+          this.#retry(child)
+          continue
+        }
         await this.#stopAll(this.#children)
         throw new RuntimeError('CHILD_START_FAILED', `Child ${child.spec.id} of ${this.process.id} did not start.`, {
           cause: error,
           detail: { child: child.spec.id },
         })
       }
+      this.changed('up', null)
     })
+  }
+
+  /** A child of an earlier life; null when the definition has taken its place, or the code knows it no more. */
+  #readd(input: ChildInput, terminated: boolean): Child | null {
+    const significant = input.significant === true && this.spec.autoShutdown !== 'never'
+    const spec = childSpec({ ...input, significant }, this.spec.autoShutdown)
+    if (this.#children.some((child) => child.spec.id === spec.id) || this.#byProcess.has(spec.process.id)) return null
+    const child = newChild(spec, true, terminated)
+    this.#children.push(child)
+    this.#byProcess.set(spec.process.id, child)
+    return child
+  }
+
+  inherit(history: TreeHistory): void {
+    this.#window.restore(history.restarts)
+    this.#loop.add(async () => {
+      for (const child of this.#children) {
+        if (child.state === 'stopped' && history.terminated.has(child.spec.id)) child.terminated = true
+      }
+      for (const input of history.added) {
+        const child = this.#readd(input, history.terminated.has(input.id))
+        if (child === null || child.terminated) continue
+        const error = await this.#start(child)
+        if (error === null) continue
+        this.#report(child, errorData(error))
+        this.#retry(child)
+      }
+    })
+  }
+
+  giveUp(child: string): void {
+    this.#loop.add(() => this.#quit(true, child))
   }
 
   terminate(): Promise<void> {
@@ -155,13 +153,12 @@ export class Supervisor implements Overseer {
       periodMs: this.spec.periodMs,
       recentRestarts: this.#window.recent(now),
       gaveUp: this.gaveUp,
-      children: this.#children.map((child) => ({
-        id: child.spec.id,
-        process: child.process?.id ?? null,
-        restart: child.spec.restart,
-        status: child.state === 'restarting' ? 'restarting' : (child.process?.status ?? 'undefined'),
-      })),
+      children: this.#children.map(childRow),
     }
+  }
+
+  facts(): TreeFacts {
+    return { periodMs: this.spec.periodMs, children: this.#children.map(childFact) }
   }
 
   // Exits
@@ -192,13 +189,13 @@ export class Supervisor implements Overseer {
 
   #exited(child: Child, reason: ExitReason, verdict: CrashVerdict | null): void | Promise<void> {
     child.state = 'stopped'
+    this.changed(reason.kind === 'fenced' ? 'moved' : 'exited', child, { reason })
     if (reason.kind === 'fenced') return // S14: it lives elsewhere
     if (!isNormalish(reason) || child.spec.restart === 'permanent') this.#report(child, reasonData(reason))
     if (restarts(child.spec, reason)) return this.#restart(child, verdict)
     this.#ended(child)
     if (child.spec.restart === 'temporary') this.#remove(child)
-    if (child.spec.significant && this.#mustShutdown()) return this.#quit(false, child)
-    this.#kernel.ports.treeChanged(this.process)
+    if (child.spec.significant && this.#mustShutdown()) return this.#quit(false, child.spec.id)
   }
 
   /** S40: any significant child, or the last of them. A child that is being restarted still counts as there. */
@@ -210,12 +207,12 @@ export class Supervisor implements Overseer {
   #restart(child: Child, verdict: CrashVerdict | null): void | Promise<void> {
     const now = this.#kernel.ports.clock.monotonic()
     const free = verdict?.charge === 'message'
-    if (!free && !this.#window.add(now)) return this.#quit(true, child)
+    if (!free && !this.#window.add(now)) return this.#quit(true, child.spec.id)
     if (now - child.restartedAt > this.spec.periodMs) child.attempt = 0
     const delayMs = free ? verdict.delayMs : this.#window.delayMs(child.attempt)
     child.attempt += 1
     child.restartedAt = now
-    this.#kernel.ports.treeChanged(this.process)
+    this.changed('restarting', child, { counted: !free })
     return this.#restartGroup(child, delayMs)
   }
 
@@ -255,20 +252,23 @@ export class Supervisor implements Overseer {
     const group = groupOf(this.spec.strategy, this.#children, child)
     for (const item of group) {
       if (item.state === 'running') continue
-      const error = await this.#start(item)
+      const error = await this.#start(item, 'restarted')
       if (error === null) continue
       if (!this.#loop.live) return
       this.#report(item, errorData(error))
       if (this.spec.strategy === 'one_for_all') await this.#stopAll(group)
-      this.#markRestarting(item, 0)
-      this.#loop.add(() => (item.state === 'restarting' ? this.#restart(item, null) : undefined))
-      return
+      return this.#retry(item)
     }
-    this.#kernel.ports.treeChanged(this.process)
+  }
+
+  /** A start that failed is tried again, and counts. */
+  #retry(child: Child): void {
+    this.#markRestarting(child, 0)
+    this.#loop.add(() => (child.state === 'restarting' ? this.#restart(child, null) : undefined))
   }
 
   /** S13, S40: the end of the supervisor by its own decision. */
-  async #quit(gaveUp: boolean, child: Child): Promise<void> {
+  async #quit(gaveUp: boolean, child: string): Promise<void> {
     this.gaveUp = gaveUp
     const { intensity, periodMs } = this.spec
     if (gaveUp) {
@@ -281,19 +281,20 @@ export class Supervisor implements Overseer {
         incarnation,
         intensity,
         periodMs,
-        child: child.spec.id,
+        child,
       })
+      this.#tell('gave-up', { child })
     }
     await this.#stopAll(this.#children)
-    this.#kernel.ports.treeChanged(this.process)
     if (this.#loop.live) this.#kernel.end(this.process, SHUTDOWN)
   }
 
   // One child
 
   /** Null when it is up (or chose not to start); otherwise why not. */
-  async #start(child: Child): Promise<unknown> {
+  async #start(child: Child, kind: TreeChangeKind = 'started'): Promise<unknown> {
     const { spec } = child
+    child.terminated = false
     const left = this.#kernel.find(spec.process.id)
     // What a killed incarnation of this supervisor left behind may still be ending.
     if (left !== undefined && !left.gone && left.parent === this.process) await this.#kernel.dead(left)
@@ -305,10 +306,12 @@ export class Supervisor implements Overseer {
       // Running from here on: a death between the acknowledgement and this loop's next step must be seen.
       child.state = 'running'
       if (process.ties?.starting != null) await this.#kernel.started(process)
+      this.changed(kind, child)
       return null
     } catch (error) {
       child.process = this.#kernel.find(spec.process.id) ?? null
       child.state = 'stopped'
+      if (child.process?.elsewhere === true) this.changed('moved', child)
       return isIgnore(error) ? null : error
     }
   }
@@ -325,6 +328,7 @@ export class Supervisor implements Overseer {
       return
     }
     const reason = await shutdownChild(this.#kernel, process, child.spec.shutdown)
+    this.changed('exited', child, { reason })
     const expected = child.spec.shutdown === 'kill' ? reason.kind === 'killed' : isNormalish(reason)
     if (!expected) this.#report(child, reasonData(reason))
   }
@@ -348,6 +352,22 @@ export class Supervisor implements Overseer {
     if (child.process !== null) this.#kernel.lifecycle.forget(child.process)
   }
 
+  changed(kind: TreeChangeKind, child: Child | null, more: { reason?: ExitReason; counted?: boolean } = {}): void {
+    const process = child === null ? this.process : child.process
+    const reason = more.reason === undefined ? null : exitText(more.reason)
+    this.#tell(kind, {
+      child: child?.spec.id ?? null,
+      process: process?.id ?? child?.spec.process.id ?? null,
+      incarnation: process?.incarnation ?? null,
+      reason,
+      counted: more.counted ?? false,
+    })
+  }
+
+  #tell(kind: TreeChangeKind, more: Partial<TreeChange>): void {
+    this.#kernel.ports.treeChanged(this.process, treeChange(kind, this.#kernel.ports.clock.now(), more))
+  }
+
   #report(child: Child, error: ErrorData): void {
     const { id, incarnation } = this.process
     const at = this.#kernel.ports.clock.now()
@@ -365,7 +385,7 @@ export class Supervisor implements Overseer {
       const known = this.#children.find((child) => child.spec.id === spec.id)
       if (known?.state === 'running') throw refusal('CHILD_ALREADY_STARTED', spec.id, 'runs already')
       if (known !== undefined) throw refusal('CHILD_ALREADY_PRESENT', spec.id, 'is known but not running')
-      const child = newChild(spec)
+      const child = newChild(spec, true)
       this.#children.push(child)
       this.#byProcess.set(spec.process.id, child)
       const error = await this.#start(child)
@@ -374,7 +394,6 @@ export class Supervisor implements Overseer {
         throw startFailed(error, spec.id)
       }
       if (child.state === 'stopped' && spec.restart === 'temporary') this.#remove(child)
-      this.#kernel.ports.treeChanged(this.process)
       return child.state === 'running' ? child.process : null
     })
   }
@@ -385,8 +404,9 @@ export class Supervisor implements Overseer {
       const child = this.#get(id)
       await this.#stop(child)
       this.#ended(child)
+      child.terminated = true
       if (child.spec.restart === 'temporary') this.#remove(child)
-      this.#kernel.ports.treeChanged(this.process)
+      this.changed('terminated', child)
     })
   }
 
@@ -397,7 +417,6 @@ export class Supervisor implements Overseer {
       assertDown(child)
       const error = await this.#start(child)
       if (error !== null) throw startFailed(error, id)
-      this.#kernel.ports.treeChanged(this.process)
       return child.state === 'running' ? child.process : null
     })
   }
@@ -408,7 +427,7 @@ export class Supervisor implements Overseer {
       const child = this.#get(id)
       assertDown(child)
       this.#remove(child)
-      this.#kernel.ports.treeChanged(this.process)
+      this.changed('deleted', child)
     })
   }
 
@@ -423,13 +442,11 @@ export class Supervisor implements Overseer {
       }
       await this.#stop(child)
       child.attempt = 0
-      const error = await this.#start(child)
+      const error = await this.#start(child, 'restarted')
       if (error !== null) {
-        this.#markRestarting(child, 0)
-        this.#loop.add(() => (child.state === 'restarting' ? this.#restart(child, null) : undefined))
+        this.#retry(child)
         throw startFailed(error, id)
       }
-      this.#kernel.ports.treeChanged(this.process)
       return child.state === 'running' ? child.process : null
     })
   }
@@ -459,6 +476,11 @@ export class Supervisor implements Overseer {
     return this.#get(id).spec
   }
 
+  /** Whether a verb took the child down: no message and no recovery brings it back (S54). */
+  isTerminated(id: string): boolean {
+    return this.#children.some((child) => child.spec.id === id && child.terminated)
+  }
+
   knows(process: Process): boolean {
     return this.#byProcess.has(process.id)
   }
@@ -473,13 +495,4 @@ export class Supervisor implements Overseer {
     if (child !== undefined) return child
     throw new RuntimeError('CHILD_NOT_FOUND', `${this.process.id} has no child ${JSON.stringify(id)}.`)
   }
-}
-
-function which({ spec, process, state }: Child): WhichChild {
-  return { id: spec.id, process: state === 'running' ? process : null, state, type: spec.type }
-}
-
-function assertDown(child: Child): void {
-  if (child.state === 'running') throw refusal('CHILD_RUNNING', child.spec.id, 'is running')
-  if (child.state === 'restarting') throw refusal('CHILD_RESTARTING', child.spec.id, 'is being restarted')
 }

@@ -5,6 +5,9 @@
  *   suspended, crashed, passive and unowned processes alike.
  * - O2: every list is bounded; what was cut is said.
  */
+
+import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
+import type { Verb } from '../../shared/frame.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type {
   AuditItem,
@@ -20,8 +23,6 @@ import type {
   StateSnapshot,
   Vitals,
 } from '../../shared/snapshot.ts'
-import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
-import type { Verb } from '../../shared/frame.ts'
 
 /** Rows of one page at the most. */
 export const PAGE_LIMIT_MAX = 1_000

@@ -8,9 +8,10 @@
  * - A file that changed after it was applied is refused. Migrations of a newer version are left alone: during a rolling
  *   deploy old code runs on the newer schema, and migrations are written so that it can.
  */
-import { readMigrationFiles } from 'drizzle-orm/migrator'
+
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { RuntimeError } from '../../shared/error.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import { paths } from '../paths.ts'

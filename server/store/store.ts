@@ -14,8 +14,9 @@
  * Times are epoch milliseconds of the *store's* clock. Texts named `payload`, `args`, `value` are in the form of
  * shared/value.ts `encode`, except where said otherwise.
  */
-import type { DeadLetter, AuditItem, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
+
 import type { ProcessId } from '../../shared/id.ts'
+import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
 
 /** Never-reused surrogate of a process, given by the store (PROTOCOL F1). */

@@ -6,7 +6,9 @@
  * - `lost` executes and then loses the answer: the caller cannot know whether it was written (PROTOCOL F3).
  * - After `die` nothing is executed and nothing answers any more: the node behind it was killed.
  */
+
 import { type Commit, type Store, StoreFailure, type StoreFailureKind } from '../../server/store/store.ts'
+import { OVERSEER_AGENTS, splitId } from '../../shared/id.ts'
 
 export type Fault =
   | { kind: 'fail'; failure: StoreFailureKind }
@@ -25,6 +27,10 @@ export type Statement = {
 
 export type Plan = (statement: Statement) => Fault | undefined
 
+function isOfTree({ id }: Commit): boolean {
+  return OVERSEER_AGENTS.has(splitId(id).agent)
+}
+
 const NEVER = new Promise<never>(() => {})
 
 export class Faults {
@@ -32,8 +38,10 @@ export class Faults {
   /** Told once, at the moment of death. */
   onDeath: () => void = () => {}
   readonly counts = new Map<keyof Store, number>()
-  /** Rows that were committed, in order. */
+  /** Rows of agents that were committed, in order. */
   readonly committed: Commit[] = []
+  /** Rows of supervisors and pools, in order. */
+  readonly trees: Commit[] = []
   #plans: Plan[] = []
 
   /** The first plan that names a fault wins. Returns the end of the plan. */
@@ -88,7 +96,7 @@ export class Faults {
   #remember(batch: readonly Commit[], result: unknown): void {
     const outcomes = result as { kind: string }[] // the result of Store.commit, in the order of the batch
     batch.forEach((row, i) => {
-      if (outcomes[i]?.kind === 'committed') this.committed.push(row)
+      if (outcomes[i]?.kind === 'committed') (isOfTree(row) ? this.trees : this.committed).push(row)
     })
   }
 }

@@ -10,8 +10,10 @@ import type { ExitReason } from '../../server/kernel/exit.ts'
 import { Kernel } from '../../server/kernel/kernel.ts'
 import { type Pool, type PoolInput, poolOf, poolProcess } from '../../server/kernel/pool.ts'
 import type { Behaviour, Process, ProcessSpec } from '../../server/kernel/process.ts'
-import { type Supervisor, supervisorOf, supervisorProcess } from '../../server/kernel/supervisor.ts'
+import { type Supervisor, supervisorOf } from '../../server/kernel/supervisor.ts'
+import { supervisorProcess } from '../../server/kernel/supervisor-process.ts'
 import type { SupervisorSpec } from '../../server/kernel/supervisor-spec.ts'
+import type { TreeChange } from '../../server/kernel/tree-change.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import type { EventKind, EventOf, RuntimeEvent } from '../../shared/event.ts'
 import { seededRandom, VirtualClock } from './virtual-clock.ts'
@@ -35,7 +37,7 @@ export class Bench {
   readonly events: RuntimeEvent[] = []
   readonly missing: string[] = []
   /** Supervisors whose children or history changed. */
-  readonly changed: string[] = []
+  readonly changed: (TreeChange & { supervisor: string })[] = []
   /** Contexts that were entered: `id op`, or `id -` where turns share one. */
   readonly contexts: string[] = []
   tracing = false
@@ -60,7 +62,8 @@ export class Bench {
         envelope.reply?.reject(new RuntimeError('PROCESS_NOT_FOUND', `There is no ${id}.`))
       },
       tracing: () => this.tracing,
-      treeChanged: (supervisor) => void this.changed.push(supervisor.id),
+      treeChanged: (supervisor, change) => void this.changed.push({ supervisor: supervisor.id, ...change }),
+      treeHistory: () => null,
     })
   }
 

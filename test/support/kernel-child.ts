@@ -2,7 +2,7 @@
  * Children for tests of supervisors: nested supervisors, and children whose starts fail.
  */
 import type { ChildInput } from '../../server/kernel/child.ts'
-import { supervisorProcess } from '../../server/kernel/supervisor.ts'
+import { supervisorProcess } from '../../server/kernel/supervisor-process.ts'
 import type { SupervisorSpec } from '../../server/kernel/supervisor-spec.ts'
 import type { Bench } from './kernel-bench.ts'
 

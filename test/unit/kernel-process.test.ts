@@ -6,7 +6,7 @@ import { exitText, KILLED, NORMAL, SHUTDOWN, shutdown } from '../../server/kerne
 import type { Behaviour, Process } from '../../server/kernel/process.ts'
 import { statusOf } from '../../server/kernel/row.ts'
 import { RunQueue } from '../../server/kernel/run-queue.ts'
-import { supervisorProcess } from '../../server/kernel/supervisor.ts'
+import { supervisorProcess } from '../../server/kernel/supervisor-process.ts'
 import { Bench, codeOf, found, thrownCode } from '../support/kernel-bench.ts'
 
 const boom = (): never => {

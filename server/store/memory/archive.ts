@@ -29,7 +29,7 @@ export class MemoryArchive implements Archive {
     const all = [...this.#db.processes.values()]
       .filter((row) => row.namespace === namespace && row.id.startsWith(prefix))
       .filter((row) => agent === undefined || row.agent === agent)
-      .filter((row) => !passiveOnly || (!row.ended && !this.#db.ownerAlive(row)))
+      .filter((row) => !passiveOnly || (row.kind === 'agent' && !row.ended && !this.#db.ownerAlive(row)))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
     const size = limitOf(query.limit)
     const items = all
@@ -121,7 +121,7 @@ export class MemoryArchive implements Archive {
     const letters = [...this.#db.deadLetters.values()].filter((row) => row.namespace === namespace)
     return {
       processes: rows.length,
-      passive: rows.filter((row) => !this.#db.ownerAlive(row)).length,
+      passive: rows.filter((row) => row.kind === 'agent' && !this.#db.ownerAlive(row)).length,
       deadLetters: letters.filter((row) => row.redeliveredAt === null).length,
     }
   }

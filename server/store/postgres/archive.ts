@@ -260,7 +260,7 @@ export class PostgresArchive implements Archive {
       .select({ id: n.id })
       .from(n)
       .where(and(eq(n.id, p.owner), eq(n.epoch, p.ownerEpoch)))
-    return [ne(p.ended, true), or(isNull(p.owner), sql`not exists (${owner})`)]
+    return [eq(p.kind, 'agent'), ne(p.ended, true), or(isNull(p.owner), sql`not exists (${owner})`)]
   }
 }
 
