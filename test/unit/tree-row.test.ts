@@ -19,7 +19,7 @@ function tree(intensity: number, more: SupervisorDefinition['children'] = []): S
   return supervisor('app', { strategy: 'one_for_one', intensity, periodMs: PERIOD_MS, children })
 }
 
-const start = (name: string, root: SupervisorDefinition) => world.node(name, [brittle, ledgered], { root })
+const start = (name: string, root: SupervisorDefinition) => world.node(name, [brittle, ledgered], { root, agents: [ledgered] })
 
 describe('the death of a node', () => {
   test('[S54] gives no restart back: those inside the period count in the next life, the others do not', async () => {
