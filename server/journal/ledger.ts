@@ -65,6 +65,8 @@ export class Ledger implements Keeper {
   #opened: Opened | null = null
   #asking: Promise<void> | null = null
   #askedAt = Number.NEGATIVE_INFINITY
+  /** Another node owned the row while the tree ran here. */
+  #followed = false
   /** The first incarnation on this node was given its history. */
   #begun = false
   #restored: TreeState | null = null
@@ -108,6 +110,7 @@ export class Ledger implements Keeper {
     const request = { id: this.id, ...this.#place, kind: 'supervisor' as const, stateVersion: TREE_VERSION }
     // `mine`: this ledger is the single flight; what the node holds and the ledger does not is held by a lost answer.
     const activated = await this.#ports.activator.activate({ ...request, create: true, recreate: true, mine: true })
+    this.#followed ||= activated.kind === 'owned'
     if (activated.kind !== 'loaded') this.#follow()
     else if (this.#process === null) this.#opened = activated
     else this.#own(activated, this.#process)
@@ -166,11 +169,10 @@ export class Ledger implements Keeper {
     if (opened !== null) this.#own(opened, process)
     const restored = this.#restored
     this.#restored = null
-    const first = !this.#begun
     this.#begun = true
     this.#gaveUp = null
     this.#restarts = []
-    if (!first || restored === null) return null
+    if (restored === null) return null
     // One that gave up is tried again as after a restart by its own supervisor: with an empty window.
     if (restored.gaveUp === null) this.#restarts = [...restored.restarts]
     return this.#historyOf(restored, this.#restarts)
@@ -180,11 +182,12 @@ export class Ledger implements Keeper {
   #inherit(stored: TreeState): void {
     const overseer = this.#process?.supervisor ?? null
     if (overseer === null || this.#process?.alive !== true) return
-    const news = stored.restarts.filter((at) => !this.#restarts.includes(at))
+    const spent = stored.gaveUp !== null && !this.#followed
+    const news = spent ? [] : stored.restarts.filter((at) => !this.#restarts.includes(at))
     this.#restarts = [...this.#restarts, ...news].sort((a, b) => a - b)
     overseer.inherit(this.#historyOf(stored, news))
-    if (stored.gaveUp === null || this.#gaveUp !== null) return
-    overseer.giveUp(stored.gaveUp.child)
+    // S57: a row that was found late, by a start and not by a takeover, is as good as found in time.
+    if (stored.gaveUp !== null && this.#gaveUp === null && this.#followed) overseer.giveUp(stored.gaveUp.child)
   }
 
   #historyOf(state: TreeState, restarts: readonly number[]): TreeHistory {

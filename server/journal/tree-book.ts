@@ -12,6 +12,9 @@ import type { TreeChange, TreeHistory } from '../kernel/tree-change.ts'
 import type { Claim, Pid } from '../store/store.ts'
 import { Ledger, type LedgerPorts } from './ledger.ts'
 
+/** Of what is not read: the largest that a column holds. */
+const ANY_VERSION = 2_147_483_647
+
 export type TreeBookPorts = LedgerPorts & {
   /** Gives a claim back that no ledger keeps. */
   giveUp(id: ProcessId, process: Pid, claim: Claim): Promise<void>
@@ -58,7 +61,7 @@ export class TreeBook {
     const at = id.indexOf('/')
     const activated = await this.#ports.activator.activate({
       ...{ id, agent: id.slice(0, at), key: id.slice(at + 1), kind: 'supervisor', parent: null },
-      ...{ stateVersion: Number.MAX_SAFE_INTEGER, create: false, recreate: false },
+      ...{ stateVersion: ANY_VERSION, create: false, recreate: false },
     })
     if (activated.kind !== 'loaded') return
     await this.#ports.giveUp(id, activated.outcome.record.pid, activated.outcome.claim)

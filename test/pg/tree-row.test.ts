@@ -76,6 +76,19 @@ test('[S56] one of two nodes owns the row; the other takes it over with its hist
   await world.until(() => b.core.kernel.find(`ledgered/l-${run}`)?.alive === true)
 })
 
+test('[S56] the row of a supervisor that nobody builds any more is laid to rest', async () => {
+  const id = `supervisor/${app()}`
+  const a = await start('a', tree(1))
+  await world.until(async () => (await told(a, id)).includes('up'))
+  a.kill()
+  run += 1
+  const b = await start('b', tree(1))
+  await world.until(async () => (await rowOf(b, id))?.owner === null)
+  const orphans = await b.core.backend.handle.store.orphans(b.core.node, 1_000)
+  expect(orphans.map((orphan) => orphan.id)).not.toContain(id)
+  expect(b.seen('log')).toEqual([])
+})
+
 test('[S55] an outage stops no tree, and odd text in a reason can be stored', async () => {
   const odd = agent('odd', {
     durability: 'ephemeral',

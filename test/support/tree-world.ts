@@ -35,6 +35,9 @@ export const ledgered = agent('ledgered', {
   },
 })
 
+/** No part of any tree: its pool is made when it is needed. */
+export const late = agent('late', { durability: 'ephemeral', state: () => ({}), on: {} })
+
 export function supervisorAt(node: TestNode, name: string): Supervisor {
   const process = node.core.kernel.find(`supervisor/${name}`)
   const supervisor = process === undefined ? null : supervisorOf(process)

@@ -217,6 +217,37 @@ describe('verbs', () => {
     expect(counts.slice(1).every((n) => n > 0)).toBe(true)
   })
 
+  test('[S53] each change says what, which child, which incarnation and why; the facts say how it is', async () => {
+    const bench = new Bench()
+    const top = await bench.supervisor([bench.child('a'), bench.child('t', { restart: 'transient' })], { intensity: 1 })
+    const lines = (): string[] => {
+      const changes = bench.changed.splice(0).filter((change) => change.supervisor === top.process.id)
+      return changes.map(({ kind, child, incarnation, reason, counted }) =>
+        [kind, child, incarnation, reason, counted ? 'counted' : null].filter((part) => part !== null).join(' '),
+      )
+    }
+    expect(lines()).toEqual(['started a 1', 'started t 1', 'up 1'])
+    bench.send('c/t', 'exit', NORMAL)
+    await bench.settle()
+    expect(lines()).toEqual(['exited t 1 normal'])
+    await top.terminateChild('a')
+    expect(lines()).toEqual(['exited a 1 shutdown', 'terminated a 1'])
+    expect(top.facts().children).toMatchObject([
+      { id: 'a', process: 'c/a', state: 'stopped', terminated: true, added: null },
+      { id: 't', state: 'stopped', terminated: false },
+    ])
+    await top.restartChild('a')
+    await top.deleteChild('t')
+    expect(lines()).toEqual(['started a 2', 'deleted t 1'])
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    const [exited, ...rest] = lines()
+    expect([exited?.startsWith('exited a 2 crash'), ...rest]).toEqual([true, 'restarting a 2 counted', 'restarted a 3'])
+    bench.send('c/a', 'crash')
+    await bench.settle()
+    expect(lines().slice(1)).toEqual(['gave-up a', 'down 1 shutdown'])
+  })
+
   test('[S52] children added at run time do not come back with a restart of the supervisor', async () => {
     const bench = new Bench()
     await bench.supervisor([nested(bench, 'in', [bench.child('a')])])

@@ -3,8 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { pool, type SupervisorDefinition, supervisor } from '../../server/definition/supervisor.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { decodeEntries } from '../../server/journal/entry.ts'
-import { World } from '../support/runtime.ts'
-import { brittle, crash, journalOf, ledgered, rowOf, supervisorAt, told, treeOf } from '../support/tree-world.ts'
+import type { Process } from '../../server/kernel/process.ts'
+import { type TestNode, World } from '../support/runtime.ts'
+import { brittle, crash, journalOf, late, ledgered, rowOf, supervisorAt, told, treeOf } from '../support/tree-world.ts'
 
 const PERIOD_MS = 60_000
 
@@ -19,7 +20,8 @@ function tree(intensity: number, more: SupervisorDefinition['children'] = []): S
   return supervisor('app', { strategy: 'one_for_one', intensity, periodMs: PERIOD_MS, children })
 }
 
-const start = (name: string, root: SupervisorDefinition) => world.node(name, [brittle, ledgered], { root, agents: [ledgered] })
+const start = (name: string, root: SupervisorDefinition) =>
+  world.node(name, [brittle, ledgered], { root, agents: [ledgered] })
 
 describe('the death of a node', () => {
   test('[S54] gives no restart back: those inside the period count in the next life, the others do not', async () => {
@@ -32,11 +34,23 @@ describe('the death of a node', () => {
     const b = await start('b', root)
     await crash(b, 'a')
     await world.until(() => b.seen('supervisor:give-up').length === 1)
-    b.kill()
+  })
+
+  test('[S54] restarts outside the period do not count in the next life, and are not kept', async () => {
+    const root = tree(2)
+    const a = await start('a', root)
+    await crash(a, 'a')
+    await crash(a, 'a')
+    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 2)
+    a.kill()
     await world.advance(PERIOD_MS + 1)
-    const c = await start('c', root)
-    await crash(c, 'a')
-    expect(c.core.kernel.find('supervisor/app')?.alive).toBe(true)
+    const b = await start('b', root)
+    await crash(b, 'a')
+    expect(b.core.kernel.find('supervisor/app')?.alive).toBe(true)
+    await world.until(
+      async () => (await told(b, 'supervisor/app')).filter((note) => note.startsWith('restarted')).length === 3,
+    )
+    expect((await treeOf(b, 'supervisor/app'))?.restarts.length).toBe(1)
   })
 
   test('[S54] spends no restart', async () => {
@@ -91,10 +105,11 @@ describe('the death of a node', () => {
     expect(await world.run(supervisorAt(b, 'app').which())).toMatchObject([{ state: 'stopped' }, { state: 'stopped' }])
     expect(await world.refusal(b.ref(ledgered, 'l').add())).toMatchObject({ code: 'PROCESS_EXITED' })
     expect(await world.refusal(b.ref(brittle, 'a').add())).toMatchObject({ code: 'PROCESS_EXITED' })
+    await world.run(b.send(b.ref(ledgered, 'l').add()))
     await world.advance(2_000)
     expect(b.core.kernel.find('ledgered/l')).toBeUndefined()
     await world.run(supervisorAt(b, 'app').restartChild('ledgered/l'))
-    expect(await b.call(b.ref(ledgered, 'l').add())).toBe(1)
+    expect(await b.call(b.ref(ledgered, 'l').add())).toBe(2)
     await world.until(async () => (await treeOf(b, 'supervisor/app'))?.children.get('ledgered/l')?.terminated === false)
   })
 })
@@ -108,6 +123,8 @@ describe('what is written', () => {
     expect(rows.length).toBeLessThan(4)
     const entries = rows.flatMap((row) => decodeEntries(row.payload)).filter((entry) => entry.k === 'tree')
     expect(entries.reduce((sum, { notes, untold }) => sum + notes.length + untold, 0)).toBe(303)
+    expect((await treeOf(a, 'supervisor/app'))?.children.size).toBe(301)
+    await world.until(() => a.core.layer.snapshots.taken > 0)
     expect((await treeOf(a, 'supervisor/app'))?.children.size).toBe(301)
     await crash(a, 'c7')
     await world.until(async () => (await told(a, 'supervisor/app')).includes('restarted brittle/c7'))
@@ -229,14 +246,18 @@ describe('two nodes', () => {
     const root = tree(2)
     const a = await start('a', root)
     const b = await start('b', root)
+    await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
     await a.stop()
     await world.until(async () => (await rowOf(b, 'supervisor/app'))?.owner === b.core.node.id)
-    expect(a.faults.trees.some((row) => row.payload.includes('"down"'))).toBe(false)
+    await world.until(async () => (await told(b, 'supervisor/app')).filter((note) => note === 'owned').length === 2)
+    // What ends with its node has moved, not exited.
+    expect(await told(b, 'supervisor/app')).toEqual(['owned', 'started brittle/a', 'up', 'owned'])
   })
 
   test('[S56] a lost epoch ends no supervisor: it follows, and owns again when the node has joined anew', async () => {
     const a = await start('a', tree(3))
-    await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
+    await crash(a, 'a')
+    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 1)
     const before = a.core.node.epoch
     const row = world.db?.nodes.get(a.core.node.id)
     if (row === undefined) throw new Error('the node has a row')
@@ -245,9 +266,30 @@ describe('two nodes', () => {
     await world.until(() => a.core.node.epoch !== before)
     await world.until(async () => (await rowOf(a, 'supervisor/app'))?.owner === a.core.node.id)
     await crash(a, 'a')
-    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 1)
+    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 2)
+    expect(supervisorAt(a, 'app').detail(world.clock.monotonic()).recentRestarts).toBe(2)
     expect(a.core.kernel.find('supervisor/app')).toMatchObject({ alive: true, incarnation: 1 })
     expect(a.seen('process:fenced')).toEqual([])
+  })
+
+  test('[S56] an owner whose row was taken follows, ends nothing, and asks again when it has something to say', async () => {
+    const a = await start('a', tree(100))
+    await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
+    const { db } = world
+    const process = db?.find('default', 'supervisor/app')
+    const head = db?.heads.get(process?.pid ?? 0)
+    if (db === null || process === undefined || head === undefined) throw new Error('the supervisor has a row')
+    head.claim = db.nextClaim()
+    await crash(a, 'a')
+    await world.advance(1_000)
+    expect(a.core.kernel.find('supervisor/app')).toMatchObject({ alive: true, incarnation: 1 })
+    expect(a.seen('process:fenced')).toEqual([])
+    expect((await treeOf(a, 'supervisor/app'))?.restarts).toEqual([])
+    process.owner = null
+    process.ownerEpoch = null
+    await world.advance(10_000)
+    await crash(a, 'a')
+    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 2)
   })
 
   test('[S56] a row that the store refuses is made anew, and the tree goes on', async () => {
@@ -277,7 +319,12 @@ describe('giving up', () => {
       strategy: 'one_for_one',
       children: [
         {
-          ...supervisor('weak', { strategy: 'one_for_one', intensity: 0, children: [brittle.spec({ key: 'w' })] }),
+          ...supervisor('weak', {
+            strategy: 'one_for_one',
+            intensity: 1,
+            periodMs: PERIOD_MS,
+            children: [brittle.spec({ key: 'w' })],
+          }),
           restart: 'transient',
         },
       ],
@@ -285,7 +332,8 @@ describe('giving up', () => {
 
   test('[S57] leaves a row and a failure; a fresh start tries again, and both stay', async () => {
     const a = await start('a', tough())
-    await world.refusal(a.ref(brittle, 'w').crash())
+    await crash(a, 'w')
+    await crash(a, 'w')
     await world.until(async () => (await treeOf(a, 'supervisor/weak'))?.gaveUp !== null)
     const inspect = new RuntimeInspect(a.core)
     const failures = await inspect.failures({ process: 'supervisor/weak' })
@@ -299,15 +347,37 @@ describe('giving up', () => {
     expect(b.core.kernel.find('supervisor/weak')?.alive).toBe(true)
     await world.until(async () => (await treeOf(b, 'supervisor/weak'))?.gaveUp === null)
     expect(await told(b, 'supervisor/weak')).toContain('gave-up brittle/w')
+    await crash(b, 'w')
+    expect(b.core.kernel.find('supervisor/weak')?.alive).toBe(true)
     const after = new RuntimeInspect(b.core)
     expect((await after.failures({ process: 'supervisor/weak' })).items.length).toBe(1)
     after.close()
   })
 
+  test('[S57] a pool beside the tree that gave up is tried again when it is needed in the next life', async () => {
+    const a = await start('a', tree(3))
+    const process = (node: TestNode, key: string): Process => {
+      const found = node.core.tree.ensure(`late/${key}`, 'late', key, { spawned: true })
+      if (found === null) throw new Error('late is known')
+      return found
+    }
+    a.core.tree.add(late)
+    for (let i = 0; i < 4; i++) a.core.kernel.crashProcess(process(a, `${i}`), new Error('on purpose'))
+    await world.until(async () => (await treeOf(a, 'pool/late'))?.gaveUp != null)
+    a.kill()
+    const b = await start('b', tree(3))
+    b.core.tree.add(late)
+    expect(process(b, 'x').alive).toBe(true)
+    await world.until(async () => (await treeOf(b, 'pool/late'))?.gaveUp === null)
+    await world.advance(1_000)
+    expect(process(b, 'x').alive).toBe(true)
+  })
+
   test('[S57] a node that takes the row over keeps it given up', async () => {
     const a = await start('a', tough())
     const b = await start('b', tough())
-    await world.refusal(a.ref(brittle, 'w').crash())
+    await crash(a, 'w')
+    await crash(a, 'w')
     await world.until(async () => (await treeOf(a, 'supervisor/weak'))?.gaveUp != null)
     expect(b.core.kernel.find('supervisor/weak')?.alive).toBe(true)
     a.kill()
