@@ -1,10 +1,11 @@
 /** Supervisors and pools as rows on the memory store: what outlives a node, what is written, and by whom. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { agent } from '../../server/definition/agent.ts'
 import { pool, type SupervisorDefinition, supervisor } from '../../server/definition/supervisor.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { decodeEntries } from '../../server/journal/entry.ts'
 import type { Process } from '../../server/kernel/process.ts'
-import { type TestNode, World } from '../support/runtime.ts'
+import { gate, type TestNode, World } from '../support/runtime.ts'
 import { brittle, crash, journalOf, late, ledgered, rowOf, supervisorAt, told, treeOf } from '../support/tree-world.ts'
 
 const PERIOD_MS = 60_000
@@ -243,15 +244,30 @@ describe('two nodes', () => {
   })
 
   test('[S56] a clean end of the owner hands the row on', async () => {
-    const root = tree(2)
+    const hold = gate()
+    const slow = agent('slow', {
+      durability: 'ephemeral',
+      state: () => ({}),
+      on: {},
+      terminate: () => hold.promise,
+    })
+    const children = [slow.spec({ key: 's' }), brittle.spec({ key: 'a' })]
+    const root = supervisor('app', { strategy: 'one_for_one', children })
     const a = await start('a', root)
     const b = await start('b', root)
     await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
-    await a.stop()
+    const stopped = a.core.stop()
+    await world.until(() => a.core.kernel.find('brittle/a')?.alive === false)
+    await world.advance(100)
+    hold.open()
+    await world.run(stopped)
+    a.dead = true
     await world.until(async () => (await rowOf(b, 'supervisor/app'))?.owner === b.core.node.id)
     await world.until(async () => (await told(b, 'supervisor/app')).filter((note) => note === 'owned').length === 2)
     // What ends with its node has moved, not exited.
-    expect(await told(b, 'supervisor/app')).toEqual(['owned', 'started brittle/a', 'up', 'owned'])
+    expect(await told(b, 'supervisor/app')).toEqual([
+      ...['owned', 'started slow/s', 'started brittle/a', 'up', 'owned'],
+    ])
   })
 
   test('[S56] a lost epoch ends no supervisor: it follows, and owns again when the node has joined anew', async () => {
