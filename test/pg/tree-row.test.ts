@@ -58,7 +58,7 @@ test('[S54] the budget of restarts, children of run time and those taken down ou
   await world.until(() => b.seen('supervisor:give-up').length === 1)
 })
 
-test('[S56] one of two nodes owns the row; the other takes it over with its history when the owner is killed', async () => {
+test('[S56] one of two nodes owns the row; when it is killed the other takes it over with its history', async () => {
   const root = tree(5, [ledgered.spec({ key: `l-${run}` })])
   const a = await start('a', root)
   const b = await start('b', root)

@@ -69,7 +69,7 @@ describe('the death of a node', () => {
     expect(world.nodes.at(-1)?.seen('supervisor:give-up')).toEqual([])
   })
 
-  test('[S54] children started at run time come back below their supervisor, in their order and with their state', async () => {
+  test('[S54] children started at run time come back below their supervisor, in order, with their state', async () => {
     const root = tree(3)
     const a = await start('a', root)
     for (const key of ['z', 'y']) {
@@ -95,7 +95,7 @@ describe('the death of a node', () => {
     expect(b.core.kernel.find('ledgered/z')?.parent?.id).toBe('supervisor/app')
   })
 
-  test('[S54] children that a verb took down stay down, whoever sends them messages, until a verb starts them', async () => {
+  test('[S54] children a verb took down stay down, whatever is sent to them, till a verb starts them', async () => {
     const root = tree(3, [ledgered.spec({ key: 'l' })])
     const a = await start('a', root)
     await world.run(supervisorAt(a, 'app').terminateChild('ledgered/l'))
@@ -156,7 +156,7 @@ describe('what is written', () => {
     expect(await treeOf(a, 'pool/brittle')).toMatchObject({ children: new Map(), gaveUp: null })
   })
 
-  test('[S55] an outage of the store stops no tree; its changes are one row later, the newest state, the rest counted', async () => {
+  test('[S55] an outage of the store stops no tree; later one row has the newest state and counts', async () => {
     const a = await start('a', tree(1_000))
     await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
     await world.settle()
@@ -206,7 +206,7 @@ describe('what is written', () => {
 })
 
 describe('two nodes', () => {
-  test('[S56] one owns the row, the other writes nothing; when the owner died it takes the row over with its history', async () => {
+  test('[S56] one owns the row, the other writes nothing, and takes it over with its history', async () => {
     const root = tree(2, [ledgered.spec({ key: 'l' })])
     const a = await start('a', root)
     const b = await start('b', root)
@@ -226,7 +226,7 @@ describe('two nodes', () => {
     expect(b.seen('supervisor:give-up').length).toBe(1)
   })
 
-  test('[S56] a child started at run time comes back on the node that takes over, and one taken down stays down', async () => {
+  test('[S56] a child started at run time comes back with the takeover, and one taken down stays down', async () => {
     const root = tree(3, [ledgered.spec({ key: 'l' })])
     const a = await start('a', root)
     const b = await start('b', root)
@@ -288,7 +288,7 @@ describe('two nodes', () => {
     expect(a.seen('process:fenced')).toEqual([])
   })
 
-  test('[S56] an owner whose row was taken follows, ends nothing, and asks again when it has something to say', async () => {
+  test('[S56] an owner whose row was taken follows, ends nothing, and asks again later', async () => {
     const a = await start('a', tree(100))
     await world.until(async () => (await told(a, 'supervisor/app')).includes('up'))
     const { db } = world
