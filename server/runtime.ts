@@ -83,8 +83,8 @@ export class RuntimeCore {
   readonly #options: RuntimeOptions
   readonly #entries = new Map<string, AgentEntry>()
   readonly #ephemeral = new Map<string, EphemeralBehaviour>()
-  #membership: Membership
-  #recovery: Recovery
+  membership: Membership
+  recovery: Recovery
   readonly #passivator: Passivator
   readonly #hints: LostHints
   #unwatch: (() => void) | null = null
@@ -164,8 +164,8 @@ export class RuntimeCore {
       limitMs: (agent) => this.tree.agent(agent)?.passivateAfterMs ?? null,
     })
     this.#hints = this.#newHints()
-    this.#membership = this.#newMembership()
-    this.#recovery = this.#newRecovery()
+    this.membership = this.#newMembership()
+    this.recovery = this.#newRecovery()
     this.#setIdPrefix()
   }
 
@@ -230,14 +230,14 @@ export class RuntimeCore {
     await this.#measureClock()
     await this.backend.join(this.#node, (targets) => this.#hinted(targets))
     this.bus.emit({ kind: 'node:join', at: this.clock.now(), node: this.#node.name, epoch: this.#node.epoch })
-    this.#membership.start()
+    this.membership.start()
     this.#unwatch = watchErrors({ claim: (error) => this.#claimError(error) })
     // Dead nodes first: their static children must be claimable when the tree starts.
-    await this.#membership.buryTheDead(this.clock.now() + this.#clockOffset)
+    await this.membership.buryTheDead(this.clock.now() + this.#clockOffset)
     await this.tree.start(root)
     for (const agent of this.tree.agents()) this.#know(agent)
     this.state = 'running'
-    await this.#recovery.start()
+    await this.recovery.start()
     this.layer.timers.start()
     this.#passivator.start()
     this.layer.deadlocks.start()
@@ -343,7 +343,7 @@ export class RuntimeCore {
       emit: this.bus.emit,
       node: () => this.#node,
       clockOffset: () => this.#clockOffset,
-      membership: this.#membership,
+      membership: this.membership,
       start: ({ id, agent }) => this.layer.recover(id, agent),
       failed: (what, error) => this.complain(what, error),
     })
@@ -385,9 +385,9 @@ export class RuntimeCore {
     } catch (error) {
       this.complain('joining again after the lease was lost', error)
     }
-    this.#membership.close()
-    this.#membership = this.#newMembership()
-    this.#membership.start()
+    this.membership.close()
+    this.membership = this.#newMembership()
+    this.membership.start()
     // Members of pools come back with their messages; nobody but their supervisor starts a static child.
     for (const process of supervised) {
       renew(this.kernel, process).catch((error: unknown) => this.complain(`starting ${process.id} again`, error))
@@ -437,14 +437,14 @@ export class RuntimeCore {
     this.state = 'draining'
     this.bus.emit({ kind: 'runtime:drain', at: this.clock.now(), reason })
     this.layer.timers.close()
-    this.#recovery.close()
+    this.recovery.close()
     this.#passivator.close()
     this.#hints.close()
     await this.#drainTurns()
     for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
     await this.#bounded(this.layer.committer.idle())
     this.#options.crash?.hit('shutdown:drained')
-    this.#membership.close()
+    this.membership.close()
     this.layer.close()
     this.#unwatch?.()
     await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) =>

@@ -61,6 +61,7 @@ export const CODES = {
   CHILD_RESTARTING: caller(409, 'Wait until the child is up or terminate it.'),
   CHILD_START_FAILED: operating(500, 'The child did not start; its cause says why.', false),
   CHILDREN_MAX: operating(429, 'Raise maxChildren of the pool or wait until children end.'),
+  SERVICE_PROTECTED: caller(409, 'Services of the runtime end with it; stop the runtime instead.'),
   SUPERVISOR_GAVE_UP: operating(503, 'Mend the cause, then restart the supervisor.', false),
 
   // Turns and steps

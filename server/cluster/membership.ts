@@ -34,6 +34,8 @@ export class Membership {
   #timer: Timer | null = null
   #connectedSince: number | null = null
   #closed = false
+  /** Epoch ms at which the lease was last renewed or taken. */
+  renewedAt = 0
   /** Epochs that lived at the last look. */
   #alive = new Set<number>()
 
@@ -43,6 +45,7 @@ export class Membership {
 
   start(): void {
     this.#connectedSince = this.#ports.clock.monotonic()
+    this.renewedAt = this.#ports.clock.now()
     this.#arm()
   }
 
@@ -62,6 +65,7 @@ export class Membership {
       const kept = await this.#ports.store.renewLease(this.#ports.node(), LEASE_MS)
       if (this.#closed) return
       if (!kept) return this.#ports.lost()
+      this.renewedAt = this.#ports.clock.now()
       this.#connectedSince ??= this.#ports.clock.monotonic()
     } catch (error) {
       this.#connectedSince = null

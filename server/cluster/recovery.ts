@@ -33,6 +33,8 @@ export class Recovery {
   readonly #ports: RecoveryPorts
   #timer: Timer | null = null
   #closed = false
+  /** Rounds, processes found in all of them, ms of the last one. */
+  readonly stats = { rounds: 0, found: 0, lastMs: 0 }
 
   constructor(ports: RecoveryPorts) {
     this.#ports = ports
@@ -62,6 +64,9 @@ export class Recovery {
     try {
       await membership.buryTheDead(clock.now() + this.#ports.clockOffset())
       const orphans = await store.orphans(this.#ports.node(), ORPHANS_MAX)
+      this.stats.rounds += 1
+      this.stats.found += orphans.length
+      this.stats.lastMs = clock.monotonic() - startedAt
       if (this.#closed) return false
       // Supervisors first: a child that one of them started at run time comes back below it.
       const supervised = orphans.filter(({ agent }) => OVERSEER_AGENTS.has(agent))

@@ -20,6 +20,7 @@ import type { Process } from '../kernel/process.ts'
 import { renew } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import { notFound } from './runtime-inspect.ts'
+import { refuseService } from './service.ts'
 
 /** Ms a stop waits for the turn in hand before it reports; the process goes on ending. */
 const STOP_WAIT_MS = 10_000
@@ -246,6 +247,7 @@ export class RuntimeControl implements Control {
 
   async #auditedRaw<T>(verb: string, target: ProcessId, act: Act, run: () => Promise<T>): Promise<T> {
     try {
+      refuseService(verb, target)
       const result = await run()
       await this.#write(verb, target, act, outcomeOf(result))
       return result

@@ -34,6 +34,7 @@ import { blastRadius } from './blast-radius.ts'
 import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
 import { compareRows } from './row-order.ts'
+import { asksForServices, isService, isServiceUnder, refuseService, Services } from './service.ts'
 import { VitalSigns } from './vitals.ts'
 
 const PAGE_LIMIT = 100
@@ -42,12 +43,14 @@ const PREVIEW_CHARACTERS = 500
 
 export class RuntimeInspect implements Inspect {
   readonly #core: RuntimeCore
+  readonly #services: Services
   readonly signs: VitalSigns
   readonly #sizes = new WeakMap<DurableRecord, { value: Value; bytes: number }>()
 
   constructor(core: RuntimeCore) {
     this.#core = core
     this.signs = new VitalSigns(core)
+    this.#services = new Services(core, () => this.signs.feed())
   }
 
   async processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }> {
@@ -61,6 +64,12 @@ export class RuntimeInspect implements Inspect {
       if (query.agent !== undefined && process.agent !== query.agent) continue
       if (query.under !== undefined && !isUnder(process, query.under)) continue
       const row = this.#row(process)
+      if (query.status !== undefined && row.status !== query.status) continue
+      if (terms === null || matches(terms, row, context)) rows.push(row)
+    }
+    for (const row of asksForServices(query) ? this.#services.rows() : []) {
+      if (query.agent !== undefined && row.agent !== query.agent) continue
+      if (query.under !== undefined && !isServiceUnder(row.id, query.under)) continue
       if (query.status !== undefined && row.status !== query.status) continue
       if (terms === null || matches(terms, row, context)) rows.push(row)
     }
@@ -85,6 +94,7 @@ export class RuntimeInspect implements Inspect {
 
   scan(visit: (row: ProcessRow) => void): void {
     for (const process of this.#core.kernel.all()) visit(this.#row(process))
+    for (const row of this.#services.rows()) visit(row)
   }
 
   treeVersion(): number {
@@ -94,12 +104,14 @@ export class RuntimeInspect implements Inspect {
   async process(id: ProcessId): Promise<ProcessDetail | null> {
     const process = this.#core.kernel.find(id)
     if (process !== undefined) return this.#detail(process)
+    if (isService(id)) return this.#services.detail(id)
     const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
     return record === null ? null : passiveDetail(record, this.#ops(record.agent))
   }
 
   async state(id: ProcessId): Promise<StateSnapshot> {
     const process = this.#core.kernel.find(id)
+    if (isService(id)) return this.#services.state(id)
     if (process?.kind === 'supervisor') return this.#treeState(process)
     if (process !== undefined && !process.durable) {
       const value = process.kind === 'agent' ? copy(process.state ?? null) : null
@@ -132,6 +144,7 @@ export class RuntimeInspect implements Inspect {
       const total = process.mailboxLength
       return { items, total, cursor: from + limit < total ? String(from + limit) : null }
     }
+    if (isService(id)) return { items: [], total: 0, cursor: null }
     await this.#mustExist(id)
     const { archive } = this.#core.backend.handle
     const rows = await archive.mailbox(this.#core.namespace, id, { limit, afterOrd: from })
@@ -151,7 +164,7 @@ export class RuntimeInspect implements Inspect {
     const pid = process === undefined ? null : (recordOf(process)?.pid ?? null)
     const known = pid ?? (await archive.process(this.#core.namespace, id))?.pid ?? null
     if (known === null) {
-      if (process === undefined) throw notFound(id)
+      if (process === undefined && !isService(id)) throw notFound(id)
       return { items: [], cursor: null }
     }
     const rows = await archive.journal(known, {
@@ -216,6 +229,7 @@ export class RuntimeInspect implements Inspect {
   }
 
   async plan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
+    refuseService(verb, id)
     const process = this.#core.kernel.find(id)
     if (process === undefined) throw notFound(id)
     const attempts = process.agent === null ? 1 : (this.#core.tree.agent(process.agent)?.maxAttempts ?? 1)
@@ -245,7 +259,7 @@ export class RuntimeInspect implements Inspect {
       now: clock.now(),
       isUnder: (id, ancestor) => {
         const process = kernel.find(id)
-        return process !== undefined && isUnder(process, ancestor)
+        return process === undefined ? isServiceUnder(id, ancestor) : isUnder(process, ancestor)
       },
     }
   }
@@ -255,7 +269,7 @@ export class RuntimeInspect implements Inspect {
   }
 
   async #mustExist(id: ProcessId): Promise<void> {
-    if (this.#core.kernel.find(id) !== undefined) return
+    if (isService(id) || this.#core.kernel.find(id) !== undefined) return
     if ((await this.#core.backend.handle.archive.process(this.#core.namespace, id)) === null) throw notFound(id)
   }
 

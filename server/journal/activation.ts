@@ -43,6 +43,8 @@ export class Activator {
   #queue: Waiting[] = []
   #running = 0
   #scheduled = false
+  /** Claims that were decided. */
+  count = 0
 
   constructor(ports: ActivatorPorts) {
     this.#ports = ports
@@ -111,6 +113,7 @@ export class Activator {
     const loaded = new Map<number, Loaded>()
     if (pids.length > 0) for (const one of await store.load(node, pids)) loaded.set(one.process, one)
     crash.hit('activation:loaded')
+    this.count += batch.length
     for (const [i, one] of batch.entries()) {
       const outcome = outcomes[i]
       const rows = outcome?.kind === 'claimed' ? loaded.get(outcome.record.pid) : undefined

@@ -81,6 +81,11 @@ export class Committer {
     return this.#downSince === null
   }
 
+  /** Epoch ms since when the store does not answer; null while it does. */
+  get downSince(): number | null {
+    return this.#downSince
+  }
+
   /** The record has something to send; it leaves with the next batch. */
   wake(record: DurableRecord): void {
     if (record.dirty || record.flying || record.paused) return

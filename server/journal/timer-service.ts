@@ -41,6 +41,11 @@ export class TimerService {
     this.#ports = ports
   }
 
+  /** Epoch ms of the store of the next timer that is known here; null when there is none. */
+  get next(): number | null {
+    return Number.isFinite(this.#next) ? this.#next : null
+  }
+
   start(): void {
     this.#sleepUntil(0)
   }

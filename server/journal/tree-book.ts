@@ -78,6 +78,11 @@ export class TreeBook {
     return record === null ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
   }
 
+  count(): { supervisors: number; owned: number } {
+    const ledgers = [...this.#ledgers.values()]
+    return { supervisors: ledgers.length, owned: ledgers.filter((ledger) => ledger.record !== null).length }
+  }
+
   #ledger(id: ProcessId, parent: ProcessId | null): Ledger {
     let ledger = this.#ledgers.get(id)
     if (ledger === undefined) {
