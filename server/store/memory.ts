@@ -8,9 +8,10 @@ import type { Clock } from '../clock.ts'
 import { MemoryArchive } from './memory/archive.ts'
 import { claim, load, release, snapshot } from './memory/claim.ts'
 import { commit } from './memory/commit.ts'
-import { MemoryDatabase } from './memory/database.ts'
+import { keyOf, MemoryDatabase } from './memory/database.ts'
 import { assertAlive, enqueue, fireTimers, messages, nextTimer, request, requestRow, take } from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
+import { sweepTies } from './memory/tie.ts'
 import { type Store, StoreFailure, type StoreHandle } from './store.ts'
 
 export { MemoryDatabase } from './memory/database.ts'
@@ -55,6 +56,8 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     take: async (node, target, limit) => take(db, node, { target, limit }),
     request: async (node, wanted) => request(db, node, wanted),
     requestRow: async (namespace, scope, key) => requestRow(db, namespace, scope, key),
+    sweepTies: async (node, processes) => sweepTies(db, node, processes),
+    whereis: async (namespace, name) => db.names.get(keyOf(namespace, name)) ?? null,
     fireTimers: async (node, limit) => fireTimers(db, node, limit),
     nextTimer: async (namespace) => nextTimer(db, namespace),
     orphans: async (node, limit) => orphans(db, node, limit),

@@ -90,6 +90,10 @@ function processTable(table: MakeTable) {
       restarts: integer().notNull().default(0),
       desired: text().$type<ProcessRecord['desired']>().notNull().default('running'),
       diverged: boolean().notNull().default(false),
+      /** Of the present incarnation (K35); an exit takes it away. */
+      trapExit: boolean('trap_exit').notNull().default(false),
+      /** The last incarnation ended and no other has begun: a monitor of it hears noproc. */
+      gone: boolean().notNull().default(false),
       ended: boolean().notNull().default(false),
       exit: text(),
       owner: surrogate(),
@@ -232,6 +236,10 @@ function linkTable(table: MakeTable) {
       peer: name().notNull(),
       kind: name().$type<'link' | 'monitor'>().notNull(),
       ref: name().notNull(),
+      /** Lives of both ends when the tie was made; null where the end is in no store. An older one than the stored
+       *  process has is a tie whose end was missed. */
+      incarnation: integer(),
+      peerIncarnation: integer('peer_incarnation'),
     },
     (t) => [
       primaryKey({ name: 'links_pk', columns: [t.namespace, t.process, t.kind, t.peer, t.ref] }),

@@ -99,15 +99,23 @@ export type ProcessPatch = {
   desired?: DesiredState
   parent?: ProcessId | null
   diverged?: boolean
+  trapExit?: boolean
+  /** The last incarnation ended and no other has begun; a claim takes it away. */
+  gone?: boolean
 }
 
-/** Links, monitors and names of durable processes are rows (P3). */
+/** Links, monitors and names of durable processes are rows (P3). `ephemeral`: the peer has no row in the store, so its
+ *  end is told in memory. */
 export type LinkChange =
-  | { kind: 'link'; peer: ProcessId }
+  | { kind: 'link'; peer: ProcessId; ephemeral?: boolean }
   | { kind: 'unlink'; peer: ProcessId }
-  | { kind: 'monitor'; peer: ProcessId; ref: string }
+  | { kind: 'monitor'; peer: ProcessId; ref: string; ephemeral?: boolean }
   | { kind: 'demonitor'; ref: string }
 export type NameChange = { kind: 'register' | 'unregister'; name: string }
+
+/** The end of an incarnation. Its ties become one `down` row per monitor and one `exit` row per link, its names are
+ *  free, all in the commit that carries it. `reason` is an ExitReason in the form of `encode`. */
+export type ProcessEnd = { incarnation: number; reason: string }
 
 export type NewProcess = {
   id: ProcessId
@@ -139,6 +147,8 @@ export type Commit = {
   patch?: ProcessPatch
   links?: readonly LinkChange[]
   names?: readonly NameChange[]
+  /** At most one: an incarnation begins only after the end of the one before is stored. */
+  ends?: readonly ProcessEnd[]
   failures?: readonly NewFailure[]
   deadLetters?: readonly NewDeadLetter[]
   /** Raise the attempts of a message row that stays. */
@@ -146,7 +156,15 @@ export type Commit = {
 }
 
 /** Per row of the batch, in its order. `refused` says only that nothing was written: read back before judging (F3). */
-export type CommitOutcome = { kind: 'committed'; at: number; ords: readonly number[] } | { kind: 'refused' }
+export type CommitOutcome =
+  | {
+      kind: 'committed'
+      at: number
+      ords: readonly number[]
+      /** Processes that got a `down` or `exit` row by the end this commit carries. */
+      told?: readonly ProcessId[]
+    }
+  | { kind: 'refused' }
 
 export type Head = { process: Pid; seq: number; claim: Claim }
 
@@ -200,6 +218,8 @@ export type ProcessRecord = {
   restarts: number
   desired: DesiredState
   diverged: boolean
+  trapExit: boolean
+  gone: boolean
   ended: boolean
   exit: string | null
   /** Node id of the live owner; null when passive. */
@@ -230,7 +250,13 @@ export type Loaded = {
   journal: readonly JournalRow[]
   mailbox: readonly MessageRow[]
   timers: readonly TimerRow[]
-  links: readonly { kind: 'link' | 'monitor' | 'monitored'; peer: ProcessId; ref: string | null }[]
+  /** `ephemeral`: the peer is in no store, and gone with the node it lived on. */
+  links: readonly {
+    kind: 'link' | 'monitor' | 'monitored'
+    peer: ProcessId
+    ref: string | null
+    ephemeral: boolean
+  }[]
   names: readonly string[]
 }
 
@@ -293,6 +319,15 @@ export interface Store {
   /** Inserts the request and its message together, or returns the row that exists. */
   request(node: NodeIdentity, request: NewRequest): Promise<{ row: RequestRow; created: boolean; ord: number }>
   requestRow(namespace: string, scope: string, key: string): Promise<RequestRow | null>
+
+  /**
+   * Ties of these processes whose other end is over: it ended at the same time as the tie was made, or does not exist.
+   * Each becomes a `down` or `exit` row with `noproc`. Returns who got one. Asked after each commit that makes ties or
+   * ends a process: whichever of two such commits comes second sees both.
+   */
+  sweepTies(node: NodeIdentity, processes: readonly ProcessId[]): Promise<ProcessId[]>
+  /** Who holds the name; null when nobody does. */
+  whereis(namespace: string, name: string): Promise<ProcessId | null>
 
   /** Fires everything due: timers become mailbox rows in one statement (V5). */
   fireTimers(node: NodeIdentity, limit: number): Promise<MessageRow[]>

@@ -9,6 +9,7 @@ import { archiveContract } from '../support/store-contract/archive.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
 import { messageContract } from '../support/store-contract/message.ts'
+import { tieContract } from '../support/store-contract/tie.ts'
 import type { StoreWorld } from '../support/store-world.ts'
 
 let database: TestDatabase
@@ -30,3 +31,4 @@ commitContract(world)
 claimContract(world)
 messageContract(world)
 archiveContract(world)
+tieContract(world)

@@ -44,6 +44,7 @@ function take(process: StoredProcess, node: NodeIdentity, stateVersion: number):
   process.owner = node.id
   process.ownerEpoch = node.epoch
   process.open = false
+  process.gone = false
 }
 
 /** P2: the owner died holding the oldest pending message. */
@@ -79,11 +80,13 @@ export function load(db: MemoryDatabase, pid: Pid): Loaded {
       .map(({ namespace: _namespace, ...timer }) => timer)
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
     links: [
-      ...own.map(({ kind, peer, ref }) => ({ kind, peer, ref: kind === 'link' ? null : ref })),
+      ...own.map(({ kind, peer, ref, peerIncarnation }) => {
+        return { kind, peer, ref: kind === 'link' ? null : ref, ephemeral: peerIncarnation === null }
+      }),
       ...foreign.map((tie) =>
         tie.kind === 'link'
-          ? { kind: 'link' as const, peer: tie.process, ref: null }
-          : { kind: 'monitored' as const, peer: tie.process, ref: tie.ref },
+          ? { kind: 'link' as const, peer: tie.process, ref: null, ephemeral: tie.incarnation === null }
+          : { kind: 'monitored' as const, peer: tie.process, ref: tie.ref, ephemeral: false },
       ),
     ].sort((a, b) => (a.kind === b.kind ? (a.peer < b.peer ? -1 : 1) : a.kind < b.kind ? -1 : 1)),
     names: namesOf(db, process),

@@ -2,10 +2,11 @@
  * The commit on memory. Same verdicts as the statement of postgres/commit.ts, in the same order: the node, then each
  * head with its claim and its consumed rows, then what would violate a key, and only then anything is written.
  */
-import { assertOneEach, linkEnds, netLinks, netNames, netTimers } from '../change.ts'
+import { assertOneEach, netNames, netTimers } from '../change.ts'
 import { type Commit, type CommitOutcome, type NodeIdentity, StoreFailure } from '../store.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
 import { assertCommit } from './text.ts'
+import { tellEnd, writeTies } from './tie.ts'
 
 const REFUSED: CommitOutcome = { kind: 'refused' }
 
@@ -19,7 +20,8 @@ export function commit(db: MemoryDatabase, node: NodeIdentity, batch: readonly C
     node.namespace,
     batch.filter((_, i) => accepted[i]),
   )
-  return batch.map((row, i) => (accepted[i] === true ? write(db, node.namespace, row) : REFUSED))
+  const ending = new Set(batch.flatMap((row, i) => (accepted[i] === true && row.ends !== undefined ? [row.id] : [])))
+  return batch.map((row, i) => (accepted[i] === true ? write(db, node.namespace, { row, ending }) : REFUSED))
 }
 
 /** F1 and M1. */
@@ -52,7 +54,8 @@ function duplicate(table: string, key: string): StoreFailure {
   return new StoreFailure('rejected', `Key ${JSON.stringify(key)} exists in ${table}.`, { sqlState: '23505' })
 }
 
-function write(db: MemoryDatabase, namespace: string, row: Commit): CommitOutcome {
+function write(db: MemoryDatabase, namespace: string, of: { row: Commit; ending: Set<string> }): CommitOutcome {
+  const { row, ending } = of
   const at = db.clock.now()
   const journal = db.journal.get(row.process) ?? []
   journal.push({
@@ -73,9 +76,10 @@ function write(db: MemoryDatabase, namespace: string, row: Commit): CommitOutcom
   const ords = (row.messages ?? []).map((message) => db.deliver(namespace, message).ord)
   writeTimers(db, namespace, row)
   writeTies(db, namespace, row)
+  const told = tellEnd(db, namespace, row, ending)
   writeProcesses(db, namespace, row)
   writeRecords(db, namespace, row)
-  return { kind: 'committed', at, ords }
+  return told === null ? { kind: 'committed', at, ords } : { kind: 'committed', at, ords, told }
 }
 
 function writeTimers(db: MemoryDatabase, namespace: string, row: Commit): void {
@@ -85,27 +89,6 @@ function writeTimers(db: MemoryDatabase, namespace: string, row: Commit): void {
   for (const { name, arm } of cancel) if (timers.get(name)?.arm === arm) timers.delete(name)
   for (const timer of set) timers.set(timer.name, { ...timer, namespace })
   db.timers.set(row.process, timers)
-}
-
-function writeTies(db: MemoryDatabase, namespace: string, row: Commit): void {
-  for (const change of netLinks(row.links ?? [])) {
-    if (change.kind === 'monitor') {
-      const key = keyOf(namespace, row.id, 'monitor', change.ref)
-      db.ties.set(key, { namespace, process: row.id, peer: change.peer, kind: 'monitor', ref: change.ref })
-    } else if (change.kind === 'demonitor') {
-      db.ties.delete(keyOf(namespace, row.id, 'monitor', change.ref))
-    } else {
-      const [process, peer] = linkEnds(row.id, change.peer)
-      const key = keyOf(namespace, process, 'link', peer)
-      if (change.kind === 'link') db.ties.set(key, { namespace, process, peer, kind: 'link', ref: '' })
-      else db.ties.delete(key)
-    }
-  }
-  for (const change of netNames(row.names ?? [])) {
-    const key = keyOf(namespace, change.name)
-    if (change.kind === 'register') db.names.set(key, row.id)
-    else if (db.names.get(key) === row.id) db.names.delete(key)
-  }
 }
 
 function writeProcesses(db: MemoryDatabase, namespace: string, row: Commit): void {
@@ -125,6 +108,8 @@ export const NEW_PROCESS = {
   restarts: 0,
   desired: 'running',
   diverged: false,
+  trapExit: false,
+  gone: false,
   ended: false,
   exit: null,
   owner: null,

@@ -29,6 +29,9 @@ export type StoredTie = {
   readonly peer: string
   readonly kind: 'link' | 'monitor'
   readonly ref: string
+  /** Lives of both ends when the tie was made; null where the end is in no store. */
+  readonly incarnation: number | null
+  readonly peerIncarnation: number | null
 }
 export type StoredSnapshot = { seq: number; claim: Claim; stateVersion: number; value: string }
 export type InNamespace<T> = T & { readonly namespace: string }
@@ -73,6 +76,10 @@ export class MemoryDatabase {
 
   nextPid = (): Pid => ++this.#pids
   nextOrd = (): number => ++this.#ords
+
+  get lastOrd(): number {
+    return this.#ords
+  }
   nextClaim = (): Claim => ++this.#claims
   nextEpoch = (): number => ++this.#epochs
   nextNode = (): number => ++this.#nodes

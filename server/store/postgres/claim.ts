@@ -102,7 +102,7 @@ function claimSql(q: string): string {
     update ${q}processes p set owner = $1::bigint, owner_epoch = $2::bigint, open = false,
       incarnation = p.incarnation + case when p.ended then 1 else 0 end,
       state_version = case when p.state_version = 0 then s.version else p.state_version end,
-      exit = case when p.ended then null else p.exit end, ended = false
+      exit = case when p.ended then null else p.exit end, ended = false, gone = false
     from seen s where p.pid = s.pid and s.outcome = 'claimed'
     returning p.pid),
   head as (

@@ -1,39 +1,10 @@
 /**
- * The parts of a commit that few turns have: each is one JSON parameter and two CTEs, the rows whose head moved
- * (`<key>_in`, with the writing process in `pid`) and what is done with them.
- *
- * - Plans are generic and outlive the sizes they were made for: a stored row is reached by `key = any(array)` besides
- *   the join, so that no plan can read a whole table.
+ * The parts of a commit that few turns have: each is one JSON parameter and its CTEs (section.ts).
  */
-import { linkEnds, netLinks, netNames, netTimers } from '../change.ts'
+import { netTimers } from '../change.ts'
 import type { Commit, ProcessPatch } from '../store.ts'
-
-/** Holds for processes whose head moved. The odd form keeps it a hashed lookup; as a join it could become quadratic. */
-export const accepted = (pid: string): string => `(${pid} in (select process from moved)) is true`
-
-type Item = Record<string, unknown>
-
-export type Section = {
-  readonly key: string
-  /** Columns of the JSON rows besides `pid`. */
-  readonly columns: string
-  items(commit: Commit): Item[]
-  /** The second CTE; `rows` is the first. */
-  sql(q: string, rows: string): string
-}
-
-/** Both CTEs of a section. */
-export function sectionSql(section: Section, q: string, parameter: string): string {
-  const rows = `${section.key}_in`
-  return `${rows} as materialized (
-    select * from json_to_recordset(${parameter}::text::json) as x(pid bigint, ${section.columns})
-    where ${accepted('x.pid')}),
-  ${section.key}_out as (${section.sql(q, rows)})`
-}
-
-/** The keys of all rows, so that the stored side is an index lookup whatever the plan. */
-const among = (column: string, rows: string, name: string): string =>
-  `${column} = any(array(select ${name} from ${rows}))`
+import { TIE_SECTIONS } from './commit-tie.ts'
+import { among, type Item, type Section } from './section.ts'
 
 const request: Section = {
   key: 'request',
@@ -89,6 +60,8 @@ function patchItem(patch: ProcessPatch): Item {
     parent_set: patch.parent !== undefined,
     parent: patch.parent ?? null,
     diverged: patch.diverged ?? null,
+    trap_exit: patch.trapExit ?? null,
+    gone: patch.gone ?? null,
   }
 }
 
@@ -97,77 +70,16 @@ const patch: Section = {
   // Null means no change; the two columns that can be null have a flag.
   columns:
     'incarnation int, state_version int, restarts int, exit_set boolean, exit text, ended boolean, desired text, ' +
-    'parent_set boolean, parent text, diverged boolean',
+    'parent_set boolean, parent text, diverged boolean, trap_exit boolean, gone boolean',
   items: (commit) => (commit.patch === undefined ? [] : [patchItem(commit.patch)]),
   sql: (q, rows) => `
     update ${q}processes t set
       incarnation = coalesce(x.incarnation, t.incarnation), state_version = coalesce(x.state_version, t.state_version),
       restarts = coalesce(x.restarts, t.restarts), ended = coalesce(x.ended, t.ended),
       exit = case when x.exit_set then x.exit else t.exit end, desired = coalesce(x.desired, t.desired),
-      parent = case when x.parent_set then x.parent else t.parent end, diverged = coalesce(x.diverged, t.diverged)
+      parent = case when x.parent_set then x.parent else t.parent end, diverged = coalesce(x.diverged, t.diverged),
+      trap_exit = coalesce(x.trap_exit, t.trap_exit), gone = coalesce(x.gone, t.gone)
     from ${rows} x where t.pid = x.pid and ${among('t.pid', rows, 'pid')}`,
-}
-
-const TIE_COLUMNS = 'process text, peer text, kind text, ref text'
-
-const link: Section = {
-  key: 'link',
-  columns: TIE_COLUMNS,
-  items: (commit) =>
-    netLinks(commit.links ?? []).flatMap((change): Item[] => {
-      if (change.kind === 'monitor')
-        return [{ process: commit.id, peer: change.peer, kind: 'monitor', ref: change.ref }]
-      return change.kind === 'link' ? [linkItem(commit.id, change.peer)] : []
-    }),
-  sql: (q, rows) => `
-    insert into ${q}links (namespace, process, peer, kind, ref)
-    select distinct $3::text, process, peer, kind, ref from ${rows} on conflict do nothing`,
-}
-
-const unlink: Section = {
-  key: 'unlink',
-  columns: TIE_COLUMNS,
-  items: (commit) =>
-    netLinks(commit.links ?? []).flatMap((change): Item[] => {
-      // A demonitor knows the reference only.
-      if (change.kind === 'demonitor') return [{ process: commit.id, peer: null, kind: 'monitor', ref: change.ref }]
-      return change.kind === 'unlink' ? [linkItem(commit.id, change.peer)] : []
-    }),
-  sql: (q, rows) => `
-    delete from ${q}links t using ${rows} x
-    where t.namespace = $3::text and t.process = x.process and t.kind = x.kind and t.ref = x.ref
-      and (x.peer is null or t.peer = x.peer) and ${among('t.process', rows, 'process')}`,
-}
-
-function linkItem(id: string, other: string): Item {
-  const [process, peer] = linkEnds(id, other)
-  return { process, peer, kind: 'link', ref: '' }
-}
-
-const register: Section = {
-  key: 'register',
-  columns: 'process text, name text',
-  items: (commit) => nameItems(commit, 'register'),
-  // A name of another process violates the primary key: class 23, and the committer finds the culprit (C2).
-  sql: (q, rows) => `
-    insert into ${q}names (namespace, name, process)
-    select $3::text, x.name, x.process from ${rows} x
-    where x.process is distinct from
-      (select o.process from ${q}names o where o.namespace = $3::text and o.name = x.name)`,
-}
-
-const unregister: Section = {
-  key: 'unregister',
-  columns: 'process text, name text',
-  items: (commit) => nameItems(commit, 'unregister'),
-  sql: (q, rows) => `
-    delete from ${q}names t using ${rows} x
-    where t.namespace = $3::text and t.name = x.name and t.process = x.process and ${among('t.name', rows, 'name')}`,
-}
-
-function nameItems(commit: Commit, kind: 'register' | 'unregister'): Item[] {
-  const changes = netNames(commit.names ?? []).filter((change) => change.kind === kind)
-  return changes.map(({ name }) => ({ process: commit.id, name }))
 }
 
 const failure: Section = {
@@ -224,10 +136,7 @@ export const SECTIONS: readonly Section[] = [
   timerCancel,
   spawn,
   patch,
-  link,
-  unlink,
-  register,
-  unregister,
+  ...TIE_SECTIONS,
   failure,
   deadLetter,
   attempted,
@@ -243,6 +152,7 @@ export function hasRecords(commit: Commit): boolean {
     commit.spawns !== undefined ||
     commit.links !== undefined ||
     commit.names !== undefined ||
+    commit.ends !== undefined ||
     commit.failures !== undefined ||
     commit.deadLetters !== undefined ||
     commit.attempted !== undefined

@@ -14,10 +14,12 @@
 import { assertOneEach } from '../change.ts'
 import type { Commit, CommitOutcome, NodeIdentity } from '../store.ts'
 import { isSeldom, messageSql, messageValues, SENT_ORDS, type Sent } from './commit-message.ts'
-import { accepted, hasRecords, SECTIONS, type Section, sectionSql } from './commit-record.ts'
+import { hasRecords, SECTIONS } from './commit-record.ts'
+import { TOLD, tellsOf } from './commit-tie.ts'
 import { type Context, fence, ms } from './context.ts'
 import { asFailure } from './failure.ts'
 import { bigints, numberList, textList, texts } from './list.ts'
+import { accepted, type Section, sectionSql } from './section.ts'
 
 /** Only the guard over consumed rows divides. */
 const DIVISION_BY_ZERO = '22012'
@@ -26,7 +28,7 @@ const PREPARED_MAX = 64
 
 const NO_ORDS: readonly number[] = []
 
-type Result = { n: number; at: number; accepted: string | null; ords?: string | null }
+type Result = { n: number; at: number; accepted: string | null; ords?: string | null; told?: string | null }
 type Shape = {
   readonly lineage: boolean
   readonly consumed: boolean
@@ -167,7 +169,10 @@ function statement(q: string, shape: Shape): string {
     ctes.push(messageSql(q, parameter, { seldom: shape.messages === 'seldom', where: accepted('s.pid') }))
     results.push(SENT_ORDS)
   }
-  for (const section of shape.sections) ctes.push(sectionSql(section, q, parameter()))
+  for (const section of shape.sections) {
+    ctes.push(sectionSql(section, q, parameter(), shape.messages !== 'none'))
+    if (tellsOf(section)) results.push(TOLD)
+  }
   return `with ${ctes.join(',\n  ')}\nselect ${results.join(', ')} from moved`
 }
 
@@ -228,7 +233,7 @@ function outcomes(
   result: Result,
 ): CommitOutcome[] {
   const ords = result.ords == null ? [] : result.ords.split(',').map(Number)
-  if (result.n === batch.length && sent.length === 0) {
+  if (result.n === batch.length && sent.length === 0 && result.told === undefined) {
     const outcome: CommitOutcome = { kind: 'committed', at: result.at, ords: NO_ORDS }
     return batch.map(() => outcome)
   }
@@ -242,5 +247,15 @@ function outcomes(
     const written = result.n === batch.length || moved?.has(row.process) === true
     byRow.set(row, written ? { kind: 'committed', at: result.at, ords: own } : { kind: 'refused' })
   }
+  if (result.told !== undefined) addTold(byRow, result.told)
   return batch.map((row) => byRow.get(row) ?? { kind: 'refused' })
+}
+
+function addTold(byRow: Map<Commit, CommitOutcome>, text: string | null): void {
+  const told = Map.groupBy(text === null ? [] : (JSON.parse(text) as [number, string][]), ([pid]) => pid) // as TOLD
+  for (const [row, outcome] of byRow) {
+    if (outcome.kind !== 'committed' || row.ends === undefined) continue
+    const targets = new Set(told.get(row.process)?.map(([, target]) => target))
+    byRow.set(row, { ...outcome, told: [...targets] })
+  }
 }

@@ -22,7 +22,14 @@ export type JournalSqlRow = {
   at: number
   payload: string
 }
-type TieRow = { pid: number; outgoing: boolean; kind: 'link' | 'monitor'; peer: string; ref: string }
+type TieRow = {
+  pid: number
+  outgoing: boolean
+  kind: 'link' | 'monitor'
+  peer: string
+  ref: string
+  ephemeral: boolean
+}
 type Mutable = { -readonly [K in keyof Loaded]: Loaded[K] extends readonly (infer T)[] ? T[] : Loaded[K] }
 
 export async function load({ read, q }: Context, node: NodeIdentity, processes: readonly Pid[]): Promise<Loaded[]> {
@@ -54,9 +61,9 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
   for (const row of journal) byPid.get(row.process)?.journal.push(journalRow(row))
   for (const row of mailbox) byPid.get(row.pid)?.mailbox.push(messageRow(row))
   for (const row of timers) byPid.get(row.process)?.timers.push({ ...row })
-  for (const { pid, outgoing, kind, peer, ref } of ties) {
+  for (const { pid, outgoing, kind, peer, ref, ephemeral } of ties) {
     const shown = kind === 'monitor' && !outgoing ? 'monitored' : kind
-    byPid.get(pid)?.links.push({ kind: shown, peer, ref: kind === 'link' ? null : ref })
+    byPid.get(pid)?.links.push({ kind: shown, peer, ref: kind === 'link' ? null : ref, ephemeral })
   }
   for (const { pid, name } of names) byPid.get(pid)?.names.push(name)
   return processes.flatMap((pid) => byPid.get(pid) ?? [])
@@ -93,9 +100,9 @@ function timerSql(q: string): string {
 /** Laterals that cannot be flattened: per process one index lookup, whatever the statistics say. */
 function tieSql(q: string): string {
   const ties = (own: string, other: string, outgoing: boolean) => `
-    select p.pid, ${outgoing} as outgoing, l.kind, l.other as peer, l.ref from ${q}processes p
+    select p.pid, ${outgoing} as outgoing, l.kind, l.other as peer, l.ref, l.ephemeral from ${q}processes p
     cross join lateral (
-      select t.kind, t.${other} as other, t.ref from ${q}links t
+      select t.kind, t.${other} as other, t.ref, t.${outgoing ? 'peer_' : ''}incarnation is null as ephemeral from ${q}links t
       where t.namespace = $1::text and t.${own} = p.id offset 0) l
     where p.pid = any(${bigints('$2')})`
   return `${ties('process', 'peer', true)} union all ${ties('peer', 'process', false)} order by 1, 3, 4, 5`

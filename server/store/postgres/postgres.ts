@@ -24,6 +24,8 @@ import { release } from './release.ts'
 import { request, requestRow } from './request.ts'
 import { schemaName } from './schema-name.ts'
 import { snapshot } from './snapshot.ts'
+import { sweepTies } from './sweep-ties.ts'
+import { whereis } from './whereis.ts'
 
 export type PostgresOptions = {
   readonly connection: PostgresConnection
@@ -64,6 +66,8 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     take: (node, target, limit) => guarded(() => take(at, node, { target, limit })),
     request: (node, wanted) => guarded(() => request(at, node, wanted)),
     requestRow: (namespace, scope, key) => guarded(() => requestRow(at, { namespace, scope, key })),
+    sweepTies: (node, processes) => guarded(() => sweepTies(at, node, processes)),
+    whereis: (namespace, name) => guarded(() => whereis(at, namespace, name)),
     fireTimers: (node, limit) => guarded(() => fireTimers(at, node, limit)),
     nextTimer: (namespace) => guarded(() => nextTimer(at, namespace)),
     orphans: (node, limit) => guarded(() => orphans(at, node, limit)),

@@ -14,6 +14,8 @@ export type ProcessRow = {
   restarts: number
   desired: ProcessRecord['desired']
   diverged: boolean
+  trap_exit: boolean
+  gone: boolean
   ended: boolean
   exit: string | null
   owner: number | null
@@ -25,7 +27,7 @@ export type ProcessRow = {
 export function processColumns(alias: string): string {
   const plain = [
     ...['pid', 'id', 'agent', 'key', 'kind', 'parent', 'incarnation', 'state_version', 'restarts', 'desired'],
-    ...['diverged', 'ended', 'exit', 'owner', 'owner_epoch'],
+    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'owner', 'owner_epoch'],
   ]
   return `${plain.map((name) => `${alias}.${name}`).join(', ')}, ${ms(`${alias}.created_at`)} as created_at`
 }
@@ -43,6 +45,8 @@ export function processRecord(row: ProcessRow): ProcessRecord {
     restarts: row.restarts,
     desired: row.desired,
     diverged: row.diverged,
+    trapExit: row.trap_exit,
+    gone: row.gone,
     ended: row.ended,
     exit: row.exit,
     owner: row.owner,

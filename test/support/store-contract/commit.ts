@@ -17,8 +17,8 @@ export function commitContract(world: StoreWorld): void {
       expect(loaded.mailbox).toEqual([])
       expect(loaded.timers).toEqual([timer(owned, 'tick', { due: 5_000, root: 'r', traceparent: 't' })])
       expect(loaded.links).toEqual([
-        { kind: 'link', peer: 'cart/b', ref: null },
-        { kind: 'monitor', peer: 'cart/c', ref: 'ref 1' },
+        { kind: 'link', peer: 'cart/b', ref: null, ephemeral: false },
+        { kind: 'monitor', peer: 'cart/c', ref: 'ref 1', ephemeral: false },
       ])
       expect(loaded.names).toEqual(['main'])
       const [sent] = await bench.store.messages(bench.namespace, 'cart/b', 0, 10)
@@ -159,7 +159,7 @@ export function commitContract(world: StoreWorld): void {
         ['kept', 2],
         ['new', 5],
       ])
-      expect(loaded.links).toEqual([{ kind: 'link', peer: 'cart/z', ref: null }])
+      expect(loaded.links).toEqual([{ kind: 'link', peer: 'cart/z', ref: null, ephemeral: false }])
       expect(loaded.names).toEqual(['y'])
     })
 
@@ -170,8 +170,8 @@ export function commitContract(world: StoreWorld): void {
       await bench.write(node, owned, { links: [{ kind: 'link', peer: 'cart/b' }, watch] })
       await bench.write(node, peer, { links: [{ kind: 'link', peer: 'cart/a' }] })
       expect((await bench.load(node, peer)).links).toEqual([
-        { kind: 'link', peer: 'cart/a', ref: null },
-        { kind: 'monitored', peer: 'cart/a', ref: 'r' },
+        { kind: 'link', peer: 'cart/a', ref: null, ephemeral: false },
+        { kind: 'monitored', peer: 'cart/a', ref: 'r', ephemeral: false },
       ])
       await bench.write(node, peer, { links: [{ kind: 'unlink', peer: 'cart/a' }] })
       await bench.write(node, owned, { links: [{ kind: 'demonitor', ref: 'r' }] })
