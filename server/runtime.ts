@@ -191,6 +191,7 @@ export class RuntimeCore {
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
       query: (id, op, args) => this.queries.query(id, op, args),
+      whereis: (name) => this.whereis(name),
       draining: () => this.state === 'draining',
       newId: () => this.newId(),
       stopped: () => this.state === 'stopped',
@@ -273,6 +274,7 @@ export class RuntimeCore {
         watching: ports.watching,
         tracing: ports.tracing,
         start: ports.start,
+        whereis: ports.whereis,
         call: (from, call, options) => this.messenger.route(from, call, options),
         send: (from, call, lineage) => this.messenger.sendFrom(from, call, lineage),
       },
@@ -291,6 +293,12 @@ export class RuntimeCore {
 
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
     return makeRef(definition, key, this.messenger)
+  }
+
+  /** Names of ephemeral processes are of this node, those of durable ones rows. */
+  async whereis(name: string): Promise<ProcessId | null> {
+    const local = this.kernel.whereis(name)
+    return local?.id ?? this.backend.handle.store.whereis(this.namespace, name)
   }
 
   assertAccepting(): void {

@@ -105,11 +105,22 @@ export interface Context<S> {
   /** Runs a function as a process of its own below this one, beside the turn; it ends with the turn. In durable turns
    *  its result is recorded like a step's. */
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  /** Ties both ends: when one ends abnormally, the other ends too, or hears of it at `onExit` where it traps exits.
+   *  Ties of durable agents leave with the commit, survive passivation and node death, and end with the incarnation.
+   *  @throws LINK_NO_PROCESS  an ephemeral process that is not alive; a durable one is heard of as `noproc` */
   link(id: ProcessId): void
   unlink(id: ProcessId): void
-  /** One `down` signal when the target's incarnation ends. Returns the reference for demonitor. */
+  /** One `down` signal when the target's incarnation ends, `noproc` when there is none. Returns the reference for
+   *  demonitor; it comes back in the signal. */
   monitor(id: ProcessId): string
   demonitor(ref: string): void
+  /** Takes a name for this incarnation: it is free again when the incarnation ends. Names of durable agents are unique
+   *  in the namespace and leave with the commit; those of ephemeral ones are of this node.
+   *  @throws NAME_TAKEN  with the holder in `detail` */
+  register(name: string): Promise<void>
+  unregister(name: string): void
+  /** Who holds the name, passive or alive; null when nobody does. Recorded in durable turns. */
+  whereis(name: string): Promise<ProcessId | null>
   /** Ends this process at the end of the turn with the reason; default normal. */
   exit(reason?: 'normal' | 'shutdown' | { error: unknown }): void
   /** While true, exit signals of linked processes arrive at `onExit` instead of ending this one. */

@@ -6,7 +6,7 @@
  */
 
 import { RuntimeError } from '../../shared/error.ts'
-import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
+import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/id.ts'
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
@@ -17,6 +17,7 @@ import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
 import { idempotencyKey, runStep } from '../journal/step.ts'
 import { runTask } from '../journal/task-step.ts'
+import { nameTaken } from '../journal/turn-tie.ts'
 import type { Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
@@ -25,7 +26,7 @@ import type { ProcessTimer } from '../kernel/process-timer.ts'
 
 export type EphemeralPorts = Pick<
   DurablePorts,
-  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start'
+  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start' | 'whereis'
 > & {
   /** Checks and routes a call of a process or of the outside world. */
   call(from: Process, call: Call<unknown>, options: { timeoutMs?: number; lineage: Lineage }): Promise<unknown>
@@ -191,11 +192,29 @@ export class EphemeralContext implements Context<unknown>, Caller {
   }
 
   monitor(id: ProcessId): string {
-    return String(this.#live().monitor(this.#process, id))
+    return this.#live().monitor(this.#process, id)
   }
 
   demonitor(ref: string): void {
-    this.#live().demonitor(this.#process, Number(ref), { flush: true })
+    this.#live().demonitor(this.#process, ref, { flush: true })
+  }
+
+  async register(name: string): Promise<void> {
+    this.#assertAlive()
+    assertLabel('Name', name)
+    const holder = await this.#ports.whereis(name)
+    if (holder !== null && holder !== this.id) throw nameTaken(name, holder)
+    const kernel = this.#live()
+    if (kernel.whereis(name) !== this.#process) kernel.register(this.#process, name)
+  }
+
+  unregister(name: string): void {
+    this.#live().unregister(this.#process, name)
+  }
+
+  whereis(name: string): Promise<ProcessId | null> {
+    this.#assertAlive()
+    return this.#ports.whereis(name)
   }
 
   exit(reason: 'normal' | 'shutdown' | { error: unknown } = 'normal'): void {

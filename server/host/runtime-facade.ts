@@ -77,6 +77,11 @@ export class Runtime {
     return this.#core.messenger.begin(new Call<unknown>(this.#core.messenger, target, op, message), options)
   }
 
+  /** Who holds a name taken with `ctx.register`, passive or alive; null when nobody does. */
+  whereis(name: string): Promise<ProcessId | null> {
+    return this.#core.whereis(name)
+  }
+
   /** Publishes to whoever subscribes on this node now; best effort. */
   publish(topic: string, message: unknown): void {
     this.#core.kernel.publish(topic, copy(message ?? null))

@@ -26,7 +26,7 @@ import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import { recordOf } from '../journal/durable.ts'
 import type { DurableRecord } from '../journal/record.ts'
 import type { Process } from '../kernel/process.ts'
-import { kernelDetail, mailboxItems, processRow } from '../kernel/row.ts'
+import { type KernelDetail, kernelDetail, mailboxItems, processRow } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow, ProcessRecord } from '../store/store.ts'
@@ -288,7 +288,7 @@ export class RuntimeInspect implements Inspect {
     const { kernel, clock } = this.#core
     return {
       ...this.#row(process),
-      ...kernelDetail(process, clock.monotonic(), kernel.names.keys(process)),
+      ...withTies(kernelDetail(process, clock.monotonic(), kernel.names.keys(process)), record),
       desired: process.suspended ? 'suspended' : 'running',
       ops: this.#ops(process.agent),
       placement: 'shared',
@@ -330,6 +330,19 @@ function rowItem(row: MessageRow, position: number): MailboxItem {
     bytes: row.args.length,
     attempts: row.attempts,
     preview: row.args.slice(0, PREVIEW_CHARACTERS),
+  }
+}
+
+/** Ties and names of a durable process are rows; those with ephemeral processes the kernel has as well. */
+function withTies(detail: KernelDetail, record: DurableRecord | null): KernelDetail {
+  if (record === null || record.ties === null) return detail
+  const ties = [...record.ties.ties()].filter((tie) => !tie.ephemeral)
+  const peers = (kind: 'link' | 'monitor'): string[] => ties.flatMap((tie) => (tie.kind === kind ? [tie.peer] : []))
+  return {
+    ...detail,
+    names: [...detail.names, ...record.ties.names],
+    links: [...detail.links, ...peers('link')],
+    monitors: [...detail.monitors, ...peers('monitor')],
   }
 }
 

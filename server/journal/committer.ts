@@ -38,6 +38,9 @@ const REFUSALS_MAX = 3
 
 const NONE: ReadonlySet<number> = new Set()
 
+/** A row that is stored. One that was read back has no positions and does not know who was told of an end. */
+export type Stored = Extract<CommitOutcome, { kind: 'committed' }>
+
 type Row = { record: DurableRecord; commit: Commit; refusals: number }
 
 export type CommitterPorts = {
@@ -48,7 +51,7 @@ export type CommitterPorts = {
   crash: CrashPoints
   node(): NodeIdentity
   /** A row is stored, parts have settled. */
-  stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void
+  stored(record: DurableRecord, commit: Commit, outcome: Stored): void
   /** The row can never be written: the record starts anew from its acknowledged value. */
   refused(record: DurableRecord, refused: Refused): void
   /** Another owner has the process. */
@@ -186,7 +189,7 @@ export class Committer {
     const refused: Row[] = []
     rows.forEach((row, i) => {
       const outcome = outcomes[i]
-      if (outcome?.kind === 'committed') this.#stored(row, outcome.ords, outcome.at)
+      if (outcome?.kind === 'committed') this.#stored(row, outcome)
       else refused.push(row)
     })
     if (refused.length > 0) await this.#judge(refused)
@@ -214,7 +217,8 @@ export class Committer {
         return rows.filter((row) => {
           const head = heads.get(row.record.pid)
           if (head === undefined || head.claim !== row.commit.claim) this.#fence(row)
-          else if (head.seq >= row.commit.seq) this.#stored(row, [], this.#ports.clock.now())
+          else if (head.seq >= row.commit.seq)
+            this.#stored(row, { kind: 'committed', at: this.#ports.clock.now(), ords: [] })
           else return true
           return false
         })
@@ -275,9 +279,9 @@ export class Committer {
     return new Map(heads.map((head) => [head.process, head]))
   }
 
-  #stored({ record, commit }: Row, ords: readonly number[], at: number): void {
-    record.stored(commit.seq, at)
-    this.#ports.stored(record, commit, ords, at)
+  #stored({ record, commit }: Row, outcome: Stored): void {
+    record.stored(commit.seq, outcome.at)
+    this.#ports.stored(record, commit, outcome)
   }
 
   #refuse({ record, commit }: Row, failure: StoreFailure, missing: ReadonlySet<number> = NONE): void {

@@ -18,6 +18,17 @@ import { runTask } from './task-step.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { isInStep, stepInTurn } from './turn-step.ts'
+import {
+  demonitorInTurn,
+  linkInTurn,
+  monitorInTurn,
+  registerInTurn,
+  tieChild,
+  trapExitInTurn,
+  unlinkInTurn,
+  unregisterInTurn,
+  whereisInTurn,
+} from './turn-tie.ts'
 
 export class DurableContext implements Context<unknown>, Caller {
   readonly #turn: Turn
@@ -178,31 +189,37 @@ export class DurableContext implements Context<unknown>, Caller {
       ...(turn.outbox.part.spawns ?? []),
       { id, agent: definition.name, key: childKey, kind: 'agent', parent: turn.process.id },
     ]
-    const { kernel } = turn.ports
-    turn.outbox.after.push(() => {
-      const child = turn.ports.start(id, definition.name, childKey)
-      if (child === null || !turn.process.alive) return
-      if (options.link === true) kernel.link(turn.process, child)
-      if (options.monitor === true) kernel.monitor(turn.process, child)
-    })
+    turn.outbox.after.push(() => void turn.ports.start(id, definition.name, childKey))
+    tieChild(turn, id, options)
     return makeRef(definition, childKey, this)
   }
 
   link(id: ProcessId): void {
-    this.#effect((kernel, process) => kernel.link(process, id))
+    linkInTurn(this.#turn, id)
   }
 
   unlink(id: ProcessId): void {
-    this.#effect((kernel, process) => kernel.unlink(process, id))
+    unlinkInTurn(this.#turn, id)
   }
 
   monitor(id: ProcessId): string {
-    this.#turn.assertOpen()
-    return String(this.#turn.ports.kernel.monitor(this.#turn.process, id))
+    return monitorInTurn(this.#turn, id)
   }
 
   demonitor(ref: string): void {
-    this.#effect((kernel, process) => kernel.demonitor(process, Number(ref), { flush: true }))
+    demonitorInTurn(this.#turn, ref)
+  }
+
+  register(name: string): Promise<void> {
+    return registerInTurn(this.#turn, name)
+  }
+
+  unregister(name: string): void {
+    unregisterInTurn(this.#turn, name)
+  }
+
+  whereis(name: string): Promise<ProcessId | null> {
+    return whereisInTurn(this.#turn, name)
   }
 
   exit(reason: 'normal' | 'shutdown' | { error: unknown } = 'normal'): void {
@@ -212,8 +229,7 @@ export class DurableContext implements Context<unknown>, Caller {
   }
 
   trapExit(on: boolean): void {
-    this.#turn.assertOpen()
-    this.#turn.ports.kernel.setTrapExit(this.#turn.process, on)
+    trapExitInTurn(this.#turn, on)
   }
 
   publish(topic: string, message: unknown): void {
@@ -243,6 +259,8 @@ export class DurableContext implements Context<unknown>, Caller {
     const patches = recorded?.patches ?? turn.takePatches()
     const { outbox } = turn
     turn.outbox = emptyOutbox()
+    turn.trapBefore = null
+    if (outbox.part.links !== undefined) turn.record.tie().ended(outbox.part.links)
     // The last checkpoint of a replay left the stored state, which an upgrade may have changed since (V2).
     const isLast = recorded !== undefined && turn.isLastCheckpoint(key)
     const state = isLast ? turn.record.live : applyPatches(turn.base, patches)
@@ -255,14 +273,10 @@ export class DurableContext implements Context<unknown>, Caller {
       )
       for (const timer of timers) turn.record.armed.set(timer.name, timer.arm)
       await turn.flushed()
+      if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
       runEffects(turn.ports, after)
       return null
     })
-  }
-
-  #effect(run: (kernel: Turn['ports']['kernel'], process: Turn['process']) => unknown): void {
-    this.#turn.assertOpen()
-    run(this.#turn.ports.kernel, this.#turn.process)
   }
 }
 

@@ -29,12 +29,10 @@ import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
-import { Turn } from './turn.ts'
+import { endBySignal, heardOf, judge, restoreTies, takeSignals } from './tie-signal.ts'
+import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
-
-/** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
-export const ACTIVATED_OP = '$activated'
 
 export class DurableBehaviour implements Behaviour {
   readonly durable = true
@@ -79,9 +77,14 @@ export class DurableBehaviour implements Behaviour {
     if (row.desired === 'stopped') return this.#stopped(process, activated)
     process.incarnation = Math.max(process.incarnation, row.incarnation)
     process.stats.restarts = Math.max(process.stats.restarts, row.restarts)
+    process.trapExit = row.trapExit
     const record = this.#build(process, activated)
+    record.trapExit = row.trapExit
     process.slot = record
     this.#fillMailbox(process, record, activated)
+    restoreTies(this.#ports.kernel, record)
+    // Whoever made the ties, or the owner that ended, may have died before it looked.
+    if (record.ties !== null || activated.outcome.recovered) this.#ports.sweep(process.id)
     this.#prepare(process, record)
     record.diverged = row.diverged
     const weighed = weighRecovery(this.#ports, record, activated.outcome.recovered)
@@ -140,6 +143,7 @@ export class DurableBehaviour implements Behaviour {
     record.patchBytes = folded.patchBytes
     record.snapshotBytes = folded.snapshotBytes
     record.loaded = new Set(loaded.mailbox.map((row) => row.ord))
+    if (loaded.links.length > 0 || loaded.names.length > 0) record.tie().load(loaded)
     for (const timer of loaded.timers) arm(record, timer.name, timer.arm)
     for (const row of loaded.mailbox) if (row.timer !== null) arm(record, row.timer.name, row.timer.arm)
     this.#upgrade(record)
@@ -232,6 +236,11 @@ export class DurableBehaviour implements Behaviour {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
     if (isPoison(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
+    if (envelope.kind === 'exit' || envelope.kind === 'down') {
+      const verdict = judge(record, envelope)
+      if (verdict === 'drop') return this.#drop(record, envelope)
+      if (verdict === 'end') return endBySignal(this.#ports.kernel, record, envelope)
+    }
     const handler = this.#handlerOf(envelope)
     if (handler === null) return this.#unknown(process, record, envelope)
     return this.#handle(process, record, envelope, handler)
@@ -318,7 +327,12 @@ export class DurableBehaviour implements Behaviour {
   /** Consumes a message without a turn. */
   #drop(record: DurableRecord, envelope: Envelope): void {
     const row = rowOf(envelope)
-    if (row !== null) consume(this.#ports, record, row)
+    if (row !== null) return consume(this.#ports, record, row)
+    const heard = heardOf(record, envelope)
+    if (heard === null) return
+    record.tie().stored([heard], envelope.at)
+    record.append({ entries: [], turn: null, lineage: null, links: [heard], keep: true, settle: () => {} })
+    this.#ports.committer.wake(record)
   }
 
   terminate(process: Process, reason: ExitReason): void | Promise<void> {
@@ -389,7 +403,11 @@ export class DurableBehaviour implements Behaviour {
   async #storeExit(process: Process, record: DurableRecord, end: End): Promise<void> {
     const { reason, restarts, failure } = end
     const { promise, resolve } = Promise.withResolvers<void>()
-    const body = reason as unknown as Value // an ExitReason is plain data
+    const body = copy(reason as unknown as Value) // an ExitReason is plain data
+    const text = encodeCopied(body)
+    const consumed = takeSignals(record)
+    record.ties = null
+    record.trapExit = false
     record.append({
       entries: [{ k: 'exit', incarnation: process.incarnation, reason: body }],
       turn: null,
@@ -398,8 +416,12 @@ export class DurableBehaviour implements Behaviour {
       patch: {
         incarnation: process.incarnation + 1,
         restarts: process.stats.restarts + (restarts ? 1 : 0),
-        exit: encodeCopied(copy(body)),
+        exit: text,
+        gone: !restarts,
+        trapExit: false,
       },
+      ends: [{ incarnation: process.incarnation, reason: text }],
+      ...(consumed.length === 0 ? {} : { consumed }),
       ...(failure === null ? {} : { failures: [this.#boxed(process, failure)] }),
       settle: () => resolve(),
     })

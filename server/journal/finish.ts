@@ -10,6 +10,7 @@ import { answerTo, rowOf, toError } from './message.ts'
 import { applyPatches, type Patch } from './patch.ts'
 import type { DurablePorts } from './port.ts'
 import type { Part, Settled } from './record.ts'
+import { heardOf } from './tie-signal.ts'
 import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
 
 export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, patches: readonly Patch[]): void {
@@ -18,6 +19,10 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   const state = patches.length === 0 ? turn.base : applyPatches(turn.base, patches)
   turn.close()
   record.turn = null
+  if (how === 'rejected' && turn.trapBefore !== null) process.trapExit = turn.trapBefore
+  const heard = heardOf(record, envelope)
+  if (heard !== null) outbox.part.links = [...(outbox.part.links ?? []), heard]
+  if (outbox.part.links !== undefined) record.tie().ended(outbox.part.links)
   endWaits(ports, record)
   if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
@@ -42,7 +47,10 @@ function isSilent(turn: Turn, outbox: Outbox, patches: readonly Patch[]): boolea
     outbox.messages.length === 0 &&
     outbox.timers.length === 0 &&
     outbox.cancelTimers.length === 0 &&
-    outbox.part.spawns === undefined
+    outbox.part.spawns === undefined &&
+    outbox.part.links === undefined &&
+    outbox.part.names === undefined &&
+    outbox.part.patch === undefined
   )
 }
 
@@ -67,7 +75,7 @@ function partOf(
   }
   if (turn.open !== null) part.open = turn.open
   if (turn.record.diverged) {
-    part.patch = { diverged: false }
+    part.patch = { ...part.patch, diverged: false }
     turn.record.diverged = false
   }
   if (row !== null) part.consumed = [{ target: row.target, ord: row.ord }]
@@ -90,6 +98,9 @@ function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): vo
   if (reply !== null) {
     if ('ok' in out) reply.resolve(out.ok)
     else reply.reject(toError(out))
+  }
+  if (outbox.part.links !== undefined && turn.process.incarnation === turn.incarnation) {
+    turn.record.tie().stored(outbox.part.links, outcome.at)
   }
   const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
   if (next !== Number.POSITIVE_INFINITY) turn.ports.timerArmed(next)

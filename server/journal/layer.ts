@@ -14,7 +14,7 @@ import { FENCED } from '../kernel/exit.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
 import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
 import { Activator } from './activation.ts'
-import { Committer } from './committer.ts'
+import { Committer, type Stored } from './committer.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
 import { consume, isAwaited } from './late-reply.ts'
@@ -24,12 +24,23 @@ import type { Dropped, DurableRecord } from './record.ts'
 import { startOver } from './refusal.ts'
 import { Snapshotter } from './snapshotter.ts'
 import { Suspects } from './suspicion.ts'
+import { endBySignal, judge } from './tie-signal.ts'
+import { TieSweeper } from './tie-sweeper.ts'
 import { TimerService } from './timer-service.ts'
 import { TreeBook } from './tree-book.ts'
 
 export type LayerPorts = Omit<
   DurablePorts,
-  'committer' | 'suspects' | 'deliver' | 'forward' | 'giveUp' | 'hintOwner' | 'release' | 'released' | 'timerArmed'
+  | 'committer'
+  | 'suspects'
+  | 'deliver'
+  | 'forward'
+  | 'giveUp'
+  | 'hintOwner'
+  | 'release'
+  | 'released'
+  | 'sweep'
+  | 'timerArmed'
 > & {
   stopped(): boolean
   /** Messages may be stored that nobody here was told of. */
@@ -55,6 +66,7 @@ export class DurableLayer {
   readonly activator: Activator
   readonly timers: TimerService
   readonly snapshots: Snapshotter
+  readonly sweeper: TieSweeper
   readonly deadlocks: DeadlockSearch
   /** What is stored of supervisors and pools. */
   readonly book: TreeBook
@@ -77,7 +89,7 @@ export class DurableLayer {
       crash,
       codeVersion: host.codeVersion,
       node,
-      stored: (record, commit, ords, at) => this.#stored(record, commit, ords, at),
+      stored: (record, commit, outcome) => this.#stored(record, commit, outcome),
       refused: (record, refused) => {
         if (record.keeper !== null) record.keeper.refused(record, refused)
         else startOver(this.ports, record, refused)
@@ -92,6 +104,13 @@ export class DurableLayer {
       node,
       stopped: () => host.stopped(),
       nodeFenced: () => host.nodeFenced(),
+    })
+    this.sweeper = new TieSweeper({
+      store,
+      clock,
+      node,
+      told: (ids) => this.#told(ids),
+      failed: (error) => host.failed('looking for ties that end', error),
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
     this.deadlocks = new DeadlockSearch({ clock, records: () => this.#records() })
@@ -117,6 +136,7 @@ export class DurableLayer {
       release: (record) => this.#release(record),
       giveUp: (id, process, claim) => this.#giveUp(id, { process, claim }),
       released: (id) => this.released(id),
+      sweep: (id) => this.sweeper.add(id),
       timerArmed: (due) => this.timers.armed(due),
     }
     const { activator, committer } = this
@@ -147,6 +167,7 @@ export class DurableLayer {
     this.deadlocks.close()
     this.timers.close()
     this.snapshots.close()
+    this.sweeper.close()
     this.committer.close()
   }
 
@@ -169,8 +190,12 @@ export class DurableLayer {
       return
     }
     if (record.loaded?.delete(row.ord) === true) return
-    if (row.kind === 'reply') this.#onReply(record, row)
-    else this.ports.kernel.post(process, envelopeOf(row))
+    if (row.kind === 'reply') return this.#onReply(record, row)
+    const envelope = envelopeOf(row)
+    // An exit signal takes effect at once, in the middle of a turn too; while it is loaded, at its place.
+    const now = row.kind === 'exit' && process.alive && process.status !== 'starting'
+    if (now && judge(record, envelope) === 'end') return endBySignal(this.ports.kernel, record, envelope)
+    this.ports.kernel.post(process, envelope)
   }
 
   /** Somebody must fetch what waits for `id`: here when it can run here. */
@@ -295,7 +320,7 @@ export class DurableLayer {
 
   // What the committer tells
 
-  #stored(record: DurableRecord, commit: Commit, ords: readonly number[], at: number): void {
+  #stored(record: DurableRecord, commit: Commit, { ords, at, told }: Stored): void {
     const reading = commit.consumed === undefined ? undefined : this.#rereads.get(record.id)
     if (reading !== undefined) for (const ref of commit.consumed ?? []) reading.consumed.add(ref.ord)
     const messages = commit.messages ?? []
@@ -308,8 +333,19 @@ export class DurableLayer {
         else this.deliver({ ...message, ord, at, attempts: 0, recoveries: 0 })
       })
     }
+    if (commit.links !== undefined || commit.ends !== undefined) this.sweeper.add(record.id)
+    if (commit.ends !== undefined) {
+      if (told === undefined) this.#host.mayHaveLost()
+      else this.#told(told)
+    }
     if (commit.requests !== undefined) this.#host.requestsStored(commit.requests)
     if (record.patchBytes > 0) this.snapshots.consider(record)
+  }
+
+  /** An end put rows into these mailboxes. */
+  #told(ids: readonly ProcessId[]): void {
+    if (ids.length > 0) this.#host.crash.hit('commit:before-hint')
+    for (const id of ids) this.reread(id)
   }
 
   /** Reads the mailbox of a process from the store and posts what it does not have. */
@@ -382,17 +418,21 @@ export class DurableLayer {
   }
 
   #giveUp(id: ProcessId, claim: Release): Promise<void> {
-    const released = this.ports.store.release(this.#host.node(), [claim]).then(
-      () => {
-        this.#host.crash.hit('passivation:released')
-        this.#releasing.delete(id)
-      },
-      (error: unknown) => {
-        // The claim stays with this node; the next activation here takes it again.
-        this.#host.failed(`releasing ${id}`, error)
-        this.#releasing.delete(id)
-      },
-    )
+    // What is still to be looked for would be forgotten with the claim (tie-sweeper.ts).
+    const looked = this.sweeper.done(id)
+    const released = looked
+      .then(() => this.ports.store.release(this.#host.node(), [claim]))
+      .then(
+        () => {
+          this.#host.crash.hit('passivation:released')
+          this.#releasing.delete(id)
+        },
+        (error: unknown) => {
+          // The claim stays with this node; the next activation here takes it again.
+          this.#host.failed(`releasing ${id}`, error)
+          this.#releasing.delete(id)
+        },
+      )
     this.#releasing.set(id, released)
     return released
   }

@@ -20,7 +20,7 @@ export function envelopeOf(row: MessageRow): Envelope {
   return {
     kind: row.kind === 'reply' ? 'send' : row.kind,
     op: row.op,
-    args: decode(row.args),
+    args: row.kind === 'exit' || row.kind === 'down' ? signalArgs(decode(row.args)) : decode(row.args),
     from: row.sender,
     reply: null,
     lineage: lineageOf(row),
@@ -30,6 +30,12 @@ export function envelopeOf(row: MessageRow): Envelope {
     messageId: row.id,
     row,
   }
+}
+
+/** The body of a stored signal as handlers get it: which life it is for is the row's business (tie-signal.ts). */
+function signalArgs(args: Value): Value {
+  const { to: _to, ...body } = args as { readonly [key: string]: Value } // a stored signal is a plain object
+  return Object.freeze(body)
 }
 
 function lineageOf(row: MessageRow): Lineage {

@@ -67,6 +67,10 @@ export type DurablePorts = {
   callInMemory(from: Process, call: Call<unknown>, timeoutMs: number, chain: readonly ProcessId[]): Promise<Value>
   /** Committed value of a query, from wherever the process is. */
   query(id: ProcessId, op: string, args: Value): Promise<Value>
+  /** Looks for ties of the process whose end was missed. */
+  sweep(id: ProcessId): void
+  /** Who holds the name, here or anywhere; null when nobody does. */
+  whereis(name: string): Promise<ProcessId | null>
   /** True once the node gives its processes up: ends are moves, not exits. */
   draining(): boolean
   /** Background work failed; where it is work of the store it will be tried again. */

@@ -11,8 +11,9 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Claim, Commit, JournalMeta, MessageRow, NewFailure, Pid } from '../store/store.ts'
+import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewFailure, Pid } from '../store/store.ts'
 import { type Entry, encodeEntries } from './entry.ts'
+import { TieBook } from './tie-book.ts'
 
 /** Turns of one process that may be done and not yet stored. Bounds what a refusal throws away. */
 export const AHEAD_MAX = 256
@@ -138,6 +139,12 @@ export class DurableRecord {
   turn: { close(): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
   failure: NewFailure | null = null
+  /** Ties and names of the present life; null while it has none. */
+  ties: TieBook | null = null
+  /** Whether the stored process traps exits. */
+  trapExit = false
+  /** Row of the exit signal that ends the process: it goes with the exit. */
+  endedBy: MessageRef | null = null
   /** Waits until fewer turns run ahead. */
   roomFor: (() => void) | null = null
 
@@ -177,6 +184,12 @@ export class DurableRecord {
     }
   }
 
+  /** The ties, made on first use. */
+  tie(): TieBook {
+    this.ties ??= new TieBook()
+    return this.ties
+  }
+
   get flying(): boolean {
     return this.#flying !== null
   }
@@ -214,7 +227,8 @@ export class DurableRecord {
   take(codeVersion: string): Commit | null {
     if (this.#flying !== null || this.#next.length === 0 || this.fenced) return null
     let parts = this.#next
-    if (this.solo > 0) parts = this.#next.splice(0, soloCount(this.#next))
+    const count = beforeEnd(parts, this.solo > 0 ? soloCount(parts) : parts.length)
+    if (count < parts.length) parts = parts.splice(0, count)
     else this.#next = []
     this.#flying = parts
     return this.#build(parts, codeVersion)
@@ -289,6 +303,16 @@ function soloCount(parts: readonly Part[]): number {
   return at < 0 ? parts.length : at + 1
 }
 
+/** How many of the first `count` parts may leave together: the end of an incarnation finds its ties and names in the
+ *  store, not in its own row. */
+function beforeEnd(parts: readonly Part[], count: number): number {
+  if (count < 2) return count
+  const end = parts.findIndex((part) => part.ends !== undefined)
+  if (end < 1 || end >= count) return count
+  const ties = parts.slice(0, end).some((part) => part.links !== undefined || part.names !== undefined)
+  return ties ? end : count
+}
+
 function turnIds(parts: readonly Part[]): string[] {
   const ids: string[] = []
   for (const { turn } of parts) if (turn !== null && ids.at(-1) !== turn) ids.push(turn)
@@ -304,6 +328,7 @@ const LISTS = [
   'spawns',
   'links',
   'names',
+  'ends',
   'failures',
   'deadLetters',
   'attempted',

@@ -22,10 +22,14 @@ export type Refused = {
   missing: ReadonlySet<number>
 }
 
-export function startOver(ports: DurablePorts, record: DurableRecord, { dropped, error, missing }: Refused): void {
+export function startOver(ports: DurablePorts, record: DurableRecord, refused: Refused): void {
+  const { dropped, missing } = refused
   const { process } = record
+  record.ties?.refused()
+  if (process.alive) process.trapExit = record.trapExit
   const parts = [...dropped.flying, ...dropped.waiting]
   const turns = dropped.flying.filter((part) => part.envelope !== undefined)
+  const error = turns.length <= 1 ? whyOf(refused) : refused.error
   const alone = turns.length <= 1 ? (turns[0]?.envelope ?? process.current) : null
   const culprit = missing.size === 0 ? alone : null
   record.solo = missing.size === 0 && turns.length > 1 ? turns.length : 0
@@ -41,6 +45,18 @@ export function startOver(ports: DurablePorts, record: DurableRecord, { dropped,
   for (const envelope of again.reverse()) box.unshift(envelope)
   ports.kernel.lifecycle.ready(process)
 }
+
+/** A turn that takes a name which somebody else took meanwhile says so. */
+function whyOf({ dropped, error }: Refused): RuntimeError {
+  const names = dropped.flying.flatMap((part) => part.names ?? []).filter((change) => change.kind === 'register')
+  if (names.length === 0 || error.detail?.['sqlState'] !== UNIQUE_VIOLATION) return error
+  const taken = names.map((change) => change.name).join(', ')
+  return new RuntimeError('NAME_TAKEN', `${error.message} It registers ${taken}, taken by another process meanwhile.`, {
+    cause: error,
+  })
+}
+
+const UNIQUE_VIOLATION = '23505'
 
 type Charge = { culprit: Envelope | null; again: Envelope[]; error: RuntimeError }
 

@@ -28,6 +28,9 @@ import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
 import { type Recorded, Replay, recordedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 
+/** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
+export const ACTIVATED_OP = '$activated'
+
 /** Messages one turn may send. A turn that sends more is a loop. */
 export const OUTBOX_MAX = 10_000
 
@@ -36,7 +39,7 @@ export type Outbox = {
   messages: NewMessage[]
   timers: NewTimer[]
   cancelTimers: { name: string; arm: number }[]
-  part: Pick<Part, 'spawns' | 'links' | 'names'>
+  part: Pick<Part, 'spawns' | 'links' | 'names' | 'patch'>
   /** In-memory effects: run once the commit is stored. */
   after: (() => void)[]
 }
@@ -56,6 +59,8 @@ export class Turn {
   answer: Outcome | null = null
   /** Set by ctx.exit: the process ends with the turn. */
   exit: ExitReason | null = null
+  /** Whether exits were trapped before this turn changed it; null: it did not. */
+  trapBefore: boolean | null = null
   closed = false
   open: OpenTurn | null
   sent = 0
@@ -93,6 +98,11 @@ export class Turn {
     this.#now = this.open?.startedAt ?? Math.max(record.lastNow, Math.floor(ports.clock.now() + ports.clockOffset()))
     record.lastNow = Math.max(record.lastNow, this.#now)
     if (this.open !== null) this.#beginReplay(this.open)
+  }
+
+  /** The turn of `activated`. */
+  get isHook(): boolean {
+    return this.envelope.op === ACTIVATED_OP
   }
 
   get now(): number {

@@ -54,4 +54,4 @@ export type Envelope = {
 export type ExitSignal = { from: ProcessId; incarnation: number; reason: ExitReason }
 
 /** Body of a `down` envelope: exactly one per monitor (OTP `{'DOWN', Ref, process, Target, Reason}`). */
-export type DownSignal = { ref: number; process: ProcessId; incarnation: number; reason: ExitReason }
+export type DownSignal = { ref: string; process: ProcessId; incarnation: number; reason: ExitReason }

@@ -277,13 +277,13 @@ export class Kernel {
   }
 
   /** A new monitor each time; the reference comes back in its one down message. */
-  monitor(watcher: Process, target: Process | ProcessId): number {
+  monitor(watcher: Process, target: Process | ProcessId, ref?: string): string {
     const process = typeof target === 'string' ? this.find(target) : target
-    if (process !== undefined) return this.lifecycle.signals.monitor(watcher, process)
-    return this.lifecycle.signals.monitorMissing(watcher, target as ProcessId) // undefined: was an id
+    if (process !== undefined) return this.lifecycle.signals.monitor(watcher, process, ref)
+    return this.lifecycle.signals.monitorMissing(watcher, target as ProcessId, ref) // undefined: was an id
   }
 
-  demonitor(watcher: Process, ref: number, options?: { flush?: boolean }): boolean {
+  demonitor(watcher: Process, ref: string, options?: { flush?: boolean }): boolean {
     return this.lifecycle.signals.demonitor(watcher, ref, options?.flush ?? false)
   }
 

@@ -97,8 +97,7 @@ export class Signals {
   }
 
   /** A dead target is answered by a down message with `noproc`. */
-  monitor(watcher: Process, target: Process): number {
-    const ref = ++this.#refs
+  monitor(watcher: Process, target: Process, ref = this.#newRef()): string {
     if (!target.alive) {
       this.#down(watcher, ref, target, NOPROC)
       return ref
@@ -114,14 +113,13 @@ export class Signals {
   }
 
   /** A monitor of an id that is not in memory here. */
-  monitorMissing(watcher: Process, id: string): number {
-    const ref = ++this.#refs
+  monitorMissing(watcher: Process, id: string, ref = this.#newRef()): string {
     this.#down(watcher, ref, { id, incarnation: 0 }, NOPROC)
     return ref
   }
 
   /** True when the monitor was still active. With `flush` a down message already queued is removed as well. */
-  demonitor(watcher: Process, ref: number, flush: boolean): boolean {
+  demonitor(watcher: Process, ref: string, flush: boolean): boolean {
     const monitor = watcher.ties?.monitors?.get(ref)
     if (monitor !== undefined) {
       watcher.ties?.monitors?.delete(ref)
@@ -152,7 +150,11 @@ export class Signals {
     }
   }
 
-  #down(watcher: Process, ref: number, process: Sender, reason: ExitReason): void {
+  #newRef(): string {
+    return String(++this.#refs)
+  }
+
+  #down(watcher: Process, ref: string, process: Sender, reason: ExitReason): void {
     const body: DownSignal = { ref, process: process.id, incarnation: process.incarnation, reason }
     this.#target.post(watcher, this.#message('down', body, process.id))
   }
@@ -178,6 +180,6 @@ function isLocal(sender: Process | Sender): sender is Process {
   return 'epoch' in sender
 }
 
-function downRef(envelope: Envelope): number {
+function downRef(envelope: Envelope): string {
   return (envelope.args as unknown as DownSignal).ref // kind `down` carries nothing else
 }

@@ -10,7 +10,7 @@ import type { ReplyTo } from './envelope.ts'
 import type { ExitReason } from './exit.ts'
 
 /** A monitor: one-directional, one-shot; each call makes its own. */
-export type Monitor<P> = { readonly ref: number; readonly watcher: P; readonly target: P }
+export type Monitor<P> = { readonly ref: string; readonly watcher: P; readonly target: P }
 
 /** A request to end at the next boundary between turns. */
 export type Stop = {
@@ -39,7 +39,7 @@ export interface Holding<P> {
 export class Ties<P> {
   links: Set<P> | null = null
   /** Monitors this process holds, by reference. */
-  monitors: Map<number, Monitor<P>> | null = null
+  monitors: Map<string, Monitor<P>> | null = null
   monitoredBy: Set<Monitor<P>> | null = null
   /** Registries, groups, topics and timers in which this process appears. */
   holdings: Set<Holding<P>> | null = null

@@ -172,7 +172,7 @@ describe('monitors', () => {
     const watcher = trapping(bench, 'a/w')
     bench.kernel.suspend(watcher)
     const [a, b, c] = ['a/1', 'a/2', 'a/3'].map((id) => bench.spawn(id)) as [Process, Process, Process]
-    const refs = [a, b, c].map((process) => bench.kernel.monitor(watcher, process)) as [number, number, number]
+    const refs = [a, b, c].map((process) => bench.kernel.monitor(watcher, process)) as [string, string, string]
     expect(bench.kernel.demonitor(watcher, refs[0])).toBe(true)
     for (const process of [a, b, c]) bench.kernel.end(process, NORMAL)
     expect(bench.kernel.demonitor(watcher, refs[1])).toBe(false)

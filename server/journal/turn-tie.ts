@@ -1,0 +1,129 @@
+/**
+ * Links, monitors, names and trap_exit of a durable turn: they leave with its commit and take effect once it is stored
+ * (PROTOCOL P3). Between durable processes the row is the tie; only those with ephemeral ones live in the kernel too.
+ *
+ * - T4: a reference follows from the turn and its position. In `activated`, which runs after each load, it follows from
+ *   the incarnation instead: the monitors it makes are made once per life, not once per activation.
+ * - Linking to a durable process that is not alive is heard of as an exit signal with `noproc`, as of a remote one.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { assertLabel, type ProcessId, splitId } from '../../shared/id.ts'
+import type { LinkChange } from '../store/store.ts'
+import type { DurablePorts } from './port.ts'
+import { linkKey, monitorKey, type Tie } from './tie-book.ts'
+import { tieInMemory } from './tie-signal.ts'
+import type { Turn } from './turn.ts'
+import { stepInTurn } from './turn-step.ts'
+
+/** Agents whose processes are in no store, whoever runs them. */
+const NEVER_STORED: ReadonlySet<string> = new Set(['supervisor', 'pool', 'task'])
+
+export function linkInTurn(turn: Turn, peer: ProcessId): void {
+  turn.assertOpen()
+  if (peer === turn.process.id) return
+  const { kernel } = turn.ports
+  const ephemeral = isEphemeral(turn.ports, peer)
+  if (ephemeral && !turn.process.trapExit && kernel.find(peer)?.alive !== true) {
+    throw new RuntimeError('LINK_NO_PROCESS', `${turn.process.id} cannot link to ${peer}, which is not alive.`)
+  }
+  tie(turn, { kind: 'link', peer, ephemeral })
+}
+
+export function unlinkInTurn(turn: Turn, peer: ProcessId): void {
+  turn.assertOpen()
+  change(turn, { kind: 'unlink', peer })
+  effect(turn, () => turn.ports.kernel.unlink(turn.process, peer))
+}
+
+export function monitorInTurn(turn: Turn, peer: ProcessId): string {
+  turn.assertOpen()
+  const place = turn.key(`monitor:${peer}`)
+  const ref = turn.isHook ? `activated.${turn.incarnation}.${place}` : `${turn.id}.${place}`
+  if (peer !== turn.process.id) tie(turn, { kind: 'monitor', peer, ref, ephemeral: isEphemeral(turn.ports, peer) })
+  return ref
+}
+
+export function demonitorInTurn(turn: Turn, ref: string): void {
+  turn.assertOpen()
+  change(turn, { kind: 'demonitor', ref })
+  effect(turn, () => turn.ports.kernel.demonitor(turn.process, ref, { flush: true }))
+}
+
+/** Ties of a process that this turn spawns. */
+export function tieChild(turn: Turn, child: ProcessId, options: { link?: boolean; monitor?: boolean }): void {
+  const ephemeral = isEphemeral(turn.ports, child)
+  if (options.link === true) tie(turn, { kind: 'link', peer: child, ephemeral })
+  if (options.monitor === true) {
+    tie(turn, { kind: 'monitor', peer: child, ref: `${turn.id}.${turn.key(`monitor:${child}`)}`, ephemeral })
+  }
+}
+
+/** At once in memory, so that it protects this very turn; stored with it. */
+export function trapExitInTurn(turn: Turn, on: boolean): void {
+  turn.assertOpen()
+  const { process, outbox } = turn
+  if (process.trapExit === on) return
+  turn.trapBefore ??= process.trapExit
+  turn.ports.kernel.setTrapExit(process, on)
+  outbox.part.patch = { ...outbox.part.patch, trapExit: on }
+  effect(turn, () => {
+    turn.record.trapExit = on
+  })
+}
+
+/** Asks the store first, as a recorded step; the commit decides.
+ *  @throws NAME_TAKEN */
+export async function registerInTurn(turn: Turn, name: string): Promise<void> {
+  turn.assertOpen()
+  assertLabel('Name', name)
+  const holder = await whereisInTurn(turn, name)
+  turn.assertOpen()
+  if (holder !== null && holder !== turn.process.id) throw nameTaken(name, holder)
+  turn.outbox.part.names = [...(turn.outbox.part.names ?? []), { kind: 'register', name }]
+  effect(turn, () => turn.record.tie().names.add(name))
+}
+
+export function unregisterInTurn(turn: Turn, name: string): void {
+  turn.assertOpen()
+  turn.outbox.part.names = [...(turn.outbox.part.names ?? []), { kind: 'unregister', name }]
+  effect(turn, () => turn.record.tie().names.delete(name))
+}
+
+export function whereisInTurn(turn: Turn, name: string): Promise<ProcessId | null> {
+  const ask = (): Promise<ProcessId | null> => turn.ports.whereis(name)
+  return stepInTurn(turn, `whereis:${name}`, ask, {}) as Promise<ProcessId | null> // recorded as what it gave
+}
+
+export function nameTaken(name: string, holder: ProcessId): RuntimeError {
+  return new RuntimeError('NAME_TAKEN', `The name ${name} belongs to ${holder}.`, { detail: { holder } })
+}
+
+function tie(turn: Turn, made: Tie): void {
+  const { ephemeral, ...rest } = made
+  change(turn, ephemeral ? made : (rest as LinkChange)) // the same union without the flag
+  if (!ephemeral) return
+  const key = made.kind === 'link' ? linkKey(made.peer) : monitorKey(made.ref)
+  // Known already: a tie that `activated` made in an earlier activation of this life.
+  if (turn.record.ties?.has(key) === true) return
+  effect(turn, () => tieInMemory(turn.ports.kernel, turn.process, made))
+}
+
+function change(turn: Turn, made: LinkChange): void {
+  turn.outbox.part.links = [...(turn.outbox.part.links ?? []), made]
+}
+
+/** Runs once the commit is stored, while that life goes on. */
+function effect(turn: Turn, run: () => void): void {
+  const { process, incarnation } = turn
+  turn.outbox.after.push(() => {
+    if (process.alive && process.incarnation === incarnation) run()
+  })
+}
+
+/** Whether the process is in no store, so that its end is told in memory. */
+function isEphemeral({ kernel, agent }: DurablePorts, id: ProcessId): boolean {
+  const process = kernel.find(id)
+  if (process !== undefined) return !process.durable
+  const { agent: name } = splitId(id)
+  return NEVER_STORED.has(name) || agent(name)?.definition.durable === false
+}
