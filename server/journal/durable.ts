@@ -9,12 +9,12 @@
  * - Kill, crash and exit are stored before links, monitors and supervisors hear of them.
  */
 import { errorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
-import { copy, encodeCopied, type Value } from '../../shared/value.ts'
+import { copy, type Value } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import type { MessageRow, NewFailure } from '../store/store.ts'
+import type { MessageRow } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
@@ -28,8 +28,9 @@ import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
+import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
-import { endBySignal, heardOf, judge, restoreTies, takeSignals } from './tie-signal.ts'
+import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
@@ -397,50 +398,8 @@ export class DurableBehaviour implements Behaviour {
     const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
     if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
     if (restarts) process.status = 'restarting' // the store may take a while; those who look on are told what comes
-    return this.#storeExit(process, record, { reason, restarts, failure })
-  }
-
-  async #storeExit(process: Process, record: DurableRecord, end: End): Promise<void> {
-    const { reason, restarts, failure } = end
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const body = copy(reason as unknown as Value) // an ExitReason is plain data
-    const text = encodeCopied(body)
-    const consumed = takeSignals(record)
-    record.ties = null
-    record.trapExit = false
-    record.append({
-      entries: [{ k: 'exit', incarnation: process.incarnation, reason: body }],
-      turn: null,
-      lineage: null,
-      keep: true,
-      patch: {
-        incarnation: process.incarnation + 1,
-        restarts: process.stats.restarts + (restarts ? 1 : 0),
-        exit: text,
-        gone: !restarts,
-        trapExit: false,
-      },
-      ends: [{ incarnation: process.incarnation, reason: text }],
-      ...(consumed.length === 0 ? {} : { consumed }),
-      ...(failure === null ? {} : { failures: [this.#boxed(process, failure)] }),
-      settle: () => resolve(),
-    })
-    this.#ports.committer.wake(record)
-    await promise
-    if (failure !== null) this.#emitFailure(process, failure)
-    if (!restarts) await this.#release(process, record)
-  }
-
-  /** The black box closes here: with the last events, the end itself not yet among them. */
-  #boxed(process: Process, failure: NewFailure): NewFailure {
-    return { ...failure, box: { ...failure.box, events: this.#ports.lastEvents(process.id) } }
-  }
-
-  #emitFailure(process: Process, failure: NonNullable<DurableRecord['failure']>): void {
-    const { emit, clock } = this.#ports
-    const { id, incarnation } = process
-    const { class: kind, error, decision, op } = failure
-    emit({ kind: 'failure', at: clock.now(), id, incarnation, failureId: failure.id, class: kind, error, decision, op })
+    const stored = storeExit(this.#ports, record, { reason, restarts, failure })
+    return restarts ? stored : stored.then(() => this.#release(process, record))
   }
 
   /** Resolves when everything the record holds is stored. */
@@ -459,8 +418,6 @@ export class DurableBehaviour implements Behaviour {
     await this.#ports.release(record)
   }
 }
-
-type End = { reason: ExitReason; restarts: boolean; failure: DurableRecord['failure'] }
 
 type Handler = (ctx: unknown, args: Value) => unknown
 

@@ -213,6 +213,21 @@ export function tieScenarios(where: string, open: () => World): void {
       expect(await incarnation(a, 'w')).toBe(2)
     })
 
+    test('[P4] a down message that is queued when its monitor is dissolved is not heard', async () => {
+      const a = await start('a')
+      await a.call(at(a, 't').note())
+      const ref = await a.call(at(a, 'w').monitor(id('t')))
+      hanging = true
+      await world.run(a.send(at(a, 'w').wait()))
+      await world.until(() => a.core.kernel.find(id('w'))?.wait?.kind === 'step')
+      await world.run(a.send(at(a, 'w').demonitor(String(ref))))
+      await world.run(a.control.kill(id('t'), ACT))
+      await world.until(() => a.core.kernel.find(id('w'))?.mailboxLength === 2, 'the down message is queued')
+      hang.open()
+      await expectHeard(a, 'w', [])
+      expect(await a.core.backend.handle.store.messages('default', id('w'), 0, 10)).toEqual([])
+    })
+
     test('[P4] monitors made in activated are made once per life, however often it is activated', async () => {
       const a = await start('a')
       await a.call(at(a, 't').note())
@@ -293,6 +308,37 @@ export function tieScenarios(where: string, open: () => World): void {
       const ended = a.seen('process:exit').filter((event) => event.id === id('w'))
       expect(ended.map((event) => event.reason)).toEqual(['killed'])
       expect(await a.core.backend.handle.store.messages('default', id('w'), 0, 10)).toEqual([])
+    })
+
+    test('[P6] two ends at once end a linked process once: the second signal is for a life that is over', async () => {
+      const [a, b] = [await start('a'), await start('b')]
+      for (const text of ['t', 'u']) await b.call(at(b, text).note())
+      await a.call(at(a, 'w').link(id('t')))
+      await a.call(at(a, 'w').link(id('u')))
+      // Both rows are in the store before either is told of.
+      const held = gate()
+      a.faults.plan(({ method }) => (method === 'messages' ? { kind: 'hold', until: held.promise } : undefined))
+      await world.run(Promise.all([b.control.kill(id('t'), ACT), b.control.kill(id('u'), ACT)]))
+      const rows = () => b.core.backend.handle.store.messages('default', id('w'), 0, 10)
+      await world.until(async () => (await rows()).length === 2)
+      held.open()
+      await world.until(async () => (await rows()).length === 0)
+      expect(await incarnation(a, 'w')).toBe(2)
+      expect(a.seen('process:exit').filter((event) => event.id === id('w'))).toHaveLength(1)
+    })
+
+    test('[P6] an exit signal stored for an earlier life is dropped by a later one', async () => {
+      const [a, b] = [await start('a'), await start('b')]
+      await b.call(at(b, 't').note())
+      await a.call(at(a, 'w').link(id('t')))
+      const held = gate()
+      a.faults.plan(({ method }) => (method === 'messages' ? { kind: 'hold', until: held.promise } : undefined))
+      await world.run(b.control.kill(id('t'), ACT))
+      await world.run(a.control.kill(id('w'), ACT))
+      await world.until(() => (a.core.kernel.find(id('w'))?.incarnation ?? 0) === 2)
+      held.open()
+      await world.until(async () => (await b.core.backend.handle.store.messages('default', id('w'), 0, 9)).length === 0)
+      expect(await incarnation(a, 'w')).toBe(2)
     })
 
     test('[P6] a passive linked process ends too, and a normal end ends nobody', async () => {

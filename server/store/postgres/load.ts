@@ -102,7 +102,8 @@ function tieSql(q: string): string {
   const ties = (own: string, other: string, outgoing: boolean) => `
     select p.pid, ${outgoing} as outgoing, l.kind, l.other as peer, l.ref, l.ephemeral from ${q}processes p
     cross join lateral (
-      select t.kind, t.${other} as other, t.ref, t.${outgoing ? 'peer_' : ''}incarnation is null as ephemeral from ${q}links t
+      select t.kind, t.${other} as other, t.ref,
+        t.${outgoing ? 'peer_' : ''}incarnation is null as ephemeral from ${q}links t
       where t.namespace = $1::text and t.${own} = p.id offset 0) l
     where p.pid = any(${bigints('$2')})`
   return `${ties('process', 'peer', true)} union all ${ties('peer', 'process', false)} order by 1, 3, 4, 5`

@@ -66,7 +66,7 @@ export function tieContract(world: StoreWorld): void {
       expect(await bench.mailbox('cart/away')).toEqual([])
     })
 
-    test('[D20] a tie to what does not exist, or ended before the tie was stored, is found once and hears noproc', async () => {
+    test('[D20] a tie to what does not exist or has ended is found once and hears noproc', async () => {
       const { bench, node, a, b } = await setUp(world)
       await end(bench, node, b, {})
       await bench.write(node, a, { links: [monitor('nobody', 'm1'), monitor('b', 'm2'), link('b')] })

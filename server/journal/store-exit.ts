@@ -1,0 +1,58 @@
+/**
+ * The end of an incarnation as one part: the exit, the failure with its black box, what its ties and names become.
+ *
+ * - P4: links, monitors and names end in the commit that carries the exit; the other ends are told by that commit.
+ * - Signals that wait are for the life that ends: their rows go with it.
+ */
+import { copy, encodeCopied, type Value } from '../../shared/value.ts'
+import type { ExitReason } from '../kernel/exit.ts'
+import type { Process } from '../kernel/process.ts'
+import type { NewFailure } from '../store/store.ts'
+import type { DurablePorts } from './port.ts'
+import type { DurableRecord } from './record.ts'
+import { takeSignals } from './tie-signal.ts'
+
+export type End = { reason: ExitReason; restarts: boolean; failure: NewFailure | null }
+
+/** Resolves once the end is stored. */
+export async function storeExit(ports: DurablePorts, record: DurableRecord, end: End): Promise<void> {
+  const { reason, restarts, failure } = end
+  const { process } = record
+  const { incarnation } = process
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const body = copy(reason as unknown as Value) // an ExitReason is plain data
+  const text = encodeCopied(body)
+  const consumed = takeSignals(record)
+  record.ties = null
+  record.trapExit = false
+  record.append({
+    entries: [{ k: 'exit', incarnation, reason: body }],
+    turn: null,
+    lineage: null,
+    keep: true,
+    patch: {
+      incarnation: incarnation + 1,
+      restarts: process.stats.restarts + (restarts ? 1 : 0),
+      exit: text,
+      gone: !restarts,
+      trapExit: false,
+    },
+    ends: [{ incarnation, reason: text }],
+    ...(consumed.length === 0 ? {} : { consumed }),
+    ...(failure === null ? {} : { failures: [boxed(ports, process, failure)] }),
+    settle: () => resolve(),
+  })
+  ports.committer.wake(record)
+  await promise
+  if (failure !== null) emitFailure(ports, process, failure)
+}
+
+/** The black box closes here: with the last events, the end itself not yet among them. */
+function boxed(ports: DurablePorts, process: Process, failure: NewFailure): NewFailure {
+  return { ...failure, box: { ...failure.box, events: ports.lastEvents(process.id) } }
+}
+
+function emitFailure({ emit, clock }: DurablePorts, { id, incarnation }: Process, failure: NewFailure): void {
+  const { class: kind, error, decision, op } = failure
+  emit({ kind: 'failure', at: clock.now(), id, incarnation, failureId: failure.id, class: kind, error, decision, op })
+}
