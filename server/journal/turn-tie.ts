@@ -7,7 +7,7 @@
  * - Linking to a durable process that is not alive is heard of as an exit signal with `noproc`, as of a remote one.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { assertLabel, type ProcessId, splitId } from '../../shared/id.ts'
+import { assertLabel, OVERSEER_AGENTS, type ProcessId, splitId } from '../../shared/id.ts'
 import type { LinkChange } from '../store/store.ts'
 import type { DurablePorts } from './port.ts'
 import { linkKey, monitorKey, type Tie } from './tie-book.ts'
@@ -15,8 +15,8 @@ import { tieInMemory } from './tie-signal.ts'
 import type { Turn } from './turn.ts'
 import { stepInTurn } from './turn-step.ts'
 
-/** Agents whose processes are in no store, whoever runs them. */
-const NEVER_STORED: ReadonlySet<string> = new Set(['supervisor', 'pool', 'task'])
+/** Agents whose processes end in memory only, whoever runs them: the row of a supervisor is a ledger, not a process. */
+const NEVER_STORED: ReadonlySet<string> = new Set([...OVERSEER_AGENTS, 'task'])
 
 export function linkInTurn(turn: Turn, peer: ProcessId): void {
   turn.assertOpen()
