@@ -191,7 +191,7 @@ export class RuntimeCore {
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
       query: (id, op, args) => this.queries.query(id, op, args),
-      whereis: (name) => this.whereis(name),
+      whereis: (name) => this.messenger.whereis(name),
       draining: () => this.state === 'draining',
       newId: () => this.newId(),
       stopped: () => this.state === 'stopped',
@@ -293,12 +293,6 @@ export class RuntimeCore {
 
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
     return makeRef(definition, key, this.messenger)
-  }
-
-  /** Names of ephemeral processes are of this node, those of durable ones rows. */
-  async whereis(name: string): Promise<ProcessId | null> {
-    const local = this.kernel.whereis(name)
-    return local?.id ?? this.backend.handle.store.whereis(this.namespace, name)
   }
 
   assertAccepting(): void {

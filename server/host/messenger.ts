@@ -151,6 +151,12 @@ export class Messenger implements Caller {
     return new Handle(waits, { process: scope, key, messageId: row.messageId, created })
   }
 
+  /** Names of ephemeral processes are of this node, those of durable ones rows. */
+  async whereis(name: string): Promise<ProcessId | null> {
+    const { kernel, store, node } = this.#ports
+    return kernel.whereis(name)?.id ?? store.whereis(node().namespace, name)
+  }
+
   /** A message for an id that is not in memory. */
   missing(id: ProcessId, envelope: Envelope): void {
     const { kernel, tree, layer } = this.#ports

@@ -79,7 +79,7 @@ export class Runtime {
 
   /** Who holds a name taken with `ctx.register`, passive or alive; null when nobody does. */
   whereis(name: string): Promise<ProcessId | null> {
-    return this.#core.whereis(name)
+    return this.#core.messenger.whereis(name)
   }
 
   /** Publishes to whoever subscribes on this node now; best effort. */

@@ -1,4 +1,4 @@
-/** Links, monitors and names of durable processes over nodes, passivation and death: one set of tests for both stores. */
+/** Links, monitors and names of durable processes over nodes, passivation and death: tests for both stores. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { Context } from '../../server/definition/context.ts'
@@ -192,7 +192,7 @@ export function tieScenarios(where: string, open: () => World): void {
       await world.refusal(a.call(at(a, 'w').refuse(id('t'))))
       await a.call(at(a, 'w').note())
       expect(await ties(a, 'w')).toEqual([])
-      expect(await a.core.whereis(`refused ${k('w')}`)).toBeNull()
+      expect(await a.core.messenger.whereis(`refused ${k('w')}`)).toBeNull()
       expect((await a.core.backend.handle.archive.process('default', id('w')))?.trapExit).toBe(false)
     })
 
@@ -337,7 +337,8 @@ export function tieScenarios(where: string, open: () => World): void {
       await world.run(a.control.kill(id('w'), ACT))
       await world.until(() => (a.core.kernel.find(id('w'))?.incarnation ?? 0) === 2)
       held.open()
-      await world.until(async () => (await b.core.backend.handle.store.messages('default', id('w'), 0, 9)).length === 0)
+      const { store } = b.core.backend.handle
+      await world.until(async () => (await store.messages('default', id('w'), 0, 9)).length === 0)
       expect(await incarnation(a, 'w')).toBe(2)
     })
 
@@ -385,7 +386,7 @@ export function tieScenarios(where: string, open: () => World): void {
       await expectHeard(a, 'w', ['down watch/child 1 killed', 'exit watch/child 1 killed'])
     })
 
-    test('[P7] the end of an ephemeral peer is heard of in memory, and as noproc after the death of its node', async () => {
+    test('[P7] the end of an ephemeral peer is heard of in memory, after the death of its node as noproc', async () => {
       const [a, b] = [await start('a'), await start('b')]
       const peers = ['x', 'y'].map((text) => ({ text, ref: a.ref(other, k(text)) }))
       for (const { text, ref } of peers) {
@@ -406,7 +407,7 @@ export function tieScenarios(where: string, open: () => World): void {
       await a.call(at(a, 'w').take(main))
       await a.call(at(a, 'w').take(main))
       await passivate(a, 'w')
-      expect(await b.core.whereis(main)).toBe(id('w'))
+      expect(await b.core.messenger.whereis(main)).toBe(id('w'))
       expect(await b.call(at(b, 'v').find(main))).toBe(id('w'))
       expect(await b.call(b.ref(other, k('x')).find(main))).toBe(id('w'))
       await a.call(at(a, 'w').note())
@@ -415,11 +416,11 @@ export function tieScenarios(where: string, open: () => World): void {
       expect((await world.refusal(b.call(b.ref(other, k('x')).take(main)))).message).toContain('belongs to')
       await world.until(async () => (await incarnation(b, 'w')) === 1)
       await world.run(b.control.kill(id('w'), ACT))
-      await world.until(async () => (await b.core.whereis(main)) === null)
+      await world.until(async () => (await b.core.messenger.whereis(main)) === null)
       await b.call(at(b, 'v').take(main))
-      expect(await b.core.whereis(main)).toBe(id('v'))
+      expect(await b.core.messenger.whereis(main)).toBe(id('v'))
       await b.call(at(b, 'v').free(main))
-      expect(await b.core.whereis(main)).toBeNull()
+      expect(await b.core.messenger.whereis(main)).toBeNull()
     })
 
     test('[P8] a name taken between the question and the commit fails the turn as NAME_TAKEN, alone', async () => {
@@ -441,7 +442,7 @@ export function tieScenarios(where: string, open: () => World): void {
       expect(await world.run(late)).toContain('taken by another process')
       const failures = await a.core.backend.handle.archive.failures('default', { process: id('w'), limit: 5 })
       expect(failures.map((failure) => failure.error.code)).toContain('NAME_TAKEN')
-      expect(await a.core.whereis(main)).toBe(id('v'))
+      expect(await a.core.messenger.whereis(main)).toBe(id('v'))
       expect(await incarnation(a, 'v')).toBe(1)
     })
   })
