@@ -7,16 +7,13 @@
  * - Linking to a durable process that is not alive is heard of as an exit signal with `noproc`, as of a remote one.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { assertLabel, OVERSEER_AGENTS, type ProcessId, splitId } from '../../shared/id.ts'
+import { assertLabel, type ProcessId, RESERVED_AGENTS, splitId } from '../../shared/id.ts'
 import type { LinkChange } from '../store/store.ts'
 import type { DurablePorts } from './port.ts'
 import { linkKey, monitorKey, type Tie } from './tie-book.ts'
 import { tieInMemory } from './tie-signal.ts'
 import type { Turn } from './turn.ts'
 import { stepInTurn } from './turn-step.ts'
-
-/** Agents whose processes end in memory only, whoever runs them: the row of a supervisor is a ledger, not a process. */
-const NEVER_STORED: ReadonlySet<string> = new Set([...OVERSEER_AGENTS, 'task'])
 
 export function linkInTurn(turn: Turn, peer: ProcessId): void {
   turn.assertOpen()
@@ -120,10 +117,10 @@ function effect(turn: Turn, run: () => void): void {
   })
 }
 
-/** Whether the process is in no store, so that its end is told in memory. */
+/** Whether its end is told in memory: it is in no store, or its row is no life (the ledger of a supervisor). */
 function isEphemeral({ kernel, agent }: DurablePorts, id: ProcessId): boolean {
   const process = kernel.find(id)
   if (process !== undefined) return !process.durable
   const { agent: name } = splitId(id)
-  return NEVER_STORED.has(name) || agent(name)?.definition.durable === false
+  return RESERVED_AGENTS.has(name) || agent(name)?.definition.durable === false
 }
