@@ -13,6 +13,7 @@ export const CRASH_POINTS = [
   'commit:stored-before-reply',
   'commit:before-hint',
   'replay:middle',
+  'blob:write',
   'snapshot:write',
   'activation:loaded',
   'passivation:released',

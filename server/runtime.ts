@@ -242,6 +242,7 @@ export class RuntimeCore {
     this.layer.timers.start()
     this.#passivator.start()
     this.layer.deadlocks.start()
+    this.layer.blobs.start()
     this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }

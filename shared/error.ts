@@ -78,6 +78,7 @@ export const CODES = {
 
   // Store, node, embedded server
   STORE_UNAVAILABLE: operating(503, 'The database cannot be reached; work goes on when it is back.'),
+  BLOB_MISSING: operating(500, 'A stored value is gone; restore the table blobs from a backup.', false),
   STORE_FULL: operating(507, 'Free disk space on the database server; work goes on by itself.'),
   STORE_VERSION_UNSUPPORTED: caller(500, 'Use Postgres 15 or later.'),
   MIGRATION_FAILED: operating(500, 'The schema could not be brought up to date; the cause says which step.', false),

@@ -2,9 +2,9 @@
 import type { JournalItem } from '../../shared/snapshot.ts'
 import { decodeEntries, type Entry } from '../journal/entry.ts'
 import type { TreeNote } from '../journal/tree-state.ts'
-import type { JournalRow } from '../store/store.ts'
+import type { ShownRow } from '../store/store.ts'
 
-export function journalItem(row: JournalRow): JournalItem {
+export function journalItem(row: ShownRow): JournalItem {
   const entries = decodeEntries(row.payload)
   return {
     seq: row.seq,
@@ -17,7 +17,7 @@ export function journalItem(row: JournalRow): JournalItem {
     traceparent: row.traceparent,
     actor: row.actor,
     stateVersion: row.stateVersion,
-    bytes: row.payload.length,
+    bytes: row.payload.length + row.omitted,
     payload: entries,
   }
 }

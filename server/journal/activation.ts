@@ -12,6 +12,7 @@ import {
   type ClaimOutcome,
   type ClaimRequest,
   type Loaded,
+  type MissingBlob,
   type NodeIdentity,
   type Store,
   StoreFailure,
@@ -120,9 +121,16 @@ export class Activator {
       if (outcome === undefined) one.reject(unavailable(one.request.id, new Error('the store gave no outcome')))
       else if (outcome.kind !== 'claimed') one.resolve(outcome)
       else if (rows === undefined) one.reject(unavailable(one.request.id, new Error('its rows are missing')))
+      else if (rows.missing !== undefined) one.reject(blobMissing(one.request.id, rows.missing))
       else one.resolve({ kind: 'loaded', outcome, loaded: rows })
     }
   }
+}
+
+/** V4: a process with a hole in it must not run. Its neighbours do. */
+function blobMissing(process: ProcessId, { hash, seq }: MissingBlob): RuntimeError {
+  const message = `Row ${seq} of ${process} refers to the large value ${hash}, which is not stored any more.`
+  return new RuntimeError('BLOB_MISSING', message, { detail: { process, seq, hash } })
 }
 
 function unavailable(id: ProcessId, cause: Error): RuntimeError {

@@ -6,6 +6,7 @@
  *   unknown outcome is read back before anything is sent again.
  * - F3: zero rows is not a verdict: my claim at my seq means committed, a foreign claim means fenced, neither means
  *   that the row itself cannot be written.
+ * - V4: a row whose large values are not stored yet is not ready: they leave on a way of their own, and no neighbour waits.
  * - T9: the committer outlives incarnations; a row that was handed over goes out.
  */
 import { errorData, RuntimeError } from '../../shared/error.ts'
@@ -16,10 +17,12 @@ import {
   type Commit,
   type CommitOutcome,
   type Head,
+  type NewBlob,
   type NodeIdentity,
   type Store,
   StoreFailure,
 } from '../store/store.ts'
+import { BlobWriter } from './blob-writer.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import type { Refused } from './refusal.ts'
 
@@ -41,7 +44,8 @@ const NONE: ReadonlySet<number> = new Set()
 /** A row that is stored. One that was read back has no positions and does not know who was told of an end. */
 export type Stored = Extract<CommitOutcome, { kind: 'committed' }>
 
-type Row = { record: DurableRecord; commit: Commit; refusals: number }
+/** `blobs`: large values of the row, null for nearly all. */
+type Row = { record: DurableRecord; commit: Commit; refusals: number; blobs: readonly NewBlob[] | null }
 
 export type CommitterPorts = {
   store: Store
@@ -62,7 +66,11 @@ export type CommitterPorts = {
 
 export class Committer {
   readonly #ports: CommitterPorts
+  readonly #blobs: BlobWriter
   #ready: DurableRecord[] = []
+  /** Rows taken, with their blobs on the way; and those whose blobs are stored. */
+  #preparing = 0
+  readonly #prepared: Row[] = []
   #flights = 0
   #scheduled = false
   #closed = false
@@ -73,6 +81,13 @@ export class Committer {
 
   constructor(ports: CommitterPorts) {
     this.#ports = ports
+    const { store, clock, crash } = ports
+    this.#blobs = new BlobWriter({
+      ...{ store, clock, crash },
+      node: () => ports.node(),
+      up: () => this.#storeUp(),
+      down: (failure) => this.#storeDown(failure),
+    })
   }
 
   get flights(): number {
@@ -99,8 +114,12 @@ export class Committer {
 
   /** Resolves when nothing is queued or in flight. */
   idle(): Promise<void> {
-    if (this.#flights === 0 && this.#ready.length === 0) return Promise.resolve()
+    if (this.#isIdle) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  get #isIdle(): boolean {
+    return this.#flights === 0 && this.#preparing === 0 && this.#ready.length === 0 && this.#prepared.length === 0
   }
 
   /** Sends nothing more; flights end by themselves. */
@@ -119,16 +138,35 @@ export class Committer {
   }
 
   #flush(): void {
-    while (this.#flights < FLIGHTS_MAX && this.#ready.length > 0 && !this.#closed) {
-      const rows: Row[] = []
-      const taken = this.#ready.splice(0, BATCH_ROWS_MAX)
+    while (this.#flights < FLIGHTS_MAX && this.#ready.length + this.#prepared.length > 0 && !this.#closed) {
+      const rows: Row[] = this.#prepared.splice(0, BATCH_ROWS_MAX)
+      const taken = this.#ready.splice(0, BATCH_ROWS_MAX - rows.length)
       for (const record of taken) {
         record.dirty = false
         const commit = record.take(this.#ports.codeVersion)
-        if (commit !== null) rows.push({ record, commit, refusals: 0 })
+        if (commit === null) continue
+        const { blobs } = record
+        const row = { record, commit, refusals: 0, blobs }
+        if (blobs === null) rows.push(row)
+        else void this.#prepare(row, blobs)
       }
       if (rows.length > 0) void this.#fly(rows)
     }
+    this.#settleIdle()
+  }
+
+  /** Stores the blobs of a row; then it leaves with the next batch. */
+  async #prepare(row: Row, blobs: readonly NewBlob[]): Promise<void> {
+    row.commit.blobs = blobs.map((blob) => blob.hash)
+    this.#preparing += 1
+    const failure = await this.#blobs.write(blobs)
+    this.#preparing -= 1
+    if (failure === null) this.#prepared.push(row)
+    else {
+      this.#refuse(row, failure)
+      if (row.record.pending) this.wake(row.record)
+    }
+    this.#schedule()
     this.#settleIdle()
   }
 
@@ -139,13 +177,13 @@ export class Committer {
     } finally {
       this.#flights -= 1
       for (const { record } of rows) if (record.pending) this.wake(record)
-      if (this.#ready.length > 0) this.#flush()
+      if (this.#ready.length + this.#prepared.length > 0) this.#flush()
       this.#settleIdle()
     }
   }
 
   #settleIdle(): void {
-    if (this.#flights > 0 || this.#ready.length > 0) return
+    if (!this.#isIdle) return
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
@@ -248,6 +286,8 @@ export class Committer {
     }
     if (again.length === 0) return
     await this.#pause(RETRY_MS_FIRST)
+    // D18: they may have been held up for so long that their blobs count as old. What fails shows in the next verdict.
+    for (const row of again) if (row.blobs !== null) await this.#blobs.write(row.blobs)
     await this.#write(again)
   }
 

@@ -14,6 +14,7 @@ import { FENCED } from '../kernel/exit.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
 import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
 import { Activator } from './activation.ts'
+import { BlobCollector } from './blob-collector.ts'
 import { Committer, type Stored } from './committer.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
@@ -68,6 +69,7 @@ export class DurableLayer {
   readonly snapshots: Snapshotter
   readonly sweeper: TieSweeper
   readonly deadlocks: DeadlockSearch
+  readonly blobs: BlobCollector
   /** What is stored of supervisors and pools. */
   readonly book: TreeBook
   readonly #host: LayerPorts
@@ -113,6 +115,7 @@ export class DurableLayer {
       failed: (error) => host.failed('looking for ties that end', error),
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
+    this.blobs = new BlobCollector({ store, clock, node, failed: (error) => host.failed('collecting blobs', error) })
     this.deadlocks = new DeadlockSearch({ clock, records: () => this.#records() })
     this.timers = new TimerService({
       store,
@@ -165,6 +168,7 @@ export class DurableLayer {
 
   close(): void {
     this.deadlocks.close()
+    this.blobs.close()
     this.timers.close()
     this.snapshots.close()
     this.sweeper.close()

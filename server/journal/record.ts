@@ -11,7 +11,8 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewFailure, Pid } from '../store/store.ts'
+import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewBlob, NewFailure, Pid } from '../store/store.ts'
+import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
 import { TieBook } from './tie-book.ts'
 
@@ -29,7 +30,7 @@ export type Settled =
 export type Lineage4 = Pick<JournalMeta, 'cause' | 'root' | 'traceparent' | 'actor'>
 
 /** What one turn, step or exit adds to the next row. Lists are absent when empty. */
-export type Part = Omit<Commit, 'process' | 'id' | 'seq' | 'claim' | 'meta' | 'payload'> & {
+export type Part = Omit<Commit, 'process' | 'id' | 'seq' | 'claim' | 'meta' | 'payload' | 'blobs'> & {
   entries: readonly Entry[]
   turn: string | null
   lineage: Lineage4 | null
@@ -145,6 +146,8 @@ export class DurableRecord {
   trapExit = false
   /** Row of the exit signal that ends the process: it goes with the exit. */
   endedBy: MessageRef | null = null
+  /** Large values of the row that was taken last; null for nearly all rows. */
+  blobs: readonly NewBlob[] | null = null
   /** Waits until fewer turns run ahead. */
   roomFor: (() => void) | null = null
 
@@ -231,6 +234,7 @@ export class DurableRecord {
     if (count < parts.length) parts = parts.splice(0, count)
     else this.#next = []
     this.#flying = parts
+    this.blobs = null
     return this.#build(parts, codeVersion)
   }
 
@@ -248,12 +252,20 @@ export class DurableRecord {
       traceparent: lineage?.traceparent ?? null,
       actor: lineage?.actor ?? null,
     }
-    const payload = encodeEntries(entries)
+    let payload = encodeEntries(entries)
+    // As an activation will read it, large values included.
     this.patchBytes += payload.length
+    if (payload.length > BLOB_CHARS_MIN) payload = this.#detach(payload)
     const { pid: process, id, claim } = this
     const commit: Commit = { process, id, seq: this.seq + 1, claim, meta, payload }
     for (const part of parts) addLists(commit, part)
     return commit
+  }
+
+  #detach(payload: string): string {
+    const { text, blobs } = detachEntries(payload)
+    if (blobs.length > 0) this.blobs = blobs
+    return text
   }
 
   /** The row is stored: the acknowledged value moves on, parts settle in order. */

@@ -3,12 +3,14 @@
  * and the hot path writes patches only.
  *
  * - F5: only forward and only under the current claim; the store checks both.
+ * - V4: large values are stored before, one process at a time; those that an earlier row stored are only touched.
  * - Never while a turn is open: its base must stay loadable from a snapshot and later patches.
  */
 import { encodeCopied } from '../../shared/value.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
-import type { NodeIdentity, Store } from '../store/store.ts'
+import type { NewBlob, NodeIdentity, Store } from '../store/store.ts'
+import { detachValue } from './detach.ts'
 import type { DurableRecord } from './record.ts'
 
 /** Characters of patches below which no snapshot is taken, however small the state. */
@@ -53,16 +55,23 @@ export class Snapshotter {
   async #run(): Promise<void> {
     const { store, crash, node, clock } = this.#ports
     const batch = [...this.#due].slice(0, BATCH_MAX)
+    const large: (readonly NewBlob[])[] = []
     const writes = batch.flatMap((record) => {
       this.#due.delete(record)
       if (record.openInStore || record.fenced || record.fresh !== undefined) return []
-      const value = encodeCopied(record.acked)
+      const whole = encodeCopied(record.acked)
       record.patchBytes = 0
-      record.snapshotBytes = value.length
+      record.snapshotBytes = whole.length
+      const { text: value, blobs } = detachValue(whole)
+      if (blobs.length > 0) large.push(blobs)
       const { pid, claim, seq, stateVersion } = record
-      return [{ process: pid, claim, seq, stateVersion, value }]
+      return [{ process: pid, claim, seq, stateVersion, value, blobs: blobs.map((blob) => blob.hash) }]
     })
     try {
+      for (const blobs of large) {
+        await store.writeBlobs(node(), blobs)
+        crash.hit('blob:write')
+      }
       if (writes.length > 0) await store.snapshot(node(), writes)
       crash.hit('snapshot:write')
       this.taken += writes.length

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { MemoryArchive } from './memory/archive.ts'
+import { collectBlobs, writeBlobs } from './memory/blob.ts'
 import { claim, load, release, snapshot } from './memory/claim.ts'
 import { commit } from './memory/commit.ts'
 import { keyOf, MemoryDatabase } from './memory/database.ts'
@@ -51,6 +52,8 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     load: async (_node, processes) => processes.map((pid) => load(db, pid)),
     release: async (node, claims) => release(db, node, claims),
     snapshot: async (node, writes) => snapshot(db, node, writes),
+    writeBlobs: async (node, blobs) => writeBlobs(db, node, blobs),
+    collectBlobs: async (node, step) => collectBlobs(db, node, step),
     enqueue: async (node, list) => enqueue(db, node, list),
     messages: async (namespace, target, afterOrd, limit) => messages(db, { namespace, target, afterOrd, limit }),
     take: async (node, target, limit) => take(db, node, { target, limit }),

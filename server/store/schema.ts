@@ -263,7 +263,25 @@ function blobTable(table: MakeTable) {
       value: text().notNull(),
       touchedAt: timestamp('touched_at', { withTimezone: true }).notNull().default(sql`now()`),
     },
-    (t) => [index('blobs_touched').on(t.touchedAt)],
+  )
+}
+
+/** V4: who refers to a blob. A table of its own, because a column of the journal with an index to collect by would cost
+ *  every plain turn the test of that index. */
+function blobRefTable(table: MakeTable) {
+  return table(
+    'blob_refs',
+    {
+      process: surrogate().notNull(),
+      /** True for the snapshot of the process, false for the row `seq` of its journal. */
+      snapshot: boolean().notNull(),
+      seq: surrogate().notNull(),
+      hash: text().notNull(),
+    },
+    (t) => [
+      primaryKey({ name: 'blob_refs_pk', columns: [t.process, t.snapshot, t.seq, t.hash] }),
+      index('blob_refs_hash').on(t.hash),
+    ],
   )
 }
 
@@ -350,6 +368,7 @@ export function tablesIn(schema: string | null) {
     links: linkTable(make),
     names: nameTable(make),
     blobs: blobTable(make),
+    blobRefs: blobRefTable(make),
     failures: failureTable(make),
     deadLetters: deadLetterTable(make),
     audit: auditTable(make),
@@ -374,6 +393,7 @@ export const {
   links,
   names,
   blobs,
+  blobRefs,
   failures,
   deadLetters,
   audit,

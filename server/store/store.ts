@@ -9,6 +9,8 @@
  * - D4: `claim` succeeds only for a process without owner or with an owner whose node epoch is dead (F4), or, where
  *   asked (`mine`), for one that the claiming epoch holds itself.
  * - D5: snapshots only move forward and only under the current claim (F5).
+ * - D18, D19: a row that refers to a blob is accepted only while the blob is there and was touched lately; what is
+ *   referred to is never collected. Readers get payloads and snapshots with their large values back in place (V4).
  * - D6: timers fire by one atomic delete-and-insert; a timer fires at most once (V5).
  *
  * Times are epoch milliseconds of the *store's* clock. Texts named `payload`, `args`, `value` are in the form of
@@ -17,7 +19,6 @@
 
 import type { ProcessId } from '../../shared/id.ts'
 import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
-import type { Value } from '../../shared/value.ts'
 
 /** Never-reused surrogate of a process, given by the store (PROTOCOL F1). */
 export type Pid = number
@@ -130,6 +131,11 @@ export type RequestResult = { scope: string; key: string; status: 'done' | 'fail
 export type NewFailure = Omit<FailureRecord, 'at' | 'process'>
 export type NewDeadLetter = Omit<DeadLetter, 'at' | 'process' | 'redeliveredAt' | 'args'> & { args: string }
 
+/** A large value's text under the sha256 of it, in hex (shared/blob-text.ts). */
+export type NewBlob = { hash: string; value: string }
+/** A reference that leads nowhere, in row `seq` of a process. */
+export type MissingBlob = { hash: string; seq: number }
+
 /** Everything one process writes at once. Absent lists are empty lists: the hot path has none of them. */
 export type Commit = {
   process: Pid
@@ -153,6 +159,8 @@ export type Commit = {
   deadLetters?: readonly NewDeadLetter[]
   /** Raise the attempts of a message row that stays. */
   attempted?: readonly { ref: MessageRef; attempts: number }[]
+  /** Hashes that `payload` refers to, at any depth; `writeBlobs` stored them before. */
+  blobs?: readonly string[]
 }
 
 /** Per row of the batch, in its order. `refused` says only that nothing was written: read back before judging (F3). */
@@ -248,6 +256,8 @@ export type Loaded = {
   snapshot: { seq: number; stateVersion: number; value: string } | null
   /** Rows after the snapshot, ascending. */
   journal: readonly JournalRow[]
+  /** A large value of the above does not exist any more: nothing can be made of the process. */
+  missing?: MissingBlob
   mailbox: readonly MessageRow[]
   timers: readonly TimerRow[]
   /** `ephemeral`: the peer is in no store, and gone with the node it lived on. */
@@ -263,7 +273,26 @@ export type Loaded = {
 /** Gives a process up. `open`: a turn is open, so recovery takes the process although no message waits for it. */
 export type Release = { process: Pid; claim: Claim; open?: boolean }
 
-export type SnapshotWrite = { process: Pid; claim: Claim; seq: number; stateVersion: number; value: string }
+/** `blobs` as in a commit. */
+export type SnapshotWrite = {
+  process: Pid
+  claim: Claim
+  seq: number
+  stateVersion: number
+  value: string
+  blobs?: readonly string[]
+}
+
+/** Ms without a touch after which a blob that nothing refers to is collected (V4). */
+export const BLOB_UNTOUCHED_MS = 24 * 60 * 60 * 1_000
+/** Ms after its touch within which a row may begin to refer to a blob: half of the above, so that no collection can
+ *  come between the touch and the row, however long the row was held up. */
+export const BLOB_FRESH_MS = BLOB_UNTOUCHED_MS / 2
+
+/** `after` is the cursor of the step before, null for the first one; `limit` is how many blobs are looked at. */
+export type CollectStep = { untouchedMs: number; after: string | null; limit: number }
+/** `cursor` is null when the last blob was looked at. */
+export type Collected = { collected: number; cursor: string | null }
 
 export type RequestRow = {
   scope: string
@@ -309,6 +338,10 @@ export interface Store {
   /** Gives processes up (passivation, drain); a foreign claim is left alone. Returns the released ones. */
   release(node: NodeIdentity, claims: readonly Release[]): Promise<Pid[]>
   snapshot(node: NodeIdentity, writes: readonly SnapshotWrite[]): Promise<void>
+  /** Stores large values, or touches those that are there (V4). Before whatever refers to them. */
+  writeBlobs(node: NodeIdentity, blobs: readonly NewBlob[]): Promise<void>
+  /** One step over the blobs in the order of their hashes: takes away what nothing refers to and nobody touched. */
+  collectBlobs(node: NodeIdentity, step: CollectStep): Promise<Collected>
 
   /** Messages from outside: rows inserted without a sender's turn, all or none. Returns `ord` per message. */
   enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>
@@ -356,6 +389,12 @@ export interface Store {
   close(): Promise<void>
 }
 
+/** Characters of large values on one page of a journal. */
+export const JOURNAL_CHARS_MAX = 4 * 1024 * 1024
+
+/** A large value that is not shown, or does not exist any more, stands as `{ $blob, chars }`; `omitted` is their sum. */
+export type ShownRow = JournalRow & { readonly omitted: number }
+
 export type Page<T> = { items: T[]; cursor: string | null }
 
 /** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
@@ -365,9 +404,10 @@ export interface Archive {
     namespace: string,
     query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
   ): Promise<Page<ProcessRecord> & { total: number }>
-  /** Committed state as of the newest row: snapshot and later patches, in one read. */
+  /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
-  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]>
+  /** The first row is shown whole, later ones while the large values of the page fit (JOURNAL_CHARS_MAX). */
+  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]>
   mailbox(namespace: string, target: ProcessId, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]>
   mailboxCounts(namespace: string, targets: readonly ProcessId[]): Promise<Map<ProcessId, number>>
   failures(namespace: string, query: { process?: ProcessId; before?: number; limit: number }): Promise<FailureRecord[]>
@@ -379,7 +419,6 @@ export interface Archive {
   writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem>
   writeFailure(namespace: string, process: ProcessId, failure: NewFailure): Promise<void>
   counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }>
-  blob(hash: string): Promise<Value | null>
 }
 
 /** Both sides over one database, plus what ends them. */

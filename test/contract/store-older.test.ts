@@ -6,6 +6,7 @@ import { openPostgres } from '../../server/store/postgres/postgres.ts'
 import type { StoreHandle } from '../../server/store/store.ts'
 import { findOlderServer, startOlderServer, type TestDatabase } from '../support/database.ts'
 import { archiveContract } from '../support/store-contract/archive.ts'
+import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
 import { messageContract } from '../support/store-contract/message.ts'
@@ -37,4 +38,5 @@ describe.runIf(older !== undefined)(`Postgres ${older?.major ?? 'older'}`, () =>
   messageContract(world)
   archiveContract(world)
   tieContract(world)
+  blobContract(world)
 })

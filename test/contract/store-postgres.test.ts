@@ -6,6 +6,7 @@ import { openPostgres } from '../../server/store/postgres/postgres.ts'
 import type { StoreHandle } from '../../server/store/store.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { archiveContract } from '../support/store-contract/archive.ts'
+import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
 import { messageContract } from '../support/store-contract/message.ts'
@@ -32,3 +33,4 @@ claimContract(world)
 messageContract(world)
 archiveContract(world)
 tieContract(world)
+blobContract(world)

@@ -2,6 +2,7 @@
 import { realClock } from '../../server/clock.ts'
 import { MemoryDatabase, openMemory } from '../../server/store/memory.ts'
 import { archiveContract } from '../support/store-contract/archive.ts'
+import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
 import { messageContract } from '../support/store-contract/message.ts'
@@ -16,3 +17,4 @@ claimContract(world)
 messageContract(world)
 archiveContract(world)
 tieContract(world)
+blobContract(world)

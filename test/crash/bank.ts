@@ -3,6 +3,7 @@
  *
  * - Money moves by calls (teller) and by sends (purse); no money is made but by `add`, so the sum is known.
  * - clerk has effects outside, one line per attempt, under the step's idempotency key.
+ * - Every fifth payment brings a receipt that is large enough to be stored apart; the clerk keeps the last one.
  * - States grow with the load, so that snapshots are due.
  */
 import { appendFileSync } from 'node:fs'
@@ -20,9 +21,17 @@ const PASSIVATE_MS = 250
 const STEP_MS = 15
 /** Characters that a visit leaves behind, and a step returns: patches grow past the snapshot's threshold. */
 const FILL = 'x'.repeat(400)
+/** Repetitions of the id in a receipt: well over the size from which values are stored apart. */
+const RECEIPT_LINES = 10_000
+
+/** The receipt of a payment; null for those that have none. */
+export function receiptOf(id: string): string | null {
+  return /[05]$/.test(id) ? `${id};`.repeat(RECEIPT_LINES) : null
+}
 
 export type Effect = { id: string; key: string; step: string }
 export type AccountState = { balance: number; done: Record<string, number> }
+export type ClerkState = DoneState & { receipt: { id: string; text: string } | null }
 export type DoneState = { done: Record<string, number> }
 
 type Move = { id: string; from: string; to: string; amount: number }
@@ -80,7 +89,7 @@ export const teller = agent('teller', {
 })
 
 /** Acts outside as the step's function does: the line may be written again, under the same key. */
-async function act(ctx: Context<DoneState>, step: string, id: string): Promise<string> {
+async function act(ctx: Context<ClerkState>, step: string, id: string): Promise<string> {
   return ctx.step(step, async ({ idempotencyKey, signal }) => {
     const effect: Effect = { id, key: idempotencyKey, step }
     appendFileSync(effects, `${JSON.stringify(effect)}\n`)
@@ -91,18 +100,19 @@ async function act(ctx: Context<DoneState>, step: string, id: string): Promise<s
         resolve()
       })
     })
-    return FILL
+    return (step === 'book' ? receiptOf(id) : null) ?? FILL
   })
 }
 
 export const clerk = agent('clerk', {
-  state: (): DoneState => ({ done: {} }),
+  state: (): ClerkState => ({ done: {}, receipt: null }),
   passivateAfterMs: PASSIVATE_MS,
   on: {
     async pay(ctx, { id }: Entry) {
       await act(ctx, 'charge', id)
       const drawn = ctx.random() + ctx.now()
-      await act(ctx, 'book', id)
+      const text = await act(ctx, 'book', id)
+      if (receiptOf(id) !== null) ctx.state.receipt = { id, text }
       // Every fourth one fails once between its steps: the second attempt replays the first step.
       if (ctx.message.attempt === 1 && id.endsWith('4')) throw new Error('fails once, on purpose')
       await act(ctx, 'ship', id)

@@ -200,7 +200,8 @@ export class Chain {
 
   async #hasTables(): Promise<boolean> {
     const { sql, schema } = this.#rows
-    const found = await sql`select 1 from pg_tables where schemaname = ${schema} and tablename = 'journal'`
+    // The table of the last migration: a kill between two of them leaves the earlier ones.
+    const found = await sql`select 1 from pg_tables where schemaname = ${schema} and tablename = 'blob_refs'`
     return found.length > 0
   }
 

@@ -3,7 +3,7 @@
  * from the journal as an activation reads it; what was promised, from files the children wrote.
  */
 import type { StoreReader } from 'vivarium'
-import { type AccountState, type DoneState, type Effect, OPENING } from './bank.ts'
+import { type AccountState, type ClerkState, type Effect, OPENING, receiptOf } from './bank.ts'
 import { type Facts, isStarted, type Operation } from './fact.ts'
 
 export type World = {
@@ -11,24 +11,29 @@ export type World = {
   deeds: ReadonlyMap<string, number>
   /** Sum of all balances, less what accounts began with. */
   gained: number
+  /** Payments whose receipt is kept and is not what it was. */
+  spoilt: string[]
 }
 
 const AGENTS = ['account', 'purse', 'teller', 'clerk', 'clock', 'guest', 'till'] as const
 
 export async function readWorld(reader: StoreReader): Promise<World> {
   const deeds = new Map<string, number>()
+  const spoilt: string[] = []
   let gained = 0
   for (const agent of AGENTS) {
     for await (const { state } of reader.processes(agent)) {
       if (state === null) continue
-      const known = state as unknown as DoneState & Partial<AccountState> // the shapes of bank.ts
+      const known = state as unknown as Partial<ClerkState & AccountState> & { done: Record<string, number> } // the shapes of bank.ts
       if (known.balance !== undefined) gained += known.balance - OPENING
+      const { receipt = null } = known
+      if (receipt !== null && receipt.text !== receiptOf(receipt.id)) spoilt.push(receipt.id)
       for (const [what, times] of Object.entries(known.done)) {
         deeds.set(`${agent}:${what}`, (deeds.get(`${agent}:${what}`) ?? 0) + times)
       }
     }
   }
-  return { deeds, gained }
+  return { deeds, gained, spoilt }
 }
 
 /** What an operation leaves behind when all of it happened. */
@@ -67,6 +72,7 @@ export function checkPromises(facts: Facts, world: World): string[] {
     if (op.kind === 'add' && times[0] === 1) given += op.amount
   }
   for (const deed of world.deeds.keys()) if (!expected.has(deed)) found.push(`nobody asked for ${deed}`)
+  for (const id of world.spoilt) found.push(`the receipt of ${id} is not what it was`)
   if (given !== world.gained) found.push(`${given} was put in and ${world.gained} is there`)
   for (const [id, why] of facts.failed) found.push(`${id} was refused: ${why}`)
   return found

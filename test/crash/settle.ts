@@ -4,6 +4,7 @@
  */
 import { readStore } from 'vivarium'
 import type { Effect } from './bank.ts'
+import { checkBlobs } from './checker-blob.ts'
 import { checkJournal } from './checker-journal.ts'
 import { checkMailbox, countWaiting } from './checker-mailbox.ts'
 import { checkOwners } from './checker-owner.ts'
@@ -62,7 +63,7 @@ async function stuckRows(rows: Rows): Promise<string[]> {
 /** What must hold at every instant, also in the middle of work. @throws listing what is wrong */
 export async function checkStructure(rows: Rows): Promise<void> {
   const { broken, ended } = await checkJournal(rows)
-  expectNothing('structure', [...broken, ...(await checkMailbox(rows, ended))])
+  expectNothing('structure', [...broken, ...(await checkMailbox(rows, ended)), ...(await checkBlobs(rows))])
 }
 
 async function checkAll(place: Place, rows: Rows): Promise<Settled> {

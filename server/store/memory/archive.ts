@@ -1,7 +1,8 @@
 /** The archive on memory: the answers of postgres/archive.ts. */
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
-import { decode, type Value } from '../../../shared/value.ts'
-import type { Archive, JournalRow, Loaded, MessageRow, NewFailure, Page, Pid, ProcessRecord } from '../store.ts'
+import { decode } from '../../../shared/value.ts'
+import { assertWhole, shownBlobs, shownRows } from '../attach.ts'
+import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ProcessRecord, ShownRow } from '../store.ts'
 import { load, recordOf } from './claim.ts'
 import { keyOf, type MemoryDatabase, type StoredDeadLetter } from './database.ts'
 import { messages } from './message.ts'
@@ -40,17 +41,22 @@ export class MemoryArchive implements Archive {
   }
 
   async stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
-    const { snapshot, journal } = load(this.#db, pid)
+    const { snapshot, journal } = assertWhole(load(this.#db, pid), `process ${pid}`)
     return { snapshot, journal }
   }
 
-  async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]> {
+  async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {
     const { beforeSeq = Number.POSITIVE_INFINITY } = query
-    const rows = (this.#db.journal.get(pid) ?? []).filter((row) => row.seq < beforeSeq)
-    return rows
+    const rows = (this.#db.journal.get(pid) ?? [])
+      .filter((row) => row.seq < beforeSeq)
       .reverse()
       .slice(0, limitOf(query.limit))
-      .map((row) => ({ ...row }))
+    const refs = this.#db.blobRefs.get(pid) ?? []
+    const sizes = refs
+      .filter((ref) => !ref.snapshot)
+      .map(({ seq, hash }) => ({ seq, hash, chars: this.#db.blobs.get(hash)?.value.length ?? null }))
+    const shown = shownBlobs(rows, sizes)
+    return shownRows(rows, sizes, new Map([...shown].map((hash) => [hash, this.#db.blobs.get(hash)?.value ?? ''])))
   }
 
   async mailbox(namespace: string, target: string, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]> {
@@ -124,10 +130,6 @@ export class MemoryArchive implements Archive {
       passive: rows.filter((row) => row.kind === 'agent' && !this.#db.ownerAlive(row)).length,
       deadLetters: letters.filter((row) => row.redeliveredAt === null).length,
     }
-  }
-
-  async blob(hash: string): Promise<Value | null> {
-    return this.#db.blobs.get(hash) ?? null
   }
 }
 

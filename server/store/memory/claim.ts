@@ -1,4 +1,5 @@
 /** Claims, loads, releases and snapshots on memory: the verdicts of the files of these names in postgres/. */
+import { Attachments } from '../attach.ts'
 import type {
   ClaimOutcome,
   ClaimRequest,
@@ -9,6 +10,7 @@ import type {
   Release,
   SnapshotWrite,
 } from '../store.ts'
+import { blobRefs, isFresh, refer } from './blob.ts'
 import { NEW_PROCESS } from './commit.ts'
 import { type MemoryDatabase, NO_CLAIM, type StoredProcess } from './database.ts'
 import { assertText } from './text.ts'
@@ -67,11 +69,14 @@ export function load(db: MemoryDatabase, pid: Pid): Loaded {
   const ties = [...db.ties.values()].filter((tie) => tie.namespace === process?.namespace)
   const own = ties.filter((tie) => tie.process === process?.id)
   const foreign = ties.filter((tie) => tie.peer === process?.id)
-  return {
-    process: pid,
+  const rows = {
     snapshot:
       snapshot === undefined ? null : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
     journal: (db.journal.get(pid) ?? []).filter((row) => row.seq > (snapshot?.seq ?? 0)).map((row) => ({ ...row })),
+  }
+  return {
+    process: pid,
+    ...new Attachments(blobRefs(db, pid)).attach(pid, rows),
     mailbox:
       process === undefined
         ? []
@@ -118,9 +123,11 @@ export function release(db: MemoryDatabase, node: NodeIdentity, claims: readonly
 export function snapshot(db: MemoryDatabase, node: NodeIdentity, writes: readonly SnapshotWrite[]): void {
   for (const write of writes) assertText(write.value)
   if (!db.alive(node)) return
-  for (const { process: pid, claim: held, seq, stateVersion, value } of writes) {
+  for (const { process: pid, claim: held, seq, stateVersion, value, blobs = [] } of writes) {
     const head = db.heads.get(pid)
     if (head === undefined || head.claim !== held || head.seq < seq) continue
-    if ((db.snapshots.get(pid)?.seq ?? 0) < seq) db.snapshots.set(pid, { seq, claim: held, stateVersion, value })
+    if ((db.snapshots.get(pid)?.seq ?? 0) >= seq || !blobs.every((hash) => isFresh(db, hash))) continue
+    db.snapshots.set(pid, { seq, claim: held, stateVersion, value })
+    refer(db, pid, { seq, snapshot: true }, blobs)
   }
 }

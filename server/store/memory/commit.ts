@@ -4,6 +4,7 @@
  */
 import { assertOneEach, netNames, netTimers } from '../change.ts'
 import { type Commit, type CommitOutcome, type NodeIdentity, StoreFailure } from '../store.ts'
+import { isFresh, refer } from './blob.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
 import { assertCommit } from './text.ts'
 import { tellEnd, writeTies } from './tie.ts'
@@ -24,10 +25,11 @@ export function commit(db: MemoryDatabase, node: NodeIdentity, batch: readonly C
   return batch.map((row, i) => (accepted[i] === true ? write(db, node.namespace, { row, ending }) : REFUSED))
 }
 
-/** F1 and M1. */
+/** F1, M1 and D18. */
 function isAcceptable(db: MemoryDatabase, namespace: string, row: Commit): boolean {
   const head = db.heads.get(row.process)
   if (head === undefined || head.seq !== row.seq - 1 || head.claim !== row.claim) return false
+  if (!(row.blobs ?? []).every((hash) => isFresh(db, hash))) return false
   return (row.consumed ?? []).every((ref) => db.box(namespace, ref.target)?.has(ref.ord) === true)
 }
 
@@ -67,6 +69,7 @@ function write(db: MemoryDatabase, namespace: string, of: { row: Commit; ending:
     payload: row.payload,
   })
   db.journal.set(row.process, journal)
+  refer(db, row.process, { seq: row.seq, snapshot: false }, row.blobs)
   db.heads.set(row.process, { seq: row.seq, claim: row.claim })
   for (const ref of row.consumed ?? []) db.remove(namespace, ref.target, ref.ord)
   for (const { ref, attempts } of row.attempted ?? []) {

@@ -6,7 +6,6 @@
  * - Rows go in and out as copies; nobody outside holds a row.
  */
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
-import type { Value } from '../../../shared/value.ts'
 import type { Clock } from '../../clock.ts'
 import type {
   Claim,
@@ -34,6 +33,7 @@ export type StoredTie = {
   readonly peerIncarnation: number | null
 }
 export type StoredSnapshot = { seq: number; claim: Claim; stateVersion: number; value: string }
+export type StoredRef = { readonly seq: number; readonly snapshot: boolean; readonly hash: string }
 export type InNamespace<T> = T & { readonly namespace: string }
 export type StoredDeadLetter = Omit<DeadLetter, 'args'> & { readonly namespace: string; readonly args: string }
 
@@ -61,7 +61,9 @@ export class MemoryDatabase {
   readonly failures = new Map<string, InNamespace<FailureRecord>>()
   readonly deadLetters = new Map<string, StoredDeadLetter>()
   readonly audit: InNamespace<AuditItem>[] = []
-  readonly blobs = new Map<string, Value>()
+  readonly blobs = new Map<string, { readonly value: string; touchedAt: number }>()
+  /** Per process: which of its rows refer to which blob. */
+  readonly blobRefs = new Map<Pid, StoredRef[]>()
   /** Control connections that are open, by node. */
   readonly sessions = new Map<number, { epoch: number; onHint(targets: readonly string[]): void }>()
   #pids = 0

@@ -2,24 +2,29 @@
  * The archive on Postgres: cold reads for people, through Drizzle on a pool of its own with a short statement timeout.
  * Pages go by key, never by offset, and never longer than PAGE_MAX.
  */
-import { and, asc, count, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, between, count, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
-import { decode, type Value } from '../../../shared/value.ts'
+import { Attachments, assertWhole, type BlobSize, shownBlobs, shownRows } from '../attach.ts'
 import { type Tables, tablesIn } from '../schema.ts'
-import type { Archive, JournalRow, Loaded, NewFailure, Page, Pid, ProcessRecord } from '../store.ts'
+import type { Archive, Loaded, NewFailure, Page, Pid, ProcessRecord, ShownRow } from '../store.ts'
 import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordOf } from './archive-row.ts'
+import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
 import { guarded } from './failure.ts'
 
 /** Rows. A page is for a screen; a program pages on. */
 const PAGE_MAX = 1_000
+/** One view of several reads: between two of them a new snapshot could make the older rows look missing. */
+const INSTANT = { isolationLevel: 'repeatable read', accessMode: 'read only' } as const
 
 export class PostgresArchive implements Archive {
   readonly #db: PostgresJsDatabase
   readonly #t: Tables
+  readonly #q: string
 
-  constructor({ archive, schema }: Context) {
+  constructor({ archive, schema, q }: Context) {
+    this.#q = q
     this.#db = drizzle(archive)
     this.#t = tablesIn(schema)
   }
@@ -66,7 +71,6 @@ export class PostgresArchive implements Archive {
 
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
     const { snapshots: s, journal: j } = this.#t
-    // One view of both: between two reads a new snapshot could make the older rows look missing.
     return guarded(() =>
       this.#db.transaction(
         async (tx) => {
@@ -76,31 +80,44 @@ export class PostgresArchive implements Archive {
             .from(j)
             .where(and(eq(j.process, pid), gt(j.seq, snapshot?.seq ?? 0)))
             .orderBy(asc(j.seq))
-          return {
+          const refs = await tx.execute<BlobRefRow>(sql.raw(refSql(this.#q, `array[${pid}::bigint]`)))
+          const read = {
             snapshot:
               snapshot === undefined
                 ? null
                 : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
             journal: rows.map(journalItem),
           }
+          return assertWhole(new Attachments(refs).attach(pid, read), `process ${pid}`)
         },
-        { isolationLevel: 'repeatable read', accessMode: 'read only' },
+        INSTANT,
       ),
     )
   }
 
-  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<JournalRow[]> {
-    const { journal: j } = this.#t
+  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {
+    const { journal: j, blobs: b, blobRefs: r } = this.#t
     const before = query.beforeSeq === undefined ? undefined : lt(j.seq, query.beforeSeq)
-    return guarded(async () => {
-      const rows = await this.#db
-        .select()
-        .from(j)
-        .where(and(eq(j.process, pid), before))
-        .orderBy(desc(j.seq))
-        .limit(limitOf(query.limit))
-      return rows.map(journalItem)
-    })
+    return guarded(() =>
+      this.#db.transaction(async (tx) => {
+        const found = await tx
+          .select()
+          .from(j)
+          .where(and(eq(j.process, pid), before))
+          .orderBy(desc(j.seq))
+          .limit(limitOf(query.limit))
+        const rows = found.map(journalItem)
+        const [first, last] = [rows[0]?.seq ?? 0, rows.at(-1)?.seq ?? 0]
+        const sizes: BlobSize[] = await tx
+          .select({ seq: r.seq, hash: r.hash, chars: sql<number | null>`length(${b.value})` })
+          .from(r)
+          .leftJoin(b, eq(b.hash, r.hash))
+          .where(and(eq(r.process, pid), eq(r.snapshot, false), between(r.seq, last, first)))
+        const shown = [...shownBlobs(rows, sizes)]
+        const texts = shown.length === 0 ? [] : await tx.select().from(b).where(inArray(b.hash, shown))
+        return shownRows(rows, sizes, new Map(texts.map(({ hash, value }) => [hash, value])))
+      }, INSTANT),
+    )
   }
 
   mailbox(namespace: string, target: string, query: { afterOrd?: number; limit: number }) {
@@ -241,14 +258,6 @@ export class PostgresArchive implements Archive {
           .where(and(eq(d.namespace, namespace), isNull(d.redeliveredAt))),
       ])
       return { processes: all?.n ?? 0, passive: passive?.n ?? 0, deadLetters: dead?.n ?? 0 }
-    })
-  }
-
-  blob(hash: string): Promise<Value | null> {
-    const { blobs: b } = this.#t
-    return guarded(async () => {
-      const [row] = await this.#db.select({ value: b.value }).from(b).where(eq(b.hash, hash))
-      return row === undefined ? null : decode(row.value)
     })
   }
 

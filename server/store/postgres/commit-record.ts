@@ -130,6 +130,15 @@ const attempted: Section = {
       and ${among('m.target', rows, 'target')} and ${among('m.ord', rows, 'ord')}`,
 }
 
+/** V4. The blobs themselves are there already: `moved` refuses the row otherwise (commit.ts). */
+export const blobRef: Section = {
+  key: 'blob',
+  columns: 'seq bigint, hash text',
+  items: (commit) => (commit.blobs ?? []).map((hash) => ({ seq: commit.seq, hash })),
+  sql: (q, rows) => `
+    insert into ${q}blob_refs (process, snapshot, seq, hash) select pid, false, seq, hash from ${rows}`,
+}
+
 export const SECTIONS: readonly Section[] = [
   request,
   timer,
@@ -140,6 +149,7 @@ export const SECTIONS: readonly Section[] = [
   failure,
   deadLetter,
   attempted,
+  blobRef,
 ]
 
 /** True when the commit has any of the lists above. The hot path stops here. */
@@ -155,6 +165,7 @@ export function hasRecords(commit: Commit): boolean {
     commit.ends !== undefined ||
     commit.failures !== undefined ||
     commit.deadLetters !== undefined ||
-    commit.attempted !== undefined
+    commit.attempted !== undefined ||
+    commit.blobs !== undefined
   )
 }

@@ -13,8 +13,9 @@
  */
 import { assertOneEach } from '../change.ts'
 import type { Commit, CommitOutcome, NodeIdentity } from '../store.ts'
+import { freshBlob } from './blob.ts'
 import { isSeldom, messageSql, messageValues, SENT_ORDS, type Sent } from './commit-message.ts'
-import { hasRecords, SECTIONS } from './commit-record.ts'
+import { blobRef, hasRecords, SECTIONS } from './commit-record.ts'
 import { TOLD, tellsOf } from './commit-tie.ts'
 import { type Context, fence, ms } from './context.ts'
 import { asFailure } from './failure.ts'
@@ -155,7 +156,14 @@ function statement(q: string, shape: Shape): string {
   const parameter = () => `$${++used}`
   const ctes = [fence(q), incoming(parameter, shape.lineage)]
   if (shape.consumed) ctes.push(consumedRows(parameter))
-  ctes.push(moved(q, shape), written(q, shape.lineage))
+  // Parameters are numbered in the order of the values; `moved` stands before messages and sections and asks for one.
+  const messages =
+    shape.messages === 'none'
+      ? null
+      : messageSql(q, parameter, { seldom: shape.messages === 'seldom', where: accepted('s.pid') })
+  const sections = shape.sections.map((section) => ({ section, items: parameter() }))
+  const blobs = sections.find(({ section }) => section === blobRef)?.items
+  ctes.push(moved(q, shape, blobs), written(q, shape.lineage))
   const results = [
     'count(*)::int as n',
     `${ms('now()')} as at`,
@@ -165,12 +173,12 @@ function statement(q: string, shape: Shape): string {
     ctes.push(gone(q))
     results.push(GUARD)
   }
-  if (shape.messages !== 'none') {
-    ctes.push(messageSql(q, parameter, { seldom: shape.messages === 'seldom', where: accepted('s.pid') }))
+  if (messages !== null) {
+    ctes.push(messages)
     results.push(SENT_ORDS)
   }
-  for (const section of shape.sections) {
-    ctes.push(sectionSql(section, q, parameter(), shape.messages !== 'none'))
+  for (const { section, items } of sections) {
+    ctes.push(sectionSql(section, q, items, shape.messages !== 'none'))
     if (tellsOf(section)) results.push(TOLD)
   }
   return `with ${ctes.join(',\n  ')}\nselect ${results.join(', ')} from moved`
@@ -194,10 +202,16 @@ function consumedRows(parameter: () => string): string {
       as c(pid, target, ord))`
 }
 
-function moved(q: string, shape: Shape): string {
-  const check = shape.checked
+/** @param blobs  parameter with the references of the batch, where it has some (D18) */
+function moved(q: string, shape: Shape, blobs: string | undefined): string {
+  let check = shape.checked
     ? `and not exists (select 1 from consumed c where c.pid = h.process and ${place(q)} is null)`
     : ''
+  if (blobs !== undefined) {
+    check += `
+      and not exists (select 1 from json_to_recordset(${blobs}::text::json) as r(pid bigint, hash text)
+        where r.pid = h.process and not ${freshBlob(q, 'r.hash')})`
+  }
   return `moved as (
     update ${q}heads h set seq = h.seq + 1
     where h.process = any(${bigints('$4')}) and exists (select 1 from fence)

@@ -5,7 +5,9 @@
  * nothing here can write, claim or wake anything. Rows come in pages, so a large namespace does not fill the memory.
  */
 import type postgres from 'postgres'
+import { Attachments, assertWhole, type Rows } from '../attach.ts'
 import type { JournalRow, MessageRow, Pid, ProcessRecord } from '../store.ts'
+import { type BlobRefRow, refSql } from './blob.ts'
 import { openClient, type PostgresConnection } from './client.ts'
 import { guarded } from './failure.ts'
 import { bigints, numberList } from './list.ts'
@@ -14,11 +16,7 @@ import { type MailboxRow, messageColumns, messageRow } from './message-row.ts'
 import { type ProcessRow, processColumns, processRecord } from './process-row.ts'
 import { schemaName } from './schema-name.ts'
 
-export type StoredRows = {
-  record: ProcessRecord
-  snapshot: { seq: number; stateVersion: number; value: string } | null
-  journal: JournalRow[]
-}
+export type StoredRows = Rows & { readonly record: ProcessRecord }
 export type DeadLetterRow = {
   id: string
   process: string
@@ -32,6 +30,7 @@ export type DeadLetterRow = {
 /** Processes read at once. */
 const PAGE = 500
 
+type Mutable = { snapshot: Rows['snapshot']; journal: JournalRow[] }
 type Tx = postgres.TransactionSql<{ bigint: number }>
 
 export class InstantView {
@@ -89,15 +88,18 @@ export class InstantView {
        where j.process = any(${bigints('$1')}) and j.seq > coalesce(s.seq, 0) order by j.process, j.seq`,
       pids,
     )
-    const rows = new Map<Pid, StoredRows>(
-      records.map((record) => [record.pid, { record, snapshot: null, journal: [] }]),
-    )
+    const refs = await this.#tx.unsafe<BlobRefRow[]>(refSql(this.#q, bigints('$1')), pids)
+    const attachments = new Attachments(refs)
+    const rows = new Map<Pid, Mutable>(records.map(({ pid }) => [pid, { snapshot: null, journal: [] }]))
     for (const { process, seq, state_version: stateVersion, value } of snapshots) {
       const found = rows.get(process)
       if (found !== undefined) found.snapshot = { seq, stateVersion, value }
     }
     for (const row of journal) rows.get(row.process)?.journal.push(journalRow(row))
-    return [...rows.values()]
+    return records.map((record) => {
+      const found = rows.get(record.pid) ?? { snapshot: null, journal: [] }
+      return { record, ...assertWhole(attachments.attach(record.pid, found), record.id) }
+    })
   }
 }
 

@@ -1,8 +1,11 @@
 /**
- * V4: everything of many processes as one instant saw it: snapshots, later journal rows, mailbox, timers, ties, names.
+ * V4: everything of many processes as one instant saw it: snapshots, later journal rows, mailbox, timers, ties, names, and
+ * the large values that snapshots and rows refer to.
  * One repeatable-read transaction, its statements sent together.
  */
+import { Attachments } from '../attach.ts'
 import type { JournalRow, Loaded, NodeIdentity, Pid, TimerRow } from '../store.ts'
+import { type BlobRefRow, refSql } from './blob.ts'
 import { type Context, ms } from './context.ts'
 import { bigints, numberList } from './list.ts'
 import { type MailboxRow, messageColumns, messageRow } from './message-row.ts'
@@ -37,7 +40,7 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
   const pids = numberList(processes, (pid) => pid)
   const values = [node.namespace, pids]
   const options = { prepare: true }
-  const [snapshots, journal, mailbox, timers, ties, names] = await read.begin(
+  const [snapshots, journal, mailbox, timers, ties, names, refs] = await read.begin(
     'isolation level repeatable read read only',
     (tx) => [
       tx.unsafe<SnapshotRow[]>(snapshotSql(q), [pids], options),
@@ -46,6 +49,7 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
       tx.unsafe<TimerRow[]>(timerSql(q), [pids], options),
       tx.unsafe<TieRow[]>(tieSql(q), values, options),
       tx.unsafe<{ pid: number; name: string }[]>(nameSql(q), values, options),
+      tx.unsafe<BlobRefRow[]>(refSql(q, bigints('$1')), [pids], options),
     ],
   )
   const byPid = new Map<Pid, Mutable>(
@@ -66,7 +70,11 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
     byPid.get(pid)?.links.push({ kind: shown, peer, ref: kind === 'link' ? null : ref, ephemeral })
   }
   for (const { pid, name } of names) byPid.get(pid)?.names.push(name)
-  return processes.flatMap((pid) => byPid.get(pid) ?? [])
+  const attachments = new Attachments(refs)
+  return processes.flatMap((pid) => {
+    const loaded = byPid.get(pid)
+    return loaded === undefined ? [] : { ...loaded, ...attachments.attach(pid, loaded) }
+  })
 }
 
 function snapshotSql(q: string): string {

@@ -8,6 +8,7 @@ import type { Clock } from '../../clock.ts'
 import { SCHEMA_DEFAULT } from '../schema.ts'
 import type { Commit, NodeIdentity, Store, StoreHandle } from '../store.ts'
 import { PostgresArchive } from './archive.ts'
+import { collectBlobs, writeBlobs } from './blob.ts'
 import { claim } from './claim.ts'
 import { closeClients, openClients, type PostgresConnection } from './client.ts'
 import { CommitStatement } from './commit.ts'
@@ -60,6 +61,8 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     load: (node, processes) => guarded(() => load(at, node, processes)),
     release: (node, claims) => guarded(() => release(at, node, claims)),
     snapshot: (node, writes) => guarded(() => snapshot(at, node, writes)),
+    writeBlobs: (node, blobs) => guarded(() => writeBlobs(at, node, blobs)),
+    collectBlobs: (node, step) => guarded(() => collectBlobs(at, node, step)),
     enqueue: (node, list) => guarded(() => enqueue(at, node, list)),
     messages: (namespace, target, afterOrd, limit) =>
       guarded(() => messages(at, { namespace, target, afterOrd, limit })),

@@ -1,7 +1,9 @@
 /**
  * D5, F5: snapshots move forward only, only under the current claim, and never past what the journal holds.
+ * D18: nor without the blobs they refer to. The references of the snapshot before leave with it.
  */
 import type { NodeIdentity, SnapshotWrite } from '../store.ts'
+import { freshBlob } from './blob.ts'
 import { type Context, fence } from './context.ts'
 import { nodeValues } from './fenced.ts'
 import { bigints, numberList, textList, texts } from './list.ts'
@@ -22,20 +24,29 @@ export async function snapshot(
       numberList(rows, (row) => row.seq),
       numberList(rows, (row) => row.stateVersion),
       textList(rows, (row) => row.value),
+      JSON.stringify(rows.flatMap(({ process, blobs }) => (blobs ?? []).map((hash) => ({ process, hash })))),
     ],
     { prepare: true },
   )
 }
 
 function snapshotSql(q: string): string {
-  return `with ${fence(q)}
-  insert into ${q}snapshots as s (process, claim, seq, state_version, value)
-  select x.process, x.claim, x.seq, x.version, x.value
-  from unnest(${bigints('$4')}, ${bigints('$5')}, ${bigints('$6')}, ${bigints('$7')}, ${texts('$8')})
-    as x(process, claim, seq, version, value)
-  join ${q}heads h on h.process = x.process and h.claim = x.claim and h.seq >= x.seq
-  cross join fence
-  on conflict (process) do update set claim = excluded.claim, seq = excluded.seq,
-    state_version = excluded.state_version, value = excluded.value, at = now()
-  where s.seq < excluded.seq`
+  return `with ${fence(q)},
+  refs as materialized (select * from json_to_recordset($9::text::json) as r(process bigint, hash text)),
+  written as (
+    insert into ${q}snapshots as s (process, claim, seq, state_version, value)
+    select x.process, x.claim, x.seq, x.version, x.value
+    from unnest(${bigints('$4')}, ${bigints('$5')}, ${bigints('$6')}, ${bigints('$7')}, ${texts('$8')})
+      as x(process, claim, seq, version, value)
+    join ${q}heads h on h.process = x.process and h.claim = x.claim and h.seq >= x.seq
+    cross join fence
+    where not exists (select 1 from refs r where r.process = x.process and not ${freshBlob(q, 'r.hash')})
+    on conflict (process) do update set claim = excluded.claim, seq = excluded.seq,
+      state_version = excluded.state_version, value = excluded.value, at = now()
+    where s.seq < excluded.seq
+    returning s.process, s.seq),
+  left_behind as (
+    delete from ${q}blob_refs o using written w where o.process = w.process and o.snapshot and o.seq < w.seq)
+  insert into ${q}blob_refs (process, snapshot, seq, hash)
+  select w.process, true, w.seq, r.hash from refs r join written w on w.process = r.process`
 }

@@ -82,7 +82,6 @@ export function archiveContract(world: StoreWorld): void {
       expect(found?.redeliveredAt).toBeTypeOf('number')
       expect((await bench.archive.counts(bench.namespace)).deadLetters).toBe(0)
       expect(await bench.archive.deadLetter(bench.namespace, 'none')).toBeNull()
-      expect(await bench.archive.blob('none')).toBeNull()
     })
 
     test('[D17] audit items come newest first, with what was written', async () => {
