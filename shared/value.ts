@@ -7,7 +7,8 @@
  * - V3: anything outside the documented set is refused with its path, before it can reach a store.
  *
  * Text form: JSON. What JSON lacks is an object with one `$` key (`$date $bytes $map $set $n`); a user's own key that
- * begins with `$` gets a second `$`.
+ * begins with `$` gets a second `$`. `$blob` stands for a large value in stored texts only (blob-text.ts): `decode`
+ * refuses it, so a value that was not put back is never taken for one.
  */
 import { RuntimeError } from './error.ts'
 

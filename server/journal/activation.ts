@@ -9,10 +9,10 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import {
+  blobMissing,
   type ClaimOutcome,
   type ClaimRequest,
   type Loaded,
-  type MissingBlob,
   type NodeIdentity,
   type Store,
   StoreFailure,
@@ -125,12 +125,6 @@ export class Activator {
       else one.resolve({ kind: 'loaded', outcome, loaded: rows })
     }
   }
-}
-
-/** V4: a process with a hole in it must not run. Its neighbours do. */
-function blobMissing(process: ProcessId, { hash, seq }: MissingBlob): RuntimeError {
-  const message = `Row ${seq} of ${process} refers to the large value ${hash}, which is not stored any more.`
-  return new RuntimeError('BLOB_MISSING', message, { detail: { process, seq, hash } })
 }
 
 function unavailable(id: ProcessId, cause: Error): RuntimeError {

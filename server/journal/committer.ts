@@ -6,7 +6,7 @@
  *   unknown outcome is read back before anything is sent again.
  * - F3: zero rows is not a verdict: my claim at my seq means committed, a foreign claim means fenced, neither means
  *   that the row itself cannot be written.
- * - V4: a row whose large values are not stored yet is not ready: they leave on a way of their own, and no neighbour waits.
+ * - V4: a row whose large values are not stored yet is not ready: they have a way of their own, and no neighbour waits.
  * - T9: the committer outlives incarnations; a row that was handed over goes out.
  */
 import { errorData, RuntimeError } from '../../shared/error.ts'
@@ -286,7 +286,7 @@ export class Committer {
     }
     if (again.length === 0) return
     await this.#pause(RETRY_MS_FIRST)
-    // D18: they may have been held up for so long that their blobs count as old. What fails shows in the next verdict.
+    // D21: they may have been held up for so long that their blobs count as old. What fails shows in the next verdict.
     for (const row of again) if (row.blobs !== null) await this.#blobs.write(row.blobs)
     await this.#write(again)
   }

@@ -11,8 +11,8 @@ import { hash as digest } from 'node:crypto'
 import { blobReference } from '../../shared/blob-text.ts'
 import type { NewBlob } from '../store/store.ts'
 
-/** Characters of text from which on a value is stored apart. Below it a value is cheaper in its row than behind a second
- *  statement; far above it a row delays the neighbours in its batch. */
+/** Characters of text above which a value is stored apart. Below it a value is cheaper in its row than behind a second
+ *  statement, far above it a row delays the neighbours in its batch. */
 export const BLOB_CHARS_MIN = 64 * 1024
 /** Levels of a value that are looked at one by one; each costs its text once more. What is deeper leaves as a whole. */
 const LEVELS_MAX = 16

@@ -5,8 +5,15 @@
  * - V4: a value that is gone is found here and named; no reader gets a reference instead of a value.
  */
 import { attachBlobs, omittedBlob } from '../../shared/blob-text.ts'
-import { RuntimeError } from '../../shared/error.ts'
-import { JOURNAL_CHARS_MAX, type JournalRow, type Loaded, type MissingBlob, type Pid, type ShownRow } from './store.ts'
+import {
+  blobMissing,
+  JOURNAL_CHARS_MAX,
+  type JournalRow,
+  type Loaded,
+  type MissingBlob,
+  type Pid,
+  type ShownRow,
+} from './store.ts'
 
 /** `value` is given at one reference of each hash at least; nowhere means that it is gone. */
 export type BlobRef = { process: Pid; seq: number; snapshot: boolean; hash: string; value: string | null }
@@ -47,11 +54,6 @@ export class Attachments {
 export function assertWhole(rows: Rows & { missing?: MissingBlob }, process: string): Rows {
   if (rows.missing !== undefined) throw blobMissing(process, rows.missing)
   return rows
-}
-
-export function blobMissing(process: string, { hash, seq }: MissingBlob): RuntimeError {
-  const message = `Row ${seq} of ${process} refers to the large value ${hash}, which is not stored any more.`
-  return new RuntimeError('BLOB_MISSING', message, { detail: { process, seq, hash } })
 }
 
 /** `chars` is null when the blob is gone. */

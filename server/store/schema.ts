@@ -256,14 +256,11 @@ function nameTable(table: MakeTable) {
 }
 
 function blobTable(table: MakeTable) {
-  return table(
-    'blobs',
-    {
-      hash: text().primaryKey(),
-      value: text().notNull(),
-      touchedAt: timestamp('touched_at', { withTimezone: true }).notNull().default(sql`now()`),
-    },
-  )
+  return table('blobs', {
+    hash: text().primaryKey(),
+    value: text().notNull(),
+    touchedAt: timestamp('touched_at', { withTimezone: true }).notNull().default(sql`now()`),
+  })
 }
 
 /** V4: who refers to a blob. A table of its own, because a column of the journal with an index to collect by would cost

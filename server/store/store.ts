@@ -9,7 +9,7 @@
  * - D4: `claim` succeeds only for a process without owner or with an owner whose node epoch is dead (F4), or, where
  *   asked (`mine`), for one that the claiming epoch holds itself.
  * - D5: snapshots only move forward and only under the current claim (F5).
- * - D18, D19: a row that refers to a blob is accepted only while the blob is there and was touched lately; what is
+ * - D21, D22: a row that refers to a blob is accepted only while the blob is there and was touched lately; what is
  *   referred to is never collected. Readers get payloads and snapshots with their large values back in place (V4).
  * - D6: timers fire by one atomic delete-and-insert; a timer fires at most once (V5).
  *
@@ -17,6 +17,7 @@
  * shared/value.ts `encode`, except where said otherwise.
  */
 
+import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
 
@@ -135,6 +136,12 @@ export type NewDeadLetter = Omit<DeadLetter, 'at' | 'process' | 'redeliveredAt' 
 export type NewBlob = { hash: string; value: string }
 /** A reference that leads nowhere, in row `seq` of a process. */
 export type MissingBlob = { hash: string; seq: number }
+
+/** V4: a process with a hole in it must not run, nor be shown as if it were whole. */
+export function blobMissing(process: string, { hash, seq }: MissingBlob): RuntimeError {
+  const message = `Row ${seq} of ${process} refers to the large value ${hash}, which is not stored any more.`
+  return new RuntimeError('BLOB_MISSING', message, { detail: { process, seq, hash } })
+}
 
 /** Everything one process writes at once. Absent lists are empty lists: the hot path has none of them. */
 export type Commit = {
@@ -392,7 +399,7 @@ export interface Store {
 /** Characters of large values on one page of a journal. */
 export const JOURNAL_CHARS_MAX = 4 * 1024 * 1024
 
-/** A large value that is not shown, or does not exist any more, stands as `{ $blob, chars }`; `omitted` is their sum. */
+/** A large value that is not shown, or is gone, stands as `{ $blob, chars }`; `omitted` is the sum of those. */
 export type ShownRow = JournalRow & { readonly omitted: number }
 
 export type Page<T> = { items: T[]; cursor: string | null }

@@ -29,7 +29,8 @@ export async function checkBlobs({ sql, schema }: Rows): Promise<string[]> {
   const blobs = sql<{ hash: string; value: string }[]>`select hash, value from ${sql(schema)}.blobs`
   for await (const page of blobs.cursor(20)) {
     for (const { hash, value } of page) {
-      if (createHash('sha256').update(value).digest('hex') !== hash) found.push(`blob ${hash} is not what its hash says`)
+      if (createHash('sha256').update(value).digest('hex') !== hash)
+        found.push(`blob ${hash} is not what its hash says`)
     }
   }
   return found

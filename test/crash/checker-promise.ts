@@ -3,7 +3,7 @@
  * from the journal as an activation reads it; what was promised, from files the children wrote.
  */
 import type { StoreReader } from 'vivarium'
-import { type AccountState, type ClerkState, type Effect, OPENING, receiptOf } from './bank.ts'
+import { type AccountState, type ClerkState, type DoneState, type Effect, OPENING, receiptOf } from './bank.ts'
 import { type Facts, isStarted, type Operation } from './fact.ts'
 
 export type World = {
@@ -24,7 +24,7 @@ export async function readWorld(reader: StoreReader): Promise<World> {
   for (const agent of AGENTS) {
     for await (const { state } of reader.processes(agent)) {
       if (state === null) continue
-      const known = state as unknown as Partial<ClerkState & AccountState> & { done: Record<string, number> } // the shapes of bank.ts
+      const known = state as unknown as DoneState & Partial<ClerkState & AccountState> // the shapes of bank.ts
       if (known.balance !== undefined) gained += known.balance - OPENING
       const { receipt = null } = known
       if (receipt !== null && receipt.text !== receiptOf(receipt.id)) spoilt.push(receipt.id)

@@ -10,7 +10,7 @@ export function writeBlobs(db: MemoryDatabase, node: NodeIdentity, blobs: readon
   for (const { hash, value } of blobs) db.blobs.set(hash, { value, touchedAt: db.clock.now() })
 }
 
-/** D18: a row may begin to refer to it. */
+/** D21: a row may begin to refer to it. */
 export function isFresh(db: MemoryDatabase, hash: string): boolean {
   const blob = db.blobs.get(hash)
   return blob !== undefined && blob.touchedAt > db.clock.now() - BLOB_FRESH_MS

@@ -25,7 +25,7 @@ export function commit(db: MemoryDatabase, node: NodeIdentity, batch: readonly C
   return batch.map((row, i) => (accepted[i] === true ? write(db, node.namespace, { row, ending }) : REFUSED))
 }
 
-/** F1, M1 and D18. */
+/** F1, M1 and D21. */
 function isAcceptable(db: MemoryDatabase, namespace: string, row: Commit): boolean {
   const head = db.heads.get(row.process)
   if (head === undefined || head.seq !== row.seq - 1 || head.claim !== row.claim) return false

@@ -72,26 +72,23 @@ export class PostgresArchive implements Archive {
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
     const { snapshots: s, journal: j } = this.#t
     return guarded(() =>
-      this.#db.transaction(
-        async (tx) => {
-          const [snapshot] = await tx.select().from(s).where(eq(s.process, pid))
-          const rows = await tx
-            .select()
-            .from(j)
-            .where(and(eq(j.process, pid), gt(j.seq, snapshot?.seq ?? 0)))
-            .orderBy(asc(j.seq))
-          const refs = await tx.execute<BlobRefRow>(sql.raw(refSql(this.#q, `array[${pid}::bigint]`)))
-          const read = {
-            snapshot:
-              snapshot === undefined
-                ? null
-                : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
-            journal: rows.map(journalItem),
-          }
-          return assertWhole(new Attachments(refs).attach(pid, read), `process ${pid}`)
-        },
-        INSTANT,
-      ),
+      this.#db.transaction(async (tx) => {
+        const [snapshot] = await tx.select().from(s).where(eq(s.process, pid))
+        const rows = await tx
+          .select()
+          .from(j)
+          .where(and(eq(j.process, pid), gt(j.seq, snapshot?.seq ?? 0)))
+          .orderBy(asc(j.seq))
+        const refs = await tx.execute<BlobRefRow>(sql.raw(refSql(this.#q, `array[${pid}::bigint]`)))
+        const read = {
+          snapshot:
+            snapshot === undefined
+              ? null
+              : { seq: snapshot.seq, stateVersion: snapshot.stateVersion, value: snapshot.value },
+          journal: rows.map(journalItem),
+        }
+        return assertWhole(new Attachments(refs).attach(pid, read), `process ${pid}`)
+      }, INSTANT),
     )
   }
 

@@ -2,7 +2,7 @@
  * V4: large values, stored once under their hash.
  *
  * - Writing touches: what is there is not sent again. It comes before whatever refers to it, in statements of its own.
- * - D19: a collection and a touch that meet lock one row: either the touch waits, finds nothing and stores the value
+ * - D22: a collection and a touch that meet lock one row: either the touch waits, finds nothing and stores the value
  *   anew, or the collection looks again and finds it touched. References are safe by time: a row is refused when its
  *   blobs were not touched within BLOB_FRESH_MS (commit.ts), which is far from BLOB_UNTOUCHED_MS.
  */
@@ -61,11 +61,9 @@ export type BlobRefRow = BlobRef & Record<string, unknown>
 export async function collectBlobs({ read, q }: Context, node: NodeIdentity, step: CollectStep): Promise<Collected> {
   const { untouchedMs, after, limit } = step
   const values = [...nodeValues(node), after ?? '', untouchedMs, limit]
-  const [row] = await read.unsafe<{ looked: number; last: string | null; collected: number }[]>(
-    collectSql(q),
-    values,
-    { prepare: true },
-  )
+  const [row] = await read.unsafe<{ looked: number; last: string | null; collected: number }[]>(collectSql(q), values, {
+    prepare: true,
+  })
   if (row === undefined) throw new Error('The collection returned no row; an aggregate always returns one.')
   return { collected: row.collected, cursor: row.looked < limit ? null : row.last }
 }

@@ -202,7 +202,7 @@ function consumedRows(parameter: () => string): string {
       as c(pid, target, ord))`
 }
 
-/** @param blobs  parameter with the references of the batch, where it has some (D18) */
+/** @param blobs  parameter with the references of the batch, where it has some (D21) */
 function moved(q: string, shape: Shape, blobs: string | undefined): string {
   let check = shape.checked
     ? `and not exists (select 1 from consumed c where c.pid = h.process and ${place(q)} is null)`

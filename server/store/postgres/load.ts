@@ -1,6 +1,6 @@
 /**
- * V4: everything of many processes as one instant saw it: snapshots, later journal rows, mailbox, timers, ties, names, and
- * the large values that snapshots and rows refer to.
+ * V4: everything of many processes as one instant saw it: snapshots, later journal rows, mailbox, timers, ties, names,
+ * and the large values that snapshots and rows refer to.
  * One repeatable-read transaction, its statements sent together.
  */
 import { Attachments } from '../attach.ts'

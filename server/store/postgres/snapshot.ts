@@ -1,6 +1,6 @@
 /**
  * D5, F5: snapshots move forward only, only under the current claim, and never past what the journal holds.
- * D18: nor without the blobs they refer to. The references of the snapshot before leave with it.
+ * D21: nor without the blobs they refer to. The references of the snapshot before leave with it.
  */
 import type { NodeIdentity, SnapshotWrite } from '../store.ts'
 import { freshBlob } from './blob.ts'

@@ -1,8 +1,8 @@
 /** Store contract, part five: large values, who refers to them, and when they are collected. */
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { blobReference } from '../../../shared/blob-text.ts'
 import { JOURNAL_CHARS_MAX, type NewBlob, type NodeIdentity } from '../../../server/store/store.ts'
+import { blobReference } from '../../../shared/blob-text.ts'
 import { kinds, row, StoreBench, type StoreWorld } from '../store-world.ts'
 
 let values = 0
@@ -45,7 +45,10 @@ export function blobContract(world: StoreWorld): void {
       await bench.write(node, plain, { payload: '["plain"]' })
       const both = [odd.hash, outer.hash]
       await bench.write(node, owned, { payload: payloadOf(odd, outer), blobs: both })
-      const texts = [`[${odd.value}]`, `[${odd.value},${outer.value.replace(blobReference(odd.hash), () => odd.value)}]`]
+      const texts = [
+        `[${odd.value}]`,
+        `[${odd.value},${outer.value.replace(blobReference(odd.hash), () => odd.value)}]`,
+      ]
       const pids = [owned.record.pid, plain.record.pid]
       const [loaded, other] = await bench.store.load(node, pids)
       expect(loaded?.journal.map(({ payload }) => payload)).toEqual(texts)
@@ -84,7 +87,7 @@ export function blobContract(world: StoreWorld): void {
       expect(alone.map(({ payload }) => payload)).toEqual([`[${first.value}]`])
     })
 
-    test('[D18] a row whose blobs are not there is refused, and its neighbours are stored', async () => {
+    test('[D21] a row whose blobs are not there is refused, and its neighbours are stored', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
       const [owned, other, third] = [await bench.own(node, 'a'), await bench.own(node, 'b'), await bench.own(node, 'c')]
@@ -104,7 +107,7 @@ export function blobContract(world: StoreWorld): void {
       expect((await bench.load(node, other)).snapshot).toBeNull()
     })
 
-    test('[D18] a node whose epoch is over stores no blob', async () => {
+    test('[D21] a node whose epoch is over stores no blob', async () => {
       const bench = new StoreBench(world)
       const [node, dead] = [await bench.node(), await bench.node()]
       const late = blob()
@@ -113,7 +116,7 @@ export function blobContract(world: StoreWorld): void {
       expect(await isThere(bench, node, late)).toBe(false)
     })
 
-    test('[D19] what is referred to or was touched lately stays, everything else is collected', async () => {
+    test('[D22] what is referred to or was touched lately stays, everything else is collected', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
       const owned = await bench.own(node, 'a')
@@ -140,7 +143,7 @@ export function blobContract(world: StoreWorld): void {
       expect((await bench.load(node, owned)).snapshot?.value).toBe(snapshot.value)
     })
 
-    test('[D19] the blobs of a snapshot that was replaced are collected', async () => {
+    test('[D22] the blobs of a snapshot that was replaced are collected', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
       const owned = await bench.own(node, 'a')
