@@ -2,8 +2,8 @@
  * Bench `observe-tax`: what observing costs, as CPU per million turns of 1,000 durable agents.
  *
  * Measures: the same load in rounds A B B A: A with an observer attached that nobody reads (feed attached, HTTP app
- * made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this OS process,
- * medians of the rounds.
+ * made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this OS process:
+ * the median over the quadruples A B B A, and the standard error of their mean, without which a percent says nothing.
  * Leaves out: the viewer's own CPU (it only acknowledges frames), the network.
  */
 import { createServer } from 'node:http'
@@ -15,7 +15,8 @@ import { forMs, median, openStage, round } from './stage.ts'
 const AGENTS = 1_000
 /** Idle processes beside them, so that the viewer's list is long. */
 const IDLE = 9_000
-const PAIRS = 16
+/** Quadruples A B B A of each comparison: 24 rounds on each side. */
+const QUADS = 12
 const ROUND_MS = 1_000
 
 const worker = agent('worker', {
@@ -55,28 +56,38 @@ export async function run() {
     const { port } = server.address() as AddressInfo // a TCP server that listens
     const watched = await compare(cpuPerMillion, () => viewer(port))
     server.close()
-    return { metrics: { unwatchedPercent: round(unwatched, 1), watchedPercent: round(watched, 1) } }
+    return {
+      metrics: {
+        unwatchedPercent: round(unwatched.percent, 1),
+        unwatchedError: round(unwatched.error, 1),
+        watchedPercent: round(watched.percent, 1),
+        watchedError: round(watched.error, 1),
+      },
+    }
   } finally {
     await stage.end()
   }
 }
 
-/** A B B A, so that drift of the machine falls on both sides. */
-async function compare(measure: () => Promise<number>, begin: () => Promise<() => Promise<void>>): Promise<number> {
-  const off: number[] = []
-  const on: number[] = []
-  const withIt = async (): Promise<void> => {
+type Tax = { percent: number; error: number }
+
+/** A B B A, so that drift of the machine falls on both sides and each quadruple is a comparison of its own. */
+async function compare(measure: () => Promise<number>, begin: () => Promise<() => Promise<void>>): Promise<Tax> {
+  const percents: number[] = []
+  const withIt = async (): Promise<number> => {
     const end = await begin()
-    on.push(await measure())
+    const cpu = await measure()
     await end()
+    return cpu
   }
-  for (let i = 0; i < PAIRS / 2; i++) {
-    off.push(await measure())
-    await withIt()
-    await withIt()
-    off.push(await measure())
+  for (let i = 0; i < QUADS; i++) {
+    const off = await measure()
+    const on = (await withIt()) + (await withIt())
+    percents.push((on / (off + (await measure())) - 1) * 100)
   }
-  return (median(on) / median(off) - 1) * 100
+  const mean = percents.reduce((sum, percent) => sum + percent, 0) / QUADS
+  const variance = percents.reduce((sum, percent) => sum + (percent - mean) ** 2, 0) / (QUADS - 1)
+  return { percent: median(percents), error: Math.sqrt(variance / QUADS) }
 }
 
 async function viewer(port: number): Promise<() => Promise<void>> {
