@@ -70,5 +70,6 @@ createRoot(root).render(
 // The rest of the pages, once the first one stands: a key press must not wait for the network.
 const idle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 2_000))
 idle(() => {
-  for (const load of LATER) void load()
+  // One that cannot be had now is asked for again by whoever needs it (ui/lazy-part.ts).
+  for (const load of LATER) load().catch(() => {})
 })

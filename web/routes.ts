@@ -1,7 +1,8 @@
 /** The one list of pages. Built-in pages use nothing but this type: a page added by a host looks the same. */
-import { type ComponentType, lazy } from 'react'
+import type { ComponentType } from 'react'
 import { AgentsPage } from './pages/agents.tsx'
 import { OverviewPage } from './pages/overview.tsx'
+import { lazyPart } from './ui/lazy-part.ts'
 
 export type Page = {
   /** Relative to the mount path. */
@@ -13,9 +14,9 @@ export type Page = {
 }
 
 // What is not seen first is loaded when asked for, or when the browser has nothing to do (main.tsx).
-const AgentPage = lazy(async () => ({ default: (await import('./pages/agent.tsx')).AgentPage }))
-const AuditPage = lazy(async () => ({ default: (await import('./pages/audit.tsx')).AuditPage }))
-const FailuresPage = lazy(async () => ({ default: (await import('./pages/failures.tsx')).FailuresPage }))
+const AgentPage = lazyPart(async () => (await import('./pages/agent.tsx')).AgentPage)
+const AuditPage = lazyPart(async () => (await import('./pages/audit.tsx')).AuditPage)
+const FailuresPage = lazyPart(async () => (await import('./pages/failures.tsx')).FailuresPage)
 
 export const PAGES: readonly Page[] = [
   { path: '', title: 'Overview', key: 'o', View: OverviewPage },

@@ -7,7 +7,7 @@ import { ToyWorld } from '../support/toy-world.ts'
 let observer: ObserverPage
 
 // The browser itself reports the refused connections of this test on its console.
-afterEach(() => observer.close(/WebSocket connection to/))
+afterEach(() => observer.close(/WebSocket connection to|Failed to load resource: net::ERR_FAILED/))
 
 /** The first rows: the bar that says `Not connected.` takes the place of the last ones. */
 const rowNames = () =>
@@ -49,6 +49,22 @@ test('a restarted server: rows are those of the new one, none of the old stays',
   const truth = [...world.processes.keys()].sort()
   await expect.poll(() => page.evaluate(rowNames)).toEqual(truth.slice(0, 30))
   await expect.poll(() => page.getByText('40 processes').isVisible()).toBe(true)
+})
+
+test('a part of the page that cannot be fetched while the server is away comes when it is back', async () => {
+  observer = await openObserver({ size: 60 })
+  const { page } = observer
+  const away = (url: URL): boolean => /\/assets\/inspector-.*\.js$/.test(url.pathname) || url.pathname === '/'
+  await observer.open('agents')
+  await page.route(away, (route) => route.abort())
+  await page.reload()
+  const looked = page.waitForEvent('requestfailed', (request) => request.method() === 'HEAD')
+  await page.getByRole('row', { name: 'courier/main' }).click()
+  await looked
+  expect(await page.getByText('This panel failed').count()).toBe(0)
+  await page.unroute(away)
+  await page.getByRole('button', { name: 'Kill…' }).waitFor()
+  expect(new URL(page.url()).searchParams.get('sel')).toBe('courier/main')
 })
 
 test('a server that falls silent is shown as old after two pings, and left after three', async () => {

@@ -1,8 +1,9 @@
 /** The frame around every page: navigation, connection, the page's own cost, and the sheets that open from anywhere. */
-import { lazy, type ReactNode, Suspense, useState, useSyncExternalStore } from 'react'
+import { type ReactNode, Suspense, useState, useSyncExternalStore } from 'react'
 import { useConnection } from '../feed/hooks.ts'
 import { copyText } from '../ui/clipboard.ts'
 import { useKeys } from '../ui/keys.ts'
+import { lazyPart } from '../ui/lazy-part.ts'
 import { Link } from '../ui/link.tsx'
 import { go } from '../ui/location.ts'
 import { toggleTheme } from '../ui/theme.ts'
@@ -11,9 +12,9 @@ import { currentlyAsked, listenAsked } from './action.ts'
 import { ConnectionBar, ConnectionChip, useStale } from './connection.tsx'
 import { Footer } from './footer.tsx'
 
-const ActionSheet = lazy(async () => ({ default: (await import('./action-sheet.tsx')).ActionSheet }))
-const HelpSheet = lazy(async () => ({ default: (await import('./help-sheet.tsx')).HelpSheet }))
-const Palette = lazy(async () => ({ default: (await import('./palette.tsx')).Palette }))
+const ActionSheet = lazyPart(async () => (await import('./action-sheet.tsx')).ActionSheet)
+const HelpSheet = lazyPart(async () => (await import('./help-sheet.tsx')).HelpSheet)
+const Palette = lazyPart(async () => (await import('./palette.tsx')).Palette)
 
 export type NavItem = { path: string; title: string; key: string | null }
 

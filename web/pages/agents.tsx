@@ -1,5 +1,5 @@
 /** Agents: the tree-list with filter, sort and folding; the inspector of the selected process beside it. */
-import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react'
+import { Suspense, useCallback, useEffect, useMemo, useState } from 'react'
 import type { View } from '../../shared/frame.ts'
 import type { ProcessRow } from '../../shared/snapshot.ts'
 import { agentPath } from '../components/address.ts'
@@ -12,11 +12,12 @@ import { useProblem, useSubscription, useWindow } from '../feed/hooks.ts'
 import type { Subscription } from '../feed/subscription.ts'
 import { Chip } from '../ui/chip.tsx'
 import { useKeys } from '../ui/keys.ts'
+import { lazyPart } from '../ui/lazy-part.ts'
 import { adjust, go, step, usePlace } from '../ui/location.ts'
 import { countText } from '../ui/quantity.ts'
 import { Segmented } from '../ui/segmented.tsx'
 
-const Inspector = lazy(async () => ({ default: (await import('../components/inspector.tsx')).Inspector }))
+const Inspector = lazyPart(async () => (await import('../components/inspector.tsx')).Inspector)
 
 /** Updates of visible rows a second: more is not read, less feels dead. */
 const ROWS_HZ = 2
