@@ -38,7 +38,10 @@ export const CODES = {
   INCARNATION_GONE: caller(409, 'The process was reborn since you looked. Look again, then repeat the action.'),
   PROCESS_EXITED: operating(410, 'The process ended before it answered. Its failure record says why.', false),
   MAILBOX_FULL: operating(429, 'Send slower, or raise mailbox.limit of the agent.'),
-  CALL_TIMEOUT: operating(504, 'Raise timeoutMs or look at what the target waits for; it may still act.'),
+  CALL_TIMEOUT: operating(
+    504,
+    'Raise timeoutMs or look at what the target waits for. detail.outcome says whether it may still act.',
+  ),
   CALL_NOT_USED: programmer('Await the call, or hand it to ctx.send.'),
   CALL_CYCLE: programmer('A call to oneself or to a caller up the chain can never be answered; send instead.'),
   DEADLOCK: operating(409, 'Break the cycle of waiting calls; the youngest call was failed.', false),
@@ -108,8 +111,21 @@ export const CODES = {
 
 export type ErrorCode = keyof typeof CODES
 
+/**
+ * What is known of a call that was given up (`detail.outcome` of CALL_TIMEOUT): `withdrawn` means that it was taken back
+ * before it began and is never carried out; `unknown`, that it began or may have begun, so it may still act.
+ */
+export type GivenUp = 'withdrawn' | 'unknown'
+
 /** What a RuntimeError is once it crossed a border (reply, journal, HTTP, feed). */
-export type ErrorData = { code: string; message: string; cause?: ErrorData; stack?: string; name?: string }
+export type ErrorData = {
+  code: string
+  message: string
+  cause?: ErrorData
+  stack?: string
+  name?: string
+  outcome?: GivenUp
+}
 
 /** The one error class of the runtime. Match on `code`, never on the text. */
 export class RuntimeError extends Error {
@@ -146,6 +162,8 @@ export function errorData(thrown: unknown, depth = 0): ErrorData {
   const data: ErrorData = { code, message: String(thrown.message), name: thrown.name }
   if (typeof thrown.stack === 'string') data.stack = thrown.stack.slice(0, STACK_LENGTH_MAX)
   if (thrown.cause !== undefined && depth < CAUSE_DEPTH_MAX) data.cause = errorData(thrown.cause, depth + 1)
+  const outcome = thrown instanceof RuntimeError ? thrown.detail['outcome'] : undefined
+  if (outcome === 'withdrawn' || outcome === 'unknown') data.outcome = outcome
   return data
 }
 
@@ -154,7 +172,9 @@ export function errorFromData(data: ErrorData): RuntimeError {
   const known = data.code in CODES
   const code: ErrorCode = known ? (data.code as ErrorCode) : 'TASK_FAILED' // the `in` test proves the narrowing
   const cause = data.cause === undefined ? undefined : errorFromData(data.cause)
-  return new RuntimeError(code, data.message, { cause, detail: { original: data.code } })
+  const { outcome } = data
+  const detail = { original: data.code, ...(outcome === undefined ? {} : { outcome }) }
+  return new RuntimeError(code, data.message, { cause, detail })
 }
 
 function codeOf(error: Error): string {

@@ -89,7 +89,8 @@ export interface Context<S> {
   random(): number
   /** RFC 9562 version 4 text; the same on replay. */
   uuid(): string
-  /** Calls with options; `await ref.op(x)` is the short form. Exactly once between durable agents (M2).
+  /** Calls with options; `await ref.op(x)` is the short form. Exactly once between durable agents (M2). A call that is
+   *  given up is taken back if it had not begun: `detail.outcome` of CALL_TIMEOUT says `withdrawn` or `unknown` (M3).
    *  @throws CALL_TIMEOUT CALL_REJECTED CALL_CYCLE DEAD_LETTERED PROCESS_NOT_FOUND MAILBOX_FULL */
   call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
   /** Sends without waiting; leaves with the commit of this turn. @throws MAILBOX_FULL OPERATION_UNKNOWN */

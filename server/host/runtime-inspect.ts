@@ -319,11 +319,16 @@ function isUnder(process: Process, id: ProcessId): boolean {
   return false
 }
 
+function kindOf(kind: MessageRow['kind']): MailboxItem['kind'] {
+  if (kind === 'withdraw') return 'signal'
+  return kind === 'exit' || kind === 'down' || kind === 'topic' ? 'info' : kind
+}
+
 function rowItem(row: MessageRow, position: number): MailboxItem {
   return {
     messageId: row.id,
     position,
-    kind: row.kind === 'exit' || row.kind === 'down' || row.kind === 'topic' ? 'info' : row.kind,
+    kind: kindOf(row.kind),
     op: row.op,
     from: row.sender,
     at: row.at,

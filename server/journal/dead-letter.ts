@@ -9,6 +9,7 @@ import { endWaits } from './late-reply.ts'
 import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part } from './record.ts'
+import { withdrawalsOf } from './withdrawal.ts'
 
 /** Node deaths with the same message in hand after which the message itself is suspected (P2). */
 export const SUSPECTED_POISON_RECOVERIES = 5
@@ -75,6 +76,8 @@ export function bury(
     }
   }
   const isOpen = record.open?.turn === envelope.messageId
+  const withdrawn = isOpen ? withdrawalsOf(record, record.open) : []
+  if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
   if (isOpen) record.open = null
   record.append(part)
   if (isOpen) endWaits(ports, record)

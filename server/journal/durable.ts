@@ -27,6 +27,7 @@ import { cancelWaits, consume, isAwaited } from './late-reply.ts'
 import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
+import { refuseStopped, storePart } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
@@ -34,6 +35,7 @@ import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
+import { mayBegin, takeBack } from './withdrawal.ts'
 
 export class DurableBehaviour implements Behaviour {
   readonly durable = true
@@ -75,7 +77,7 @@ export class DurableBehaviour implements Behaviour {
     })
     if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
     const { record: row } = activated.outcome
-    if (row.desired === 'stopped') return this.#stopped(process, activated)
+    if (row.desired === 'stopped') return refuseStopped(this.#ports, process, activated)
     process.incarnation = Math.max(process.incarnation, row.incarnation)
     process.stats.restarts = Math.max(process.stats.restarts, row.restarts)
     process.trapExit = row.trapExit
@@ -92,14 +94,6 @@ export class DurableBehaviour implements Behaviour {
     if (weighed !== undefined) await weighed
     if (row.desired === 'suspended') this.#ports.kernel.suspend(process, 'stored')
     this.#emitActivated(process, record, startedAt)
-  }
-
-  /** F7: an operator stopped it; no message wakes it. Stored messages wait for the restart. */
-  async #stopped(process: Process, { outcome }: Extract<Activated, { kind: 'loaded' }>): Promise<InitResult> {
-    await this.#ports.giveUp(process.id, outcome.record.pid, outcome.claim)
-    const text = `${process.id} was stopped by an operator. Restart it to use it again.`
-    for (const { reply } of process.mailbox?.drain() ?? []) reply?.reject(new RuntimeError('PROCESS_EXITED', text))
-    return 'ignore'
   }
 
   /** Another node owns it, or this code cannot run it. Messages that wait are handed on or refused. */
@@ -176,17 +170,21 @@ export class DurableBehaviour implements Behaviour {
   #fillMailbox(process: Process, record: DurableRecord, { loaded }: Extract<Activated, { kind: 'loaded' }>): void {
     const early = process.mailbox?.drain() ?? []
     const box = process.box()
+    const withdrawn: MessageRow[] = []
     for (const row of loaded.mailbox) {
       if (row.kind === 'reply') this.#keepReply(record, row)
+      else if (row.kind === 'withdraw') withdrawn.push(row)
       else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
     }
     for (const envelope of early) {
       const row = rowOf(envelope)
       if (row !== null && record.loaded?.delete(row.ord) === true) continue
       if (row?.kind === 'reply') this.#keepReply(record, row)
+      else if (row?.kind === 'withdraw') withdrawn.push(row)
       else box.push(envelope)
     }
     if (record.open !== null) box.unshift(record.open.envelope)
+    for (const row of withdrawn) takeBack(this.#ports, record, row)
   }
 
   /** For the open turn when it asks again; an answer that came too late is only consumed. */
@@ -233,6 +231,7 @@ export class DurableBehaviour implements Behaviour {
       this.#drop(record, envelope)
       return
     }
+    if (envelope.kind === 'call' && !mayBegin(this.#ports, record, envelope)) return
     if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
@@ -398,17 +397,14 @@ export class DurableBehaviour implements Behaviour {
     const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
     if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
     if (restarts) process.status = 'restarting' // the store may take a while; those who look on are told what comes
-    const stored = storeExit(this.#ports, record, { reason, restarts, failure })
+    const last = record.stopped || (process.parent?.supervisor?.endsForGood(process, reason) ?? false)
+    const stored = storeExit(this.#ports, record, { reason, restarts, last, failure })
     return restarts ? stored : stored.then(() => this.#release(process, record))
   }
 
   /** Resolves when everything the record holds is stored. */
   #settled(record: DurableRecord): Promise<void> {
-    if (!record.pending) return Promise.resolve()
-    return new Promise((resolve) => {
-      record.append({ entries: [], turn: null, lineage: null, keep: true, settle: () => resolve() })
-      this.#ports.committer.wake(record)
-    })
+    return record.pending ? storePart(this.#ports, record, {}) : Promise.resolve()
   }
 
   async #release(process: Process, record: DurableRecord): Promise<void> {

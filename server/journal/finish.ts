@@ -2,6 +2,7 @@
  * The end of a turn: one part with state, outbox and answer, all or nothing (PROTOCOL M1).
  *
  * - The answer is released when the row is stored, never before (T7).
+ * - Calls that the turn has not awaited are withdrawn by the same commit (M3).
  * - A turn that changed nothing and owes no row writes none; its answer waits for what ran before it.
  */
 import type { Outcome } from './entry.ts'
@@ -12,6 +13,7 @@ import type { DurablePorts } from './port.ts'
 import type { Part, Settled } from './record.ts'
 import { heardOf } from './tie-signal.ts'
 import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
+import { withdrawalsOf } from './withdrawal.ts'
 
 export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, patches: readonly Patch[]): void {
   const { record, envelope, process, ports } = turn
@@ -23,8 +25,9 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   const heard = heardOf(record, envelope)
   if (heard !== null) outbox.part.links = [...(outbox.part.links ?? []), heard]
   if (outbox.part.links !== undefined) record.tie().ended(outbox.part.links)
-  endWaits(ports, record)
   if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
+  const withdrawn = turn.open === null ? [] : withdrawalsOf(record, turn.open)
+  endWaits(ports, record)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
   if (isSilent(turn, outbox, patches)) {
     if (!record.pending) return settle({ kind: 'stored', seq: record.ackedSeq, at: record.ackedAt })
@@ -33,6 +36,7 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   for (const { name, arm } of outbox.cancelTimers) if (record.armed.get(name) === arm) record.armed.delete(name)
   for (const { name, arm } of outbox.timers) record.armed.set(name, arm)
   const part = partOf(turn, how, outbox, patches, out, settle)
+  if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
   if (state !== record.live) part.state = state
   record.open = null
   record.append(part)

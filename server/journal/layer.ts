@@ -29,6 +29,7 @@ import { endBySignal, judge } from './tie-signal.ts'
 import { TieSweeper } from './tie-sweeper.ts'
 import { TimerService } from './timer-service.ts'
 import { TreeBook } from './tree-book.ts'
+import { takeBack } from './withdrawal.ts'
 
 export type LayerPorts = Omit<
   DurablePorts,
@@ -195,6 +196,7 @@ export class DurableLayer {
     }
     if (record.loaded?.delete(row.ord) === true) return
     if (row.kind === 'reply') return this.#onReply(record, row)
+    if (row.kind === 'withdraw') return takeBack(this.ports, record, row)
     const envelope = envelopeOf(row)
     // An exit signal takes effect at once, in the middle of a turn too; while it is loaded, at its place.
     const now = row.kind === 'exit' && process.alive && process.status !== 'starting'
@@ -266,6 +268,8 @@ export class DurableLayer {
   }
 
   #forward(owner: Pick<ProcessRecord, 'id' | 'owner'>, envelope: Envelope): void {
+    // From here on another node decides when it begins.
+    if (envelope.reply?.begin?.() === false) return
     const node = this.#host.node()
     const call = this.ports.newId()
     if (envelope.reply !== null) this.#remote.set(call, envelope.reply)
@@ -279,7 +283,7 @@ export class DurableLayer {
       n: 0,
       lineage: envelope.lineage,
       replyTo: envelope.reply === null ? null : { kind: 'node', node: node.id, epoch: node.epoch, call },
-      deadline: envelope.deadline,
+      deadline: envelope.deadline === null ? null : Math.ceil(envelope.deadline + this.#host.clockOffset()),
     })
     this.ports.store.enqueue(node, [message]).then(
       () => {

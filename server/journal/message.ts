@@ -18,7 +18,7 @@ export function nodeTarget(node: number, epoch: number): ProcessId {
 
 export function envelopeOf(row: MessageRow): Envelope {
   return {
-    kind: row.kind === 'reply' ? 'send' : row.kind,
+    kind: row.kind === 'reply' || row.kind === 'withdraw' ? 'send' : row.kind,
     op: row.op,
     args: row.kind === 'exit' || row.kind === 'down' ? signalArgs(decode(row.args)) : decode(row.args),
     from: row.sender,
@@ -127,6 +127,7 @@ export function plain(error: ErrorData): Value {
   if (error.name !== undefined) out['name'] = storable(error.name)
   if (error.stack !== undefined) out['stack'] = storable(error.stack)
   if (error.cause !== undefined) out['cause'] = plain(error.cause)
+  if (error.outcome !== undefined) out['outcome'] = error.outcome
   return Object.freeze(out)
 }
 

@@ -6,23 +6,27 @@
  */
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import type { ExitReason } from '../kernel/exit.ts'
+import { exited } from '../kernel/outcome.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewFailure } from '../store/store.ts'
 import type { DurablePorts } from './port.ts'
+import { answerCalls, answerLate } from './receiver-stop.ts'
 import type { DurableRecord } from './record.ts'
 import { takeSignals } from './tie-signal.ts'
 
-export type End = { reason: ExitReason; restarts: boolean; failure: NewFailure | null }
+/** `last`: nobody will start it again by himself. */
+export type End = { reason: ExitReason; restarts: boolean; last: boolean; failure: NewFailure | null }
 
 /** Resolves once the end is stored. */
 export async function storeExit(ports: DurablePorts, record: DurableRecord, end: End): Promise<void> {
-  const { reason, restarts, failure } = end
+  const { reason, restarts, last, failure } = end
   const { process } = record
   const { incarnation } = process
   const { promise, resolve } = Promise.withResolvers<void>()
   const body = copy(reason as unknown as Value) // an ExitReason is plain data
   const text = encodeCopied(body)
-  const consumed = takeSignals(record)
+  const answers = last ? answerCalls(record, exited(process, reason)) : null
+  const consumed = [...takeSignals(record), ...(answers?.consumed ?? [])]
   record.ties = null
   record.trapExit = false
   record.append({
@@ -38,12 +42,14 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
       trapExit: false,
     },
     ends: [{ incarnation, reason: text }],
+    ...answers,
     ...(consumed.length === 0 ? {} : { consumed }),
     ...(failure === null ? {} : { failures: [boxed(ports, process, failure)] }),
     settle: () => resolve(),
   })
   ports.committer.wake(record)
   await promise
+  if (last) await answerLate(ports, record, exited(process, reason))
   if (failure !== null) emitFailure(ports, process, failure)
 }
 

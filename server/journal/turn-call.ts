@@ -4,6 +4,7 @@
  * - M2: the request row is written with the caller's `called` entry; the answer arrives as a row and is deleted by the
  *   commit that holds the `reply` entry. Exactly once between durable agents, whatever dies in between.
  * - M5: a call first releases what the turn sent to the same receiver before.
+ * - M3: at the deadline the call is withdrawn; the error says whether that came before it began (withdrawal.ts).
  * - M7: a call to oneself or up the chain fails at once; every call has a deadline, which survives a crash.
  */
 import { RuntimeError } from '../../shared/error.ts'
@@ -18,6 +19,7 @@ import type { Outcome } from './entry.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
 import type { AwaitedReply } from './record.ts'
 import type { Turn } from './turn.ts'
+import { callTimeout, WITHDRAW_WAIT_MS, withdrawalOf } from './withdrawal.ts'
 
 /** Ms a call inside a turn waits by default. Long, because the callee may be restarting; never for ever. */
 export const TURN_CALL_TIMEOUT_MS = 60_000
@@ -78,51 +80,52 @@ function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
     )
   }
   return new Promise((resolve, reject) => {
-    awaitReply(turn, { ...pending, deadline, at }, (out, row) => {
+    awaitReply(turn, { ...pending, deadline, at }, (out, row, messages) => {
       // At the instant at which the answer is taken: a turn that ends in the same breath leaves no row behind.
-      const consumed = row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }
-      turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, consumed)
+      const lists = {
+        ...(row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }),
+        ...(messages.length === 0 ? {} : { messages }),
+      }
+      turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, lists)
       if ('ok' in out) resolve(handOver(out.ok))
       else reject(toError(out))
     })
   })
 }
 
-function timedOut(turn: Turn, message: NewMessage, deadline: number): Outcome {
-  const error = new RuntimeError(
-    'CALL_TIMEOUT',
-    `Call ${message.op} of ${message.target} was not answered by ${new Date(deadline).toISOString()}. ` +
-      'It may still be carried out.',
-    { detail: { target: message.target, op: message.op, caller: turn.process.id } },
-  )
-  return outcomeOfError(error)
-}
-
 type Asked = Pending & { at: number }
 
+/** `messages` leave with the outcome. */
+type Done = (out: Outcome, row: MessageRow | null, messages: NewMessage[]) => void
+
 /** Gives the one outcome. A row that came before the code asked (replay) is taken at once. */
-function awaitReply(turn: Turn, asked: Asked, done: (out: Outcome, row: MessageRow | null) => void): void {
+function awaitReply(turn: Turn, asked: Asked, done: Done): void {
   const { record, ports, process } = turn
   const { callId, message, deadline, at } = asked
   const early = record.replies.get(callId)
   if (early !== undefined) {
     record.replies.delete(callId)
-    return done(decodeOutcome(early.args), early)
+    return done(decodeOutcome(early.args), early, [])
   }
   const what = `${message.target} ${message.op}`
   const wait: Wait = { kind: 'call', target: what, since: ports.clock.now(), deadline, attempt: 1 }
   process.wait = wait
   const left = Math.max(0, deadline - (ports.clock.now() + ports.clockOffset()))
-  const timer = ports.clock.after(left, () => awaited.settle(null))
+  const call = { id: callId, target: message.target, deadline }
+  let timer = ports.clock.after(left, () => {
+    withdraw(turn, withdrawalOf(process.id, call, true))
+    timer = ports.clock.after(WITHDRAW_WAIT_MS, () => awaited.settle(null))
+  })
   const awaited: AwaitedReply = {
     target: message.target,
     op: message.op,
     at,
     settle: (answer) => {
       awaited.cancel()
-      if (answer === null) done(timedOut(turn, message, deadline), null)
-      else if (answer instanceof RuntimeError) done(outcomeOfError(answer), null)
-      else done(decodeOutcome(answer.args), answer)
+      if (answer === null) done(outcomeOfError(callTimeout({ ...call, op: message.op }, 'unknown')), null, [])
+      else if (answer instanceof RuntimeError) {
+        done(outcomeOfError(answer), null, [withdrawalOf(process.id, call, false)])
+      } else done(decodeOutcome(answer.args), answer, [])
     },
     cancel: () => {
       timer.cancel()
@@ -131,6 +134,12 @@ function awaitReply(turn: Turn, asked: Asked, done: (out: Outcome, row: MessageR
     },
   }
   record.waiting.set(callId, awaited)
+}
+
+/** Leaves by itself: whether the turn is stored or runs again, its caller does not wait any more. */
+function withdraw({ record, ports }: Turn, message: NewMessage): void {
+  record.append({ entries: [], turn: null, lineage: null, messages: [message], keep: true, settle: () => {} })
+  ports.committer.wake(record)
 }
 
 /** Runs something whose outcome is recorded like a step's. */

@@ -3,12 +3,13 @@
  *
  * - K20: the first of reply, refusal, death of the target and timeout is the outcome; all later ones are dropped, so
  *   no late reply is ever seen (OTP aliases).
- * - The target is not told that a caller gave up; the request stays queued and is executed (OTP).
+ * - An ephemeral target is not told that a caller gave up; the request stays queued and is executed (OTP). A durable one
+ *   asks before it begins (`begin`), so its caller can be told that the call was withdrawn (PROTOCOL M3).
  * - Deadlines cost no timer per call: calls of equal patience form a queue in order of deadline, and each queue keeps
  *   one timer for its head. They cost no reading of the clock either: a call made while the run queue is at work is
  *   dated at its next reading, so a call may end some ms late but never early.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { type GivenUp, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
@@ -28,6 +29,8 @@ export class PendingCall implements ReplyTo {
   /** Monotonic ms; not known before the call is dated. */
   deadline = Number.POSITIVE_INFINITY
   wait: Wait | null = null
+  /** The target began, or the call left this node: from then on nobody here can take it back. */
+  begun = false
   /** Neighbours in the queue of equal patience; `queue` is null once settled. */
   queue: PatienceQueue | null = null
   previous: PendingCall | null = null
@@ -59,6 +62,12 @@ export class PendingCall implements ReplyTo {
     this.#reject(error)
   }
 
+  begin(): boolean {
+    if (this.settled && !this.begun) return false
+    this.begun = true
+    return true
+  }
+
   #settle(): void {
     this.settled = true
     this.queue?.remove(this)
@@ -72,16 +81,18 @@ class PatienceQueue {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #emptied: () => void
+  readonly #withdraws: Withdraws
   #first: PendingCall | null = null
   #last: PendingCall | null = null
   /** First call without a deadline; all behind it have none either. */
   #undated: PendingCall | null = null
   #timer: Timer | null = null
 
-  constructor(clock: Clock, timeoutMs: number, emptied: () => void) {
+  constructor(clock: Clock, timeoutMs: number, hooks: { emptied: () => void; withdraws: Withdraws }) {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
-    this.#emptied = emptied
+    this.#emptied = hooks.emptied
+    this.#withdraws = hooks.withdraws
   }
 
   add(call: PendingCall): void {
@@ -129,11 +140,12 @@ class PatienceQueue {
     const now = this.#clock.monotonic()
     while (this.#first !== null && this.#first.deadline <= now) {
       const call = this.#first
+      const outcome: GivenUp = !call.begun && this.#withdraws(call) ? 'withdrawn' : 'unknown'
       call.reject(
         new RuntimeError(
           'CALL_TIMEOUT',
-          `Call ${call.op} of ${call.target} was not answered in ${this.#timeoutMs} ms. It may still be carried out.`,
-          { detail: { target: call.target, op: call.op, timeoutMs: this.#timeoutMs } },
+          `Call ${call.op} of ${call.target} was not answered in ${this.#timeoutMs} ms. ${GIVEN_UP_TEXT[outcome]}`,
+          { detail: { target: call.target, op: call.op, timeoutMs: this.#timeoutMs, outcome } },
         ),
       )
     }
@@ -143,18 +155,29 @@ class PatienceQueue {
   }
 }
 
+/** Whether the target of a call that it has not begun will not begin it any more. */
+export type Withdraws = (call: PendingCall) => boolean
+
+export const GIVEN_UP_TEXT: Readonly<Record<GivenUp, string>> = {
+  withdrawn: 'It was taken back before it began and is not carried out.',
+  unknown: 'It may still be carried out.',
+}
+
 export class Patience {
   readonly #clock: Clock
+  readonly #withdraws: Withdraws
   readonly #queues = new Map<number, PatienceQueue>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, withdraws: Withdraws) {
     this.#clock = clock
+    this.#withdraws = withdraws
   }
 
   add(call: PendingCall, timeoutMs: number): void {
     let queue = this.#queues.get(timeoutMs)
     if (queue === undefined) {
-      queue = new PatienceQueue(this.#clock, timeoutMs, () => this.#queues.delete(timeoutMs))
+      const emptied = (): void => void this.#queues.delete(timeoutMs)
+      queue = new PatienceQueue(this.#clock, timeoutMs, { emptied, withdraws: this.#withdraws })
       this.#queues.set(timeoutMs, queue)
     }
     queue.add(call)

@@ -11,6 +11,8 @@ import type { ExitReason } from './exit.ts'
 
 /** Where the outcome of a call goes. Implementations ignore everything after the first call. */
 export type ReplyTo = {
+  /** A target that takes calls back asks before it begins: false when the caller gave up before (PROTOCOL M3). */
+  begin?(): boolean
   resolve(value: Value): void
   reject(error: RuntimeError): void
 }

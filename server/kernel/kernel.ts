@@ -48,7 +48,7 @@ export class Kernel {
 
   constructor(ports: KernelPorts) {
     this.ports = ports
-    this.#patience = new Patience(ports.clock)
+    this.#patience = new Patience(ports.clock, (call) => this.#withdraws(call))
     this.lifecycle = new Lifecycle(ports, (monotonic) => this.#patience.date(monotonic))
     this.groups = new Groups((monitor, change) => this.#tellGroup(monitor, change))
     this.#ids = new SortableIds(ports.clock, ports.random)
@@ -161,6 +161,12 @@ export class Kernel {
       if (!queue.inPeriod) this.#patience.date(this.ports.clock.monotonic())
     }
     return call.promise
+  }
+
+  /** M3: a durable target that runs here asks before it begins a call, and does not begin one that was given up. */
+  #withdraws({ target }: PendingCall): boolean {
+    const process = this.lifecycle.processes.get(target)
+    return process?.durable === true && !process.elsewhere
   }
 
   /** Puts off the answer of the message in hand: fails by itself when the process dies first. */

@@ -290,6 +290,10 @@ export class Pool implements Overseer {
     return !this.#closing && this.#loop.live && restarts(this.spec, reason)
   }
 
+  endsForGood(_process: Process, reason: ExitReason): boolean {
+    return !this.#closing && this.#loop.live && !restarts(this.spec, reason)
+  }
+
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
     const { key } = process
     if (key === null || this.#members.get(key) !== process) return

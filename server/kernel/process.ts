@@ -56,6 +56,8 @@ export interface Overseer {
   childExited(child: Process, reason: ExitReason, verdict: CrashVerdict | null): void
   /** Whether that exit will be followed by a new incarnation, as far as is known now. */
   wouldRestart(child: Process, reason: ExitReason): boolean
+  /** Whether that exit, which the child came to by itself, is the last one as far as this overseer is concerned. */
+  endsForGood(child: Process, reason: ExitReason): boolean
   /** A child left memory without an end (Kernel.passivate). */
   passivated(child: Process): void
   /** Works off what is queued; called by the run queue only. */

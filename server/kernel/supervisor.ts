@@ -168,6 +168,11 @@ export class Supervisor implements Overseer {
     return child !== undefined && child.state === 'running' && this.process.alive && restarts(child.spec, reason)
   }
 
+  endsForGood(process: Process, reason: ExitReason): boolean {
+    const child = this.#byProcess.get(process.id)
+    return child !== undefined && child.state === 'running' && this.process.alive && !restarts(child.spec, reason)
+  }
+
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
     const child = this.#byProcess.get(process.id)
     if (child === undefined || child.process !== process || child.state !== 'running' || !this.#loop.live) return

@@ -43,7 +43,8 @@ export type JournalMeta = {
 /** `payload` is JSON text of journal/entry.ts `Entry[]`. */
 export type JournalRow = JournalMeta & { seq: number; claim: Claim; at: number; payload: string }
 
-export type MessageKind = 'call' | 'send' | 'reply' | 'timer' | 'exit' | 'down' | 'topic'
+/** `withdraw`: the sender gives up the call named in `op` (PROTOCOL M3); handled by the owner without a turn. */
+export type MessageKind = 'call' | 'send' | 'reply' | 'withdraw' | 'timer' | 'exit' | 'down' | 'topic'
 
 /** Where the outcome of a stored call goes. */
 export type ReplyAddress =
