@@ -34,6 +34,8 @@ function summary(entry: Entry): string {
     }
     case 'called':
       return `called ${entry.op} of ${entry.target}`
+    case 'refused':
+      return `send ${entry.n} refused: ${entry.error.code}`
     case 'reply':
       return `answer to ${entry.key}${'ok' in entry.out ? '' : `: ${entry.out.err.code}`}`
     case 'checkpoint':

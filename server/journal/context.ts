@@ -98,7 +98,7 @@ export class DurableContext implements Context<unknown>, Caller {
     const target = turn.ports.agent(call.agent)
     if (target === null) throw unknownAgent(call)
     const { args } = checkMessage(target, call.op, call.message)
-    assertRoom(turn, call)
+    turn.checkSend(() => assertRoom(turn, call))
     if (target.definition.durable) {
       turn.outbox.messages.push(turn.post({ target: call.target, kind: 'send', op: call.op, args }))
       return

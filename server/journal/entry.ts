@@ -59,6 +59,8 @@ export type Entry =
       readonly at: number
     }
   | { readonly k: 'reply'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly at: number }
+  /** The nth send of the turn was refused because of something only the moment knew: a full mailbox (M6). */
+  | { readonly k: 'refused'; readonly turn: string; readonly n: number; readonly error: ErrorData }
   /** State so far; entries of the turn before it are never replayed again (T2). */
   | {
       readonly k: 'checkpoint'

@@ -86,6 +86,7 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       return
     case 'step':
     case 'called':
+    case 'refused':
     case 'reply':
       keep(folded, entry.turn, entry)
       return

@@ -133,7 +133,11 @@ export function plain(error: ErrorData): Value {
 
 /** An error as a journal outcome: every text in it can be stored. */
 export function outcomeOfError(error: unknown): Outcome {
-  return { err: plain(errorData(error)) as unknown as ErrorData } // plain() keeps the shape
+  return { err: dataOfError(error) }
+}
+
+export function dataOfError(error: unknown): ErrorData {
+  return plain(errorData(error)) as unknown as ErrorData // plain() keeps the shape
 }
 
 /** Records are kept where Postgres reads them as text, which has no place for NUL and lone surrogates. */

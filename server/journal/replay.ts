@@ -17,6 +17,8 @@ export const STALL_MS = 500
 
 export type Recorded = { key: string; out: Outcome; at: number }
 
+type Refused = Extract<Entry, { k: 'refused' }>
+
 type Request = { resolve(value: unknown): void; reject(error: unknown): void; live(): Promise<unknown> }
 
 export type ReplayPorts = {
@@ -118,6 +120,19 @@ export function recordedOf(entries: readonly Entry[]): Recorded[] {
     } else if (entry.k === 'checkpoint') {
       found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at, step: false })
     }
+  }
+  return found
+}
+
+/** Sends that were refused, as the code saw it. A refusal with which an attempt crashed, nothing recorded after it, is
+ *  judged anew in the next one, like a step. */
+export function refusedOf(entries: readonly Entry[]): Refused[] {
+  const found: Refused[] = []
+  let kept = 0
+  for (const entry of entries) {
+    if (entry.k === 'refused') found.push(entry)
+    else if (entry.k === 'failed') found.length = kept
+    else if (entry.k === 'step' || entry.k === 'reply' || entry.k === 'checkpoint') kept = found.length
   }
   return found
 }

@@ -17,7 +17,7 @@ import { checkMessage } from './border.ts'
 import { handOver } from './bytes.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
-import type { AwaitedReply } from './record.ts'
+import type { AwaitedReply, Part } from './record.ts'
 import type { Turn } from './turn.ts'
 import { callTimeout, WITHDRAW_WAIT_MS, withdrawalOf } from './withdrawal.ts'
 
@@ -31,7 +31,7 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
   const { args, isQuery } = checkMessage(target, call.op, call.message)
   if (isQuery) {
     const key = turn.key(`query:${call.target} ${call.op}`)
-    return turn.request(key, () => liveOutcome(turn, key, 1, () => turn.ports.query(call.target, call.op, args)))
+    return turn.request(key, () => liveOutcome(turn, key, () => turn.ports.query(call.target, call.op, args)))
   }
   const chain = [...turn.envelope.lineage.chain, turn.process.id]
   if (chain.includes(call.target)) {
@@ -44,11 +44,9 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
   if (!target.definition.durable) {
     return turn.request(key, async () => {
       await turn.flushed()
-      return liveOutcome(turn, key, 1, () => turn.ports.callInMemory(turn.process, call, timeoutMs, chain))
+      return liveOutcome(turn, key, () => turn.ports.callInMemory(turn.process, call, timeoutMs, chain))
     })
   }
-  // Not while replaying: the call was made when there was room.
-  if (turn.called(key) === undefined && !turn.replaying) assertRoom(turn, call)
   // Built on every replay as well: ids of later messages count on it.
   const released = turn.release(call.target)
   const deadline = turn.now + timeoutMs
@@ -62,7 +60,12 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
     replyTo: { kind: 'process', id: turn.process.id, call: callId },
     deadline,
   })
-  return turn.request(key, () => liveCall(turn, { key, callId, released, message, deadline }))
+  return turn.request(key, async () => {
+    // M6: recorded like a result, for a replay may find room where there was none. Its earlier sends leave all the same.
+    const full = turn.called(key) === undefined ? noRoom(turn, call) : null
+    if (full === null) return liveCall(turn, { key, callId, released, message, deadline })
+    return liveOutcome(turn, key, () => Promise.reject(full), released.length === 0 ? {} : { messages: released })
+  })
 }
 
 type Pending = { key: string; callId: string; released: NewMessage[]; message: NewMessage; deadline: number }
@@ -143,7 +146,12 @@ function withdraw({ record, ports }: Turn, message: NewMessage): void {
 }
 
 /** Runs something whose outcome is recorded like a step's. */
-async function liveOutcome(turn: Turn, key: string, attempts: number, run: () => Promise<Value>): Promise<Value> {
+async function liveOutcome(
+  turn: Turn,
+  key: string,
+  run: () => Promise<Value>,
+  lists: Partial<Part> = {},
+): Promise<Value> {
   let out: Outcome
   try {
     out = { ok: copy(await run()) }
@@ -151,7 +159,7 @@ async function liveOutcome(turn: Turn, key: string, attempts: number, run: () =>
     out = outcomeOfError(error)
   }
   turn.assertOpen()
-  turn.append({ k: 'step', turn: turn.id, key, out, attempts, at: turn.stamp() })
+  turn.append({ k: 'step', turn: turn.id, key, out, attempts: 1, at: turn.stamp() }, lists)
   if ('ok' in out) return handOver(out.ok)
   throw toError(out)
 }
@@ -165,9 +173,14 @@ export function unknownAgent(call: Call<unknown>): RuntimeError {
 
 /** M6: a full mailbox is refused at the sender's verb, as far as it is known here. */
 export function assertRoom(turn: Turn, call: Call<unknown>): void {
+  const full = noRoom(turn, call)
+  if (full !== null) throw full
+}
+
+function noRoom(turn: Turn, call: Call<unknown>): RuntimeError | null {
   const process = turn.ports.kernel.find(call.target)
-  if (process === undefined || process.mailboxLength < process.mailboxLimit) return
-  throw new RuntimeError(
+  if (process === undefined || process.mailboxLength < process.mailboxLimit) return null
+  return new RuntimeError(
     'MAILBOX_FULL',
     `Mailbox of ${call.target} is full (${process.mailboxLength} of ${process.mailboxLimit}). ` +
       'Send slower or raise mailbox.limit.',

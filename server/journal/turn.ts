@@ -10,7 +10,7 @@
  *
  * Awaits that matter: `flushed()`. Between two of them everything here is synchronous.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import { copy, type Value } from '../../shared/value.ts'
@@ -21,11 +21,11 @@ import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NewTimer } from '../store/store.ts'
 import { assertUntouched, handOver } from './bytes.ts'
 import type { Accepted, Entry, Outcome } from './entry.ts'
-import { newMessage, rowOf } from './message.ts'
+import { dataOfError, newMessage, rowOf } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
-import { type Recorded, Replay, recordedOf } from './replay.ts'
+import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
@@ -81,6 +81,9 @@ export class Turn {
   #pending: Set<string> | null = null
   #calledKeys: Map<string, Extract<Entry, { k: 'called' }>> | null = null
   #checkpoints: Map<string, Extract<Entry, { k: 'checkpoint' }>> | null = null
+  /** Sends that were refused; those before the turn was accepted are recorded with it (M6). */
+  #refused: Extract<Entry, { k: 'refused' }>[] | null = null
+  #sends = 0
   #stored: Promise<void> | null = null
 
   constructor(ports: DurablePorts, agent: AgentEntry, process: Process, record: DurableRecord, envelope: Envelope) {
@@ -217,6 +220,7 @@ export class Turn {
     this.open = open
     this.record.open = open
     this.append({ k: 'accepted', turn: this.id, branch: 0, message: acceptedOf(envelope), at: this.#now })
+    for (const entry of this.#refused ?? []) this.append(entry)
     return open
   }
 
@@ -318,6 +322,7 @@ export class Turn {
       if (entry.k === 'called') this.#calledKeys = added(this.#calledKeys, entry)
       else if (entry.k === 'checkpoint') this.#checkpoints = added(this.#checkpoints, entry)
     }
+    this.#refused = refusedOf(open.entries)
     if (recorded.length === 0) return
     this.#replay = new Replay(recorded, {
       clock: this.ports.clock,
@@ -375,6 +380,22 @@ export class Turn {
   }
 
   // Outbox
+
+  /** M6: refuses a send as `check` says now, and on replay as it did then. @throws what `check` throws */
+  checkSend(check: () => void): void {
+    const n = ++this.#sends
+    const recorded = this.#refused?.find((entry) => entry.n === n)
+    if (recorded !== undefined) throw errorFromData(recorded.error)
+    if (this.replaying) return
+    try {
+      check()
+    } catch (error) {
+      const entry = { k: 'refused' as const, turn: this.id, n, error: dataOfError(error) }
+      this.#refused = [...(this.#refused ?? []), entry]
+      if (this.open !== null) this.append(entry)
+      throw error
+    }
+  }
 
   /** Adds a message; its id follows from turn and position (T4). */
   post(

@@ -91,6 +91,25 @@ const caller = agent('caller', {
       }
       await ctx.ref(target, 't').take('call')
     },
+    async coping(ctx, how: 'send' | 'call') {
+      const t = ctx.ref(target, 't')
+      await ctx.step('before', () => null)
+      try {
+        if (how === 'send') ctx.send(t.take('coped'))
+        else await t.take('coped')
+        ctx.state.got.push('room')
+      } catch (error) {
+        ctx.state.got.push((error as { code: string }).code)
+      }
+      await ctx.step(`after ${ctx.state.got}`, () => oracle.hit('after'))
+      await ctx.step('hang', () => (oracle.hit('hang') === 1 ? new Promise<null>(() => {}) : null))
+      if (how === 'send') ctx.send(t.take('late'))
+      else await t.take('late')
+    },
+    async stubborn(ctx) {
+      await ctx.step('once', () => null)
+      ctx.send(ctx.ref(target, 't').take('at last'))
+    },
     async unused(ctx) {
       void ctx.ref(target, 't').take('never')
     },
@@ -198,6 +217,51 @@ describe('calls between durable agents', () => {
     expect(refused.message).toContain('MAILBOX_FULL')
     await world.run(hold)
     expect(oracle.count('one too many') + oracle.count('f0') + oracle.count('call')).toBe(0)
+  })
+
+  const full = async (node: TestNode, ms: number): Promise<void> => {
+    const t = node.ref(target, 't')
+    for (const call of [t.slow(ms), ...[0, 1, 2, 3, 4].map((i) => t.take(`q${i}`))]) {
+      call.run().catch(() => {})
+      await world.advance(10)
+    }
+  }
+
+  test.each(['send', 'call'] as const)(
+    '[M6] a %s refused for a full mailbox is refused again on replay',
+    async (how) => {
+      const a = await world.node('a', [caller, target])
+      await full(a, 60_000)
+      await a.call(a.send(ask(a).coping(how)))
+      await world.until(() => oracle.count('hang') === 1)
+      a.kill()
+      const b = await world.node('b', [caller, target])
+      await world.until(() => oracle.count('late') === 1, 'the end of the replayed turn')
+      expect(await b.stored('caller/c')).toEqual({ got: ['MAILBOX_FULL'] })
+      expect([oracle.count('coped'), oracle.count('after')]).toEqual([0, 1])
+      expect(b.seen('process:diverge')).toEqual([])
+    },
+  )
+
+  test.each(['send', 'call'] as const)('[M6] a %s that had room is not refused on replay', async (how) => {
+    const a = await world.node('a', [caller, target])
+    await a.call(a.send(ask(a).coping(how)))
+    await world.until(() => oracle.count('hang') === 1)
+    a.kill()
+    const c = await world.node('c', [target])
+    await full(c, 3_000)
+    const b = await world.node('b', [caller, target])
+    await world.until(() => oracle.count('late') === 1, 'the end of the replayed turn')
+    expect(await b.stored('caller/c')).toEqual({ got: ['room'] })
+    expect([oracle.count('coped'), oracle.count('after')]).toEqual([1, 1])
+  })
+
+  test('[M6] a refusal with which an attempt crashed is judged anew', async () => {
+    const node = await world.node('a', [caller, target])
+    await full(node, 160)
+    await node.call(ask(node).stubborn())
+    await world.until(() => oracle.count('at last') === 1)
+    expect(node.seen('failure').length).toBeGreaterThan(0)
   })
 
   test('[J2] a call that is neither awaited nor sent fails the turn', async () => {
