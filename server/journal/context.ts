@@ -11,7 +11,7 @@ import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } fro
 import { makeRef, type Ref } from '../definition/ref.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { checkMessage } from './border.ts'
-import { runEffects } from './finish.ts'
+import { rearm, runEffects } from './finish.ts'
 import { makeLog } from './log.ts'
 import { applyPatches } from './patch.ts'
 import { runTask } from './task-step.ts'
@@ -271,7 +271,7 @@ export class DurableContext implements Context<unknown>, Caller {
         { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
         { state, messages, timers, cancelTimers, ...part },
       )
-      for (const timer of timers) turn.record.armed.set(timer.name, timer.arm)
+      rearm(turn.record, outbox)
       await turn.flushed()
       if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
       runEffects(turn.ports, after)

@@ -140,7 +140,9 @@ export class DurableBehaviour implements Behaviour {
     record.loaded = new Set(loaded.mailbox.map((row) => row.ord))
     if (loaded.links.length > 0 || loaded.names.length > 0) record.tie().load(loaded)
     for (const timer of loaded.timers) arm(record, timer.name, timer.arm)
-    for (const row of loaded.mailbox) if (row.timer !== null) arm(record, row.timer.name, row.timer.arm)
+    for (const { id, timer } of loaded.mailbox) {
+      if (timer !== null && id !== record.open?.turn) arm(record, timer.name, timer.arm)
+    }
     this.#upgrade(record)
     return record
   }
@@ -228,8 +230,7 @@ export class DurableBehaviour implements Behaviour {
   #run(process: Process, record: DurableRecord, envelope: Envelope): void | Promise<void> {
     const row = rowOf(envelope)
     if (row?.timer != null && record.open?.turn !== row.id && !disarm(record, row)) {
-      this.#drop(record, envelope)
-      return
+      return dropFired(this.#ports, record, row.timer)
     }
     if (envelope.kind === 'call' && !mayBegin(this.#ports, record, envelope)) return
     if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
@@ -445,6 +446,12 @@ function disarm(record: DurableRecord, { ord, timer }: MessageRow): boolean {
   record.armed.delete(timer.name)
   record.fired.add(ord)
   return true
+}
+
+/** It was disarmed: its row is gone already, unless the commit that disarmed it was refused. */
+function dropFired({ committer }: DurablePorts, record: DurableRecord, timer: { name: string; arm: number }): void {
+  record.append({ entries: [], turn: null, lineage: null, cancelTimers: [timer], keep: true, settle: () => {} })
+  committer.wake(record)
 }
 
 function hookEnvelope(ports: DurablePorts): Envelope {

@@ -10,7 +10,7 @@ import { endWaits } from './late-reply.ts'
 import { answerTo, rowOf, toError } from './message.ts'
 import { applyPatches, type Patch } from './patch.ts'
 import type { DurablePorts } from './port.ts'
-import type { Part, Settled } from './record.ts'
+import type { DurableRecord, Part, Settled } from './record.ts'
 import { heardOf } from './tie-signal.ts'
 import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
 import { withdrawalsOf } from './withdrawal.ts'
@@ -33,14 +33,18 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
     if (!record.pending) return settle({ kind: 'stored', seq: record.ackedSeq, at: record.ackedAt })
     return record.attach({ entries: [], turn: null, lineage: null, envelope, settle })
   }
-  for (const { name, arm } of outbox.cancelTimers) if (record.armed.get(name) === arm) record.armed.delete(name)
-  for (const { name, arm } of outbox.timers) record.armed.set(name, arm)
+  rearm(record, outbox)
   const part = partOf(turn, how, outbox, patches, out, settle)
   if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
   if (state !== record.live) part.state = state
   record.open = null
   record.append(part)
   ports.committer.wake(record)
+}
+
+export function rearm({ armed }: DurableRecord, { timers, cancelTimers }: Outbox): void {
+  for (const { name, arm } of cancelTimers) if (armed.get(name) === arm) armed.delete(name)
+  for (const { name, arm } of timers) armed.set(name, arm)
 }
 
 function isSilent(turn: Turn, outbox: Outbox, patches: readonly Patch[]): boolean {

@@ -38,6 +38,17 @@ export function netTimers(commit: Commit): NetTimers {
   return { set: [...set.values()], cancel: [...cancel.values()] }
 }
 
+export type Disarm = { readonly name: string; readonly arm: number; readonly kept: readonly number[] }
+
+/** V5: what the commit disarms is dropped from the mailbox too, where it fired before. `kept` are rows that the commit
+ *  consumes anyway. */
+export function disarms(commit: Commit): Disarm[] {
+  if (commit.cancelTimers === undefined) return []
+  const kept = (commit.consumed ?? []).flatMap(({ target, ord }) => (target === commit.id ? [ord] : []))
+  const each = new Map(commit.cancelTimers.map(({ name, arm }) => [`${arm} ${name}`, { name, arm, kept }]))
+  return [...each.values()]
+}
+
 /** The last change of each tie. */
 export function netLinks(changes: readonly LinkChange[]): LinkChange[] {
   const last = new Map<string, LinkChange>()

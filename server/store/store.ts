@@ -156,6 +156,7 @@ export type Commit = {
   messages?: readonly NewMessage[]
   requests?: readonly RequestResult[]
   timers?: readonly NewTimer[]
+  /** Disarmed, and taken out of the mailbox where they fired already; one that is nowhere is no error (V5). */
   cancelTimers?: readonly { name: string; arm: number }[]
   spawns?: readonly NewProcess[]
   patch?: ProcessPatch

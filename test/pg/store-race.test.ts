@@ -9,7 +9,7 @@ import { migrate } from '../../server/store/migrate.ts'
 import { openPostgres } from '../../server/store/postgres/postgres.ts'
 import type { StoreHandle } from '../../server/store/store.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
-import { claimRequest, kinds, message, row, StoreBench } from '../support/store-world.ts'
+import { claimRequest, kinds, message, row, StoreBench, timer } from '../support/store-world.ts'
 
 let database: TestDatabase
 let handle: StoreHandle
@@ -71,6 +71,25 @@ test('[D3] nothing of a commit is visible before all of it is', async () => {
   )
   expect(kinds(outcomes)).toEqual(['committed', 'committed'])
   expect(await bench.mailbox('cart/x')).toEqual(['m'])
+})
+
+test('[V5] a timer that fires while it is disarmed leaves nothing, cancelled or armed anew', async () => {
+  const bench = new StoreBench(world)
+  const node = await bench.node()
+  const owned = await bench.own(node, 'a')
+  const { pid, id } = owned.record
+  for (const [arm, timers] of [
+    [1, []],
+    [2, [timer(owned, 't', { arm: 3 })]],
+  ] as const) {
+    await bench.write(node, owned, { timers: [timer(owned, 't', { arm })] })
+    const fire = `with gone as (delete from vivarium.timers where process = ${pid} returning *)
+      insert into vivarium.mailbox (namespace, target, ord, id, kind, op, n, args, timer_name, timer_arm)
+      select namespace, target, nextval('vivarium.ords'), 'fired', 'timer', op, 0, args, name, arm from gone`
+    await whileHeld(fire, () => bench.write(node, owned, { timers, cancelTimers: [{ name: 't', arm }] }))
+    expect(await bench.mailbox(id)).toEqual([])
+  }
+  expect((await bench.load(node, owned)).timers).toMatchObject([{ name: 't', arm: 3 }])
 })
 
 test('[D2] a claim that goes while the batch waits for its head refuses that row, and only that', async () => {

@@ -348,6 +348,11 @@ describe('timers', () => {
         await ctx.step('wait', () => new Promise<void>((resolve) => void world.clock.after(ms, () => resolve())))
         ctx.cancel('t')
       },
+      async part(ctx, ms: number) {
+        await ctx.step('wait', () => new Promise<void>((resolve) => void world.clock.after(ms, () => resolve())))
+        ctx.cancel('t')
+        await ctx.checkpoint()
+      },
       fire(ctx, name: string) {
         if (oracle.hit(`fire ${name}`) === 1 && name === 'flaky') throw new Error('first attempt')
         ctx.state.fired.push(name)
@@ -399,6 +404,32 @@ describe('timers', () => {
     const b = await world.node('b', [clock])
     await world.advance(5_000)
     expect(await b.stored('clock/k')).toEqual({ fired: [] })
+    expect(world.db?.mailbox.size).toBe(0)
+  })
+
+  test.each([
+    ['cancelled', (node: TestNode) => node.ref(clock, 'k').cancel('t'), []],
+    ['armed again', (node: TestNode) => node.ref(clock, 'k').rearm({ ms: 20_000, text: 'new' }), ['new']],
+  ] as const)('[V5] one that fired unheard and was then %s never counts, on no node', async (_how, act, fired) => {
+    const a = await world.node('a', [clock])
+    await a.call(a.ref(clock, 'k').rearm({ ms: 50, text: 'old' }))
+    const due = world.clock.now() + 40
+    a.faults.plan(({ method }) => (method === 'fireTimers' && world.clock.now() >= due ? { kind: 'lost' } : undefined))
+    await world.until(() => world.db?.mailbox.size === 1)
+    await a.call<unknown>(act(a))
+    a.kill()
+    const b = await world.node('b', [clock])
+    await world.advance(30_000)
+    expect(await b.stored('clock/k')).toEqual({ fired })
+    expect(world.db?.mailbox.size).toBe(0)
+  })
+
+  test('[V5] a cancel that a checkpoint stored holds at once', async () => {
+    const node = await world.node('a', [clock])
+    await node.call(node.ref(clock, 'k').rearm({ ms: 50, text: 'late' }))
+    await node.call(node.ref(clock, 'k').part(500))
+    await world.advance(5_000)
+    expect(await node.stored('clock/k')).toEqual({ fired: [] })
     expect(world.db?.mailbox.size).toBe(0)
   })
 

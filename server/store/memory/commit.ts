@@ -2,7 +2,7 @@
  * The commit on memory. Same verdicts as the statement of postgres/commit.ts, in the same order: the node, then each
  * head with its claim and its consumed rows, then what would violate a key, and only then anything is written.
  */
-import { assertOneEach, netNames, netTimers } from '../change.ts'
+import { assertOneEach, disarms, netNames, netTimers } from '../change.ts'
 import { type Commit, type CommitOutcome, type NodeIdentity, StoreFailure } from '../store.ts'
 import { isFresh, refer } from './blob.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
@@ -89,6 +89,11 @@ function writeTimers(db: MemoryDatabase, namespace: string, row: Commit): void {
   if (row.timers === undefined && row.cancelTimers === undefined) return
   const timers = db.timers.get(row.process) ?? new Map()
   const { set, cancel } = netTimers(row)
+  for (const { name, arm } of disarms(row)) {
+    for (const [ord, { timer }] of db.box(namespace, row.id) ?? []) {
+      if (timer?.name === name && timer.arm === arm) db.remove(namespace, row.id, ord)
+    }
+  }
   for (const { name, arm } of cancel) if (timers.get(name)?.arm === arm) timers.delete(name)
   for (const timer of set) timers.set(timer.name, { ...timer, namespace })
   db.timers.set(row.process, timers)

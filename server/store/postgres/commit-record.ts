@@ -1,7 +1,7 @@
 /**
  * The parts of a commit that few turns have: each is one JSON parameter and its CTEs (section.ts).
  */
-import { netTimers } from '../change.ts'
+import { disarms, netTimers } from '../change.ts'
 import type { Commit, ProcessPatch } from '../store.ts'
 import { TIE_SECTIONS } from './commit-tie.ts'
 import { among, type Item, type Section } from './section.ts'
@@ -35,6 +35,37 @@ const timerCancel: Section = {
   sql: (q, rows) => `
     delete from ${q}timers t using ${rows} x
     where t.process = x.pid and t.name = x.name and t.arm = x.arm and ${among('t.process', rows, 'pid')}`,
+}
+
+const DISARM_COLUMNS = 'target text, name text, arm int, kept bigint[]'
+const DISARMED = 't.process = x.pid and t.name = x.name and t.arm = x.arm'
+const disarmItems = (commit: Commit): Item[] => disarms(commit).map((item) => ({ ...item, target: commit.id }))
+
+/**
+ * V5: a timer that is disarmed either stands here, or fired before. Its row is locked while the main query runs, which
+ * is before any unreferenced CTE deletes it; one that can be seen and not locked is firing right now, and its message
+ * is visible only to a later statement: the guard sends this one again.
+ */
+const disarm: Section = {
+  key: 'disarm',
+  columns: DISARM_COLUMNS,
+  items: disarmItems,
+  sql: (q, rows) => `
+    select t.process from ${q}timers t, ${rows} x where ${DISARMED} and ${among('t.process', rows, 'pid')}
+    for update of t`,
+  guard: (q) => `1 / (case when (select count(*) from disarm_out) = (
+      select count(*) from ${q}timers t, disarm_in x where ${DISARMED} and ${among('t.process', 'disarm_in', 'pid')})
+    then 1 else 0 end) as disarmed`,
+}
+
+const fired: Section = {
+  key: 'fired',
+  columns: DISARM_COLUMNS,
+  items: disarmItems,
+  sql: (q, rows) => `
+    delete from ${q}mailbox m using ${rows} x
+    where m.namespace = $3::text and m.target = x.target and m.timer_name = x.name and m.timer_arm = x.arm
+      and not m.ord = any(x.kept) and ${among('m.target', rows, 'target')}`,
 }
 
 const spawn: Section = {
@@ -143,6 +174,8 @@ export const SECTIONS: readonly Section[] = [
   request,
   timer,
   timerCancel,
+  disarm,
+  fired,
   spawn,
   patch,
   ...TIE_SECTIONS,

@@ -22,8 +22,10 @@ import { asFailure } from './failure.ts'
 import { bigints, numberList, textList, texts } from './list.ts'
 import { accepted, type Section, sectionSql } from './section.ts'
 
-/** Only the guard over consumed rows divides. */
+/** Only guards divide: over consumed rows, over timers that are disarmed while they fire. */
 const DIVISION_BY_ZERO = '22012'
+/** Once for each guard, and some more for timers: each try sees what fired before it. */
+const GUARD_TRIES = 5
 /** Statements kept prepared per connection. Hot ones come first; a rare mixture of lists is planned when it comes. */
 const PREPARED_MAX = 64
 
@@ -52,18 +54,15 @@ export class CommitStatement {
     if (batch.length === 0) return []
     const rows = inOrder(batch)
     assertOneEach(rows)
-    try {
-      const built = build(node, rows, false)
-      let result: Result
+    let built = build(node, rows, false)
+    for (let attempt = 1; ; attempt++) {
       try {
-        result = await this.#send(built)
+        const result = await this.#send(built)
+        return outcomes(batch, rows, built.sent, result)
       } catch (error) {
-        if (!built.shape.consumed || Reflect.get(Object(error), 'code') !== DIVISION_BY_ZERO) throw error
-        result = await this.#send(build(node, rows, true))
+        if (attempt === GUARD_TRIES || !isGuarded(built.shape) || !isGuard(error)) throw asFailure(error)
+        built = build(node, rows, built.shape.consumed)
       }
-      return outcomes(batch, rows, built.sent, result)
-    } catch (error) {
-      throw asFailure(error)
     }
   }
 
@@ -79,6 +78,14 @@ export class CommitStatement {
     if (result === undefined) throw new Error('The commit statement returned no row; an aggregate always returns one.')
     return result
   }
+}
+
+function isGuarded({ consumed, checked, sections }: Shape): boolean {
+  return (consumed && !checked) || sections.some((section) => section.guard !== undefined)
+}
+
+function isGuard(error: unknown): boolean {
+  return Reflect.get(Object(error), 'code') === DIVISION_BY_ZERO
 }
 
 function inOrder(batch: readonly Commit[]): readonly Commit[] {
@@ -180,6 +187,7 @@ function statement(q: string, shape: Shape): string {
   for (const { section, items } of sections) {
     ctes.push(sectionSql(section, q, items, shape.messages !== 'none'))
     if (tellsOf(section)) results.push(TOLD)
+    if (section.guard !== undefined) results.push(section.guard(q))
   }
   return `with ${ctes.join(',\n  ')}\nselect ${results.join(', ')} from moved`
 }

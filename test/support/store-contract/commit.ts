@@ -163,6 +163,38 @@ export function commitContract(world: StoreWorld): void {
       expect(loaded.names).toEqual(['y'])
     })
 
+    test('[D13] what is disarmed leaves the mailbox where it fired before, but for a row that is consumed anyway', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const [owned, other] = [await bench.own(node, 'a'), await bench.own(node, 'b')]
+      const armed = (of: Owned) => ['t', 'u', 'v'].map((name, i) => timer(of, name, { arm: i + 1, due: i + 1 }))
+      await bench.write(node, owned, { timers: armed(owned) })
+      await bench.write(node, other, { timers: armed(other) })
+      await bench.store.fireTimers(node, 10)
+      const left = async (of: Owned) => (await bench.load(node, of)).mailbox.map((found) => found.timer?.name)
+      const again = timer(owned, 'u', { arm: 4 })
+      await bench.write(node, owned, {
+        timers: [again],
+        cancelTimers: [
+          { name: 'u', arm: 2 },
+          { name: 't', arm: 9 },
+        ],
+      })
+      expect(await left(owned)).toEqual(['t', 'v'])
+      const [first] = (await bench.load(node, owned)).mailbox
+      await bench.write(node, owned, {
+        consumed: [{ target: owned.record.id, ord: first?.ord ?? 0 }],
+        cancelTimers: [
+          { name: 't', arm: 1 },
+          { name: 'v', arm: 3 },
+          { name: 'nowhere', arm: 1 },
+        ],
+      })
+      expect(await left(owned)).toEqual([])
+      expect((await bench.load(node, owned)).timers).toEqual([again])
+      expect(await left(other)).toEqual(['t', 'u', 'v'])
+    })
+
     test('[D13] both ends see a tie, and either end of a link can cut it', async () => {
       const { bench, node, owned } = await setUp(world)
       const peer = await bench.own(node, 'b')
