@@ -117,7 +117,14 @@ export class DurableLayer {
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
     this.blobs = new BlobCollector({ store, clock, node, failed: (error) => host.failed('collecting blobs', error) })
-    this.deadlocks = new DeadlockSearch({ clock, records: () => this.#records() })
+    this.deadlocks = new DeadlockSearch({
+      store,
+      clock,
+      node,
+      clockOffset: () => host.clockOffset(),
+      records: () => this.#records(),
+      failed: (error) => host.failed('looking for deadlocks over nodes', error),
+    })
     this.timers = new TimerService({
       store,
       clock,

@@ -10,7 +10,17 @@ import { collectBlobs, writeBlobs } from './memory/blob.ts'
 import { claim, load, release, snapshot } from './memory/claim.ts'
 import { commit } from './memory/commit.ts'
 import { keyOf, MemoryDatabase } from './memory/database.ts'
-import { assertAlive, enqueue, fireTimers, messages, nextTimer, request, requestRow, take } from './memory/message.ts'
+import {
+  assertAlive,
+  enqueue,
+  fireTimers,
+  messages,
+  nextTimer,
+  request,
+  requestRow,
+  take,
+  waitEdges,
+} from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
 import { sweepTies } from './memory/tie.ts'
 import { type Store, StoreFailure, type StoreHandle } from './store.ts'
@@ -56,6 +66,7 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     collectBlobs: async (node, step) => collectBlobs(db, node, step),
     enqueue: async (node, list) => enqueue(db, node, list),
     messages: async (namespace, target, afterOrd, limit) => messages(db, { namespace, target, afterOrd, limit }),
+    waitEdges: async (namespace, targets, limit) => waitEdges(db, { namespace, targets, limit }),
     take: async (node, target, limit) => take(db, node, { target, limit }),
     request: async (node, wanted) => request(db, node, wanted),
     requestRow: async (namespace, scope, key) => requestRow(db, namespace, scope, key),

@@ -78,6 +78,18 @@ export type MessageRow = NewMessage & { ord: number; at: number; attempts: numbe
 
 export type MessageRef = { target: ProcessId; ord: number }
 
+/** A call that `caller` made in a turn and `target` has not answered. `ord` of its row: higher is younger. */
+export type WaitEdge = {
+  caller: ProcessId
+  /** Of the caller. */
+  pid: Pid
+  /** Id of the call (ReplyAddress). */
+  call: string
+  target: ProcessId
+  op: string
+  ord: number
+}
+
 export type NewTimer = {
   process: Pid
   target: ProcessId
@@ -356,6 +368,8 @@ export interface Store {
   enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>
   /** Mailbox rows of one target in order, after `afterOrd`. */
   messages(namespace: string, target: ProcessId, afterOrd: number, limit: number): Promise<MessageRow[]>
+  /** Stored calls of processes in the mailboxes of these targets, oldest first (M7). */
+  waitEdges(namespace: string, targets: readonly ProcessId[], limit: number): Promise<WaitEdge[]>
   /** Takes and deletes rows addressed to a pseudo target (`node/...`, `client/...`). */
   take(node: NodeIdentity, target: ProcessId, limit: number): Promise<MessageRow[]>
   /** Inserts the request and its message together, or returns the row that exists. */

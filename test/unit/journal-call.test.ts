@@ -281,6 +281,14 @@ describe('calls between durable agents', () => {
         }
         return ctx.state.got
       },
+      /** Waits for a call that has begun, gives it up, and is busy for a while. */
+      async tired(ctx, [first, ...rest]: string[]): Promise<string> {
+        const call = ctx.ref(left as never as Rounds, String(first)).round(rest)
+        const code = await ctx.call(call, { timeoutMs: 100 }).catch((error: { code: string }) => error.code)
+        await ctx.step('meet', () => bothStarted(ctx.key))
+        await ctx.step('rest', () => new Promise<void>((resolve) => void world.clock.after(4_000, () => resolve())))
+        return code
+      },
       take: (_ctx, _name: string): string => 'ok',
       async round(ctx, path: string[]): Promise<string> {
         const [next, ...rest] = path
@@ -289,7 +297,10 @@ describe('calls between durable agents', () => {
       },
     },
   })
-  const meeting = gate()
+  let meeting = gate()
+  beforeEach(() => {
+    meeting = gate()
+  })
   const bothStarted = (key: string): Promise<void> => {
     if (oracle.hit('meet') === 2 || key === 'alone') meeting.open()
     return meeting.promise
@@ -303,6 +314,29 @@ describe('calls between durable agents', () => {
     const outcomes = await world.run(Promise.all([one, two]))
     expect(outcomes.toSorted()).toEqual(['DEADLOCK', 'answered'])
     expect(world.clock.now() - 1_700_000_000_000).toBeLessThan(4_900)
+    expect(node.faults.counts.get('waitEdges')).toBeUndefined()
+    await world.until(() => world.db?.mailbox.size === 0)
+  })
+
+  test('[M7] the same over nodes: one victim, the youngest call, failed by the node of its caller', async () => {
+    const [a, b] = [await world.node('a', [left]), await world.node('b', [left])]
+    const one = a.ref(left, 'one').go('two').run()
+    await world.advance(20)
+    const two = b.ref(left, 'two').go('one').run()
+    expect((await world.run(Promise.all([one, two]))).toSorted()).toEqual(['DEADLOCK', 'answered'])
+    expect(world.clock.now() - 1_700_000_000_000).toBeLessThan(10_000)
+    expect([a, b].map(({ core }) => core.layer.deadlocks.broken).toSorted()).toEqual([0, 1])
+    await world.until(() => world.db?.mailbox.size === 0)
+  })
+
+  test('[M7] a caller of another node that does not wait any more is no part of a cycle', async () => {
+    const [a, b] = [await world.node('a', [left]), await world.node('b', [left])]
+    const three = b.ref(left, 'three').go('one').run()
+    await world.advance(20)
+    // one -> two is given up, but two is at it: it waits for three, and three for one.
+    const one = a.ref(left, 'one').tired(['two', 'three']).run()
+    expect(await world.run(Promise.all([one, three]))).toEqual(['CALL_TIMEOUT', 'answered'])
+    await world.until(() => world.db?.mailbox.size === 0)
   })
 })
 

@@ -1,6 +1,6 @@
 /** Messages, requests and timers on memory: the verdicts of postgres/enqueue.ts, request.ts and fire-timers.ts. */
 import { RuntimeError } from '../../../shared/error.ts'
-import type { MessageRow, NewMessage, NewRequest, NodeIdentity, RequestRow } from '../store.ts'
+import type { MessageRow, NewMessage, NewRequest, NodeIdentity, RequestRow, WaitEdge } from '../store.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
 import { assertMessage } from './text.ts'
 
@@ -30,6 +30,22 @@ export function messages(
     .filter((row) => row.ord > at.afterOrd)
     .slice(0, at.limit)
     .map((row) => ({ ...row }))
+}
+
+export function waitEdges(
+  db: MemoryDatabase,
+  at: { namespace: string; targets: readonly string[]; limit: number },
+): WaitEdge[] {
+  const rows = [...new Set(at.targets)].flatMap((target) => [...(db.box(at.namespace, target)?.values() ?? [])])
+  const edges = rows.flatMap(({ kind, sender, replyTo, target, op, ord }) => {
+    if (kind !== 'call' || sender === null || replyTo === null) return []
+    const pid = db.find(at.namespace, sender)?.pid
+    return pid === undefined ? [] : [{ replyTo, edge: { caller: sender, pid, target, op, ord } }]
+  })
+  return edges
+    .sort((a, b) => a.edge.ord - b.edge.ord)
+    .slice(0, at.limit)
+    .flatMap(({ replyTo, edge }) => (replyTo.kind === 'process' ? [{ ...edge, call: replyTo.call }] : []))
 }
 
 export function take(db: MemoryDatabase, node: NodeIdentity, from: { target: string; limit: number }): MessageRow[] {

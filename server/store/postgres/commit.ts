@@ -54,13 +54,20 @@ export class CommitStatement {
     if (batch.length === 0) return []
     const rows = inOrder(batch)
     assertOneEach(rows)
+    try {
+      return await this.#guarded(node, batch, rows)
+    } catch (error) {
+      throw asFailure(error)
+    }
+  }
+
+  async #guarded(node: NodeIdentity, batch: readonly Commit[], rows: readonly Commit[]): Promise<CommitOutcome[]> {
     let built = build(node, rows, false)
     for (let attempt = 1; ; attempt++) {
       try {
-        const result = await this.#send(built)
-        return outcomes(batch, rows, built.sent, result)
+        return outcomes(batch, rows, built.sent, await this.#send(built))
       } catch (error) {
-        if (attempt === GUARD_TRIES || !isGuarded(built.shape) || !isGuard(error)) throw asFailure(error)
+        if (attempt === GUARD_TRIES || !isGuarded(built.shape) || !isGuard(error)) throw error
         built = build(node, rows, built.shape.consumed)
       }
     }

@@ -26,6 +26,7 @@ import { request, requestRow } from './request.ts'
 import { schemaName } from './schema-name.ts'
 import { snapshot } from './snapshot.ts'
 import { sweepTies } from './sweep-ties.ts'
+import { waitEdges } from './wait-edge.ts'
 import { whereis } from './whereis.ts'
 
 export type PostgresOptions = {
@@ -66,6 +67,7 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     enqueue: (node, list) => guarded(() => enqueue(at, node, list)),
     messages: (namespace, target, afterOrd, limit) =>
       guarded(() => messages(at, { namespace, target, afterOrd, limit })),
+    waitEdges: (namespace, targets, limit) => guarded(() => waitEdges(at, { namespace, targets, limit })),
     take: (node, target, limit) => guarded(() => take(at, node, { target, limit })),
     request: (node, wanted) => guarded(() => request(at, node, wanted)),
     requestRow: (namespace, scope, key) => guarded(() => requestRow(at, { namespace, scope, key })),

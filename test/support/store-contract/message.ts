@@ -30,6 +30,30 @@ export function messageContract(world: StoreWorld): void {
       expect(await bench.mailbox('client/1')).toEqual([])
     })
 
+    test('[M7] stored calls of processes are found by their targets, oldest first', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const callers = [await bench.own(node, 'a'), await bench.own(node, 'b')]
+      const call = (id: string, target: string, sender: string) =>
+        message(id, target, { kind: 'call', sender, replyTo: { kind: 'process', id: sender, call: `${id}/k` } })
+      const [, , ab, bc] = await bench.store.enqueue(node, [
+        message('send', 'cart/b', { sender: 'cart/a' }),
+        message('outside', 'cart/b', { kind: 'call', replyTo: { kind: 'node', node: 1, epoch: 1, call: 'x' } }),
+        call('m1', 'cart/b', 'cart/a'),
+        call('m2', 'cart/c', 'cart/b'),
+        call('m3', 'cart/d', 'cart/a'),
+      ])
+      const [a, b] = callers.map(({ record }) => record.pid)
+      const edges = [
+        { caller: 'cart/a', pid: a, call: 'm1/k', target: 'cart/b', op: 'add', ord: ab },
+        { caller: 'cart/b', pid: b, call: 'm2/k', target: 'cart/c', op: 'add', ord: bc },
+      ]
+      const found = (limit: number) => bench.store.waitEdges(bench.namespace, ['cart/c', 'cart/b'], limit)
+      expect((await found(10)).map((edge) => ({ ...edge, op: 'add' }))).toEqual(edges)
+      expect(await bench.store.waitEdges(bench.namespace, [], 10)).toEqual([])
+      expect(await bench.store.waitEdges('elsewhere', ['cart/b'], 10)).toEqual([])
+    })
+
     test('[D8] one request per key: the first caller creates it and its message, the others get its row', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
