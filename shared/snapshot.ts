@@ -53,6 +53,7 @@ export type ProcessRow = {
   incarnation: number
   mailbox: number
   turns: number
+  /** Ms the thread spent in its handlers up to their first `await`; what they do after one is not attributed. */
   busyMs: number
   restarts: number
   wait: Wait | null

@@ -19,7 +19,7 @@ export const PROCESS_COLUMNS: readonly Column[] = [
   { id: 'wait', title: 'Doing or waiting for', sort: 'since', hint: 'Sorts by how long the status holds' },
   { id: 'mailbox', title: 'Mailbox', sort: 'mailbox', align: 'end', hint: 'Messages that wait' },
   { id: 'turns', title: 'Turns', sort: 'turns', align: 'end', hint: 'Messages handled' },
-  { id: 'busy', title: 'Busy', sort: 'busyMs', align: 'end', hint: 'Time spent in its own code' },
+  { id: 'busy', title: 'Busy', sort: 'busyMs', align: 'end', hint: 'Time in its handlers, up to their first await' },
   { id: 'restarts', title: 'Restarts', sort: 'restarts', align: 'end' },
   { id: 'failures', title: 'Failures', sort: 'failures', align: 'end' },
 ]
