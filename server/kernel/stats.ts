@@ -2,7 +2,8 @@
  * What a process counts about itself: plain numbers, written in place, read by samplers at their own pace.
  *
  * - Nothing is emitted for a change here, and no reader may hold on to the object of a process that ended.
- * - `busyMs` is the time the thread spent in slices of this process: handlers up to their first `await`. What runs after
+ * - `busyMs` is the time the thread spent in slices of this process: handlers up to their first `await`. What runs
+ *   after
  *   an `await` is resumed by the engine, one microtask among others, and is not counted: no hook tells whose it is
  *   without a cost for every promise of the host, and an estimate would blame neighbours.
  */
