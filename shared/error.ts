@@ -112,8 +112,8 @@ export const CODES = {
 export type ErrorCode = keyof typeof CODES
 
 /**
- * What is known of a call that was given up (`detail.outcome` of CALL_TIMEOUT): `withdrawn` means that it was taken back
- * before it began and is never carried out; `unknown`, that it began or may have begun, so it may still act.
+ * What is known of a call that was given up (`detail.outcome` of CALL_TIMEOUT): `withdrawn` means that it was taken
+ * back before it began and is never carried out; `unknown`, that it began or may have begun, so it may still act.
  */
 export type GivenUp = 'withdrawn' | 'unknown'
 

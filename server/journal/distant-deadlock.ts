@@ -3,9 +3,8 @@
  *
  * - A node looks only while one of its calls waits for a process that is not here: a system on one node never asks.
  * - It goes backwards from its waiting callers, from mailbox to mailbox: the request row is the edge. An answer takes
- *   the
- *   row away in its commit, so a cycle whose rows were all there in two looks stood in between: it is no illusion of
- *   reading one mailbox after the other. Then the journals must say that each caller still waits for that call.
+ *   the row away in its commit, so a cycle whose rows were all there in two looks stood in between: it is no illusion
+ *   of reading one mailbox after the other. Then the journals must say that each caller still waits for that call.
  * - The youngest row of the cycle is the victim on every node that finds it; only its caller's node fails it.
  */
 import type { ProcessId } from '../../shared/id.ts'

@@ -61,8 +61,8 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
     deadline,
   })
   return turn.request(key, async () => {
-    // M6: recorded like a result, for a replay may find room where there was none. Its earlier sends leave all the
-    // same.
+    // M6: recorded like a result, for a replay may find room where there was none. Its sends leave all
+    // the same.
     const full = turn.called(key) === undefined ? noRoom(turn, call) : null
     if (full === null) return liveCall(turn, { key, callId, released, message, deadline })
     return liveOutcome(turn, key, () => Promise.reject(full), released.length === 0 ? {} : { messages: released })

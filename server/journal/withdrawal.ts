@@ -7,8 +7,7 @@
  * - A caller that waits for the verdict gets it as the answer of the call: `withdrawn`, or `unknown` when it had begun.
  *   Without a verdict within WITHDRAW_WAIT_MS the outcome is unknown. Callers that went on ask for none.
  * - A call whose deadline passed before it began is never run, whoever forgot to withdraw it. One that was tried
- *   before,
- *   or was in hand when a node died, has begun.
+ *   before, or was in hand when a node died, has begun.
  */
 import { type GivenUp, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'

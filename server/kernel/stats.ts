@@ -3,9 +3,8 @@
  *
  * - Nothing is emitted for a change here, and no reader may hold on to the object of a process that ended.
  * - `busyMs` is the time the thread spent in slices of this process: handlers up to their first `await`. What runs
- *   after
- *   an `await` is resumed by the engine, one microtask among others, and is not counted: no hook tells whose it is
- *   without a cost for every promise of the host, and an estimate would blame neighbours.
+ *   after an `await` is resumed by the engine, one microtask among others, and is not counted: no hook tells whose it
+ *   is without a cost for every promise of the host, and an estimate would blame neighbours.
  */
 export class Stats {
   turns = 0

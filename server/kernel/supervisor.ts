@@ -1,6 +1,5 @@
 /**
  * Supervisors: processes that start, watch, restart and stop other processes, with OTP's exact rules.
- *
  * - S2: children start strictly left to right, each after the start of the one before was acknowledged; when one
  *   fails, those already started are stopped in reverse and the supervisor does not start.
  * - S3: everything a supervisor does happens in its own loop, one thing at a time: exits of children, retries, API
@@ -20,7 +19,7 @@ import { isIgnore } from './outcome.ts'
 import type { CrashVerdict, Overseer, Process } from './process.ts'
 import { RestartWindow } from './restart.ts'
 import { shutdownChild } from './shutdown.ts'
-import { groupOf } from './strategy.ts'
+import { fateOf, groupOf } from './strategy.ts'
 import {
   assertDown,
   type ChildCount,
@@ -164,13 +163,11 @@ export class Supervisor implements Overseer {
   // Exits
 
   wouldRestart(process: Process, reason: ExitReason): boolean {
-    const child = this.#byProcess.get(process.id)
-    return child !== undefined && child.state === 'running' && this.process.alive && restarts(child.spec, reason)
+    return this.process.alive && fateOf(this.#byProcess.get(process.id), reason) === 'restart'
   }
 
   endsForGood(process: Process, reason: ExitReason): boolean {
-    const child = this.#byProcess.get(process.id)
-    return child !== undefined && child.state === 'running' && this.process.alive && !restarts(child.spec, reason)
+    return this.process.alive && fateOf(this.#byProcess.get(process.id), reason) === 'end'
   }
 
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {

@@ -168,7 +168,7 @@ describe('withdrawn', () => {
     expect(late.message).toContain('may still be carried out')
   })
 
-  test('[M3] a call from outside to a receiver of another node is unknown, and not begun after its deadline', async () => {
+  test('[M3] a call from outside to another node is unknown, and not begun after its deadline', async () => {
     const b = await world.node('b', [desk])
     await held(b, 3_000)
     const a = await world.node('a', [desk])
@@ -184,7 +184,7 @@ describe('receiver stopped', () => {
   const waiting = (node: TestNode): Promise<unknown> =>
     node.ref(guest, 'c').ask({ op: 'take', timeoutMs: 30_000 }).run() as Promise<unknown>
 
-  test('[M3] an operator stops the receiver: pending calls hear it with the end, sends wait for the restart', async () => {
+  test('[M3] an operator stops the receiver: calls hear it with the end, sends wait for the restart', async () => {
     const node = await world.node('a', [guest, desk])
     await held(node, 1_000)
     const asked = waiting(node)

@@ -163,7 +163,7 @@ export function commitContract(world: StoreWorld): void {
       expect(loaded.names).toEqual(['y'])
     })
 
-    test('[D13] what is disarmed leaves the mailbox where it fired before, but for a row that is consumed anyway', async () => {
+    test('[D13] what is disarmed leaves the mailbox if it fired before, unless it is consumed anyway', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
       const [owned, other] = [await bench.own(node, 'a'), await bench.own(node, 'b')]
