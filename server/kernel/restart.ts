@@ -7,6 +7,9 @@
  * - S12: the first restart comes at once, then 50 * 2^n ms, capped so that intensity + 1 attempts always fit into one
  *   period: a permanent failure always reaches the limit. A child that lived for a whole period starts afresh.
  */
+import type { Child } from './child.ts'
+import type { ExitReason } from './exit.ts'
+import { restarts } from './supervisor-spec.ts'
 export const RESTART_DELAY_MS = 50
 
 export class RestartWindow {
@@ -49,4 +52,10 @@ export class RestartWindow {
     const cap = this.periodMs / (2 * (this.intensity + 1))
     return Math.min(RESTART_DELAY_MS * 2 ** Math.min(attempt - 1, 30), cap)
   }
+}
+
+/** What becomes of a child that ends by itself; null where that is not decided here: it is being stopped. */
+export function fateOf(child: Child | undefined, reason: ExitReason): 'restart' | 'end' | null {
+  if (child?.state !== 'running') return null
+  return restarts(child.spec, reason) ? 'restart' : 'end'
 }

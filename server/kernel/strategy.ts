@@ -6,8 +6,6 @@
  *   not restarted; every other one in the group is started, also one that had ended normally or was stopped by hand.
  */
 import type { Child } from './child.ts'
-import type { ExitReason } from './exit.ts'
-import { restarts } from './supervisor-spec.ts'
 
 export const STRATEGIES = ['one_for_one', 'rest_for_one', 'one_for_all'] as const
 export type Strategy = (typeof STRATEGIES)[number]
@@ -24,10 +22,4 @@ export function groupOf(strategy: Strategy, children: readonly Child[], failed: 
     default:
       return strategy satisfies never
   }
-}
-
-/** What becomes of a child that ends by itself; null where that is not decided here: it is being stopped. */
-export function fateOf(child: Child | undefined, reason: ExitReason): 'restart' | 'end' | null {
-  if (child?.state !== 'running') return null
-  return restarts(child.spec, reason) ? 'restart' : 'end'
 }

@@ -17,9 +17,9 @@ import type { Kernel } from './kernel.ts'
 import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
 import type { CrashVerdict, Overseer, Process } from './process.ts'
-import { RestartWindow } from './restart.ts'
+import { fateOf, RestartWindow } from './restart.ts'
 import { shutdownChild } from './shutdown.ts'
-import { fateOf, groupOf } from './strategy.ts'
+import { groupOf } from './strategy.ts'
 import {
   assertDown,
   type ChildCount,
