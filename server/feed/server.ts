@@ -48,6 +48,7 @@ const DETACHED_MAX = 200
 /** Bytes of a frame the socket accepts: a little more than the grammar allows, so that it can be refused in words. */
 const SOCKET_FRAME_BYTES_MAX = 4 * CLIENT_FRAME_BYTES_MAX
 const GOING_AWAY = 1001
+const CLOSING = 'the server is shutting down'
 const REPLACED = 4001
 
 export class Feed {
@@ -57,6 +58,8 @@ export class Feed {
   readonly #cost: CostMeter
   readonly #sockets: WebSocketServer
   readonly #sessions = new Map<string, Session>()
+  /** The guard a session came in by. */
+  readonly #doors = new WeakMap<Session, FeedGuard>()
   /** Sessions whose connection was lost, oldest first. */
   readonly #detached = new Map<string, Session>()
   readonly #detaches = new Set<() => void>()
@@ -88,10 +91,10 @@ export class Feed {
   }
 
   /** Takes upgrades of `server` under exactly `path`. Returns the end of it; open connections go on. */
-  attach(server: Server, path: string): () => void {
+  attach(server: Server, path: string, guard: FeedGuard = this.#options.guard): () => void {
     const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       if (pathOf(request) !== path) return
-      this.#upgrade(request, socket, head).catch((error: unknown) => {
+      this.#upgrade(request, socket, head, guard).catch((error: unknown) => {
         if (!(error instanceof RuntimeError)) this.#options.report?.(error)
         refuse(socket, error)
       })
@@ -105,9 +108,31 @@ export class Feed {
     return detach
   }
 
+  /** A place of its own to attach at: its viewers are admitted by `guard`, and closing it says goodbye to them only. */
+  entrance(guard: FeedGuard): { attach(server: Server, path: string): () => void; close(reason?: string): void } {
+    const detaches: (() => void)[] = []
+    return {
+      attach: (server, path) => {
+        const detach = this.attach(server, path, guard)
+        detaches.push(detach)
+        return detach
+      },
+      close: (reason = CLOSING) => {
+        for (const detach of detaches.splice(0)) detach()
+        for (const session of this.#sessions.values()) {
+          if (this.#doors.get(session) === guard) session.close(GOING_AWAY, reason)
+        }
+      },
+    }
+  }
+
   /** A connection by any kind of wire. Returns where its frames and its end go. */
-  connect(wire: Wire, caller: Caller | null): { receive: (text: string) => void; ended: () => void } {
-    const { node, version, guard, random } = this.#options
+  connect(
+    wire: Wire,
+    caller: Caller | null,
+    guard: FeedGuard = this.#options.guard,
+  ): { receive: (text: string) => void; ended: () => void } {
+    const { node, version, random } = this.#options
     const session = new Session({
       id: random.id(),
       wire,
@@ -116,9 +141,10 @@ export class Feed {
       door: guard,
       caller,
       greeting: { node, version },
-      takeOver: (from, id, by) => this.#takeOver(from, id, by),
+      takeOver: (from, id, by) => this.#takeOver(from, id, by, guard),
     })
     this.#sessions.set(session.id, session)
+    this.#doors.set(session, guard)
     this.#cost.viewers++
     let over = false
     const ended = () => {
@@ -133,14 +159,14 @@ export class Feed {
   }
 
   /** Says goodbye to all viewers and stops all collectors. */
-  close(reason = 'the server is shutting down'): void {
+  close(reason = CLOSING): void {
     for (const detach of [...this.#detaches]) detach()
     for (const session of this.#sessions.values()) session.close(GOING_AWAY, reason)
     this.#detached.clear()
     this.#place.hub.close()
   }
 
-  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, guard: FeedGuard): Promise<void> {
     const onError = () => socket.destroy()
     socket.on('error', onError)
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim())
@@ -150,14 +176,14 @@ export class Feed {
         `Offer the subprotocol ${FEED_PROTOCOL}; offered was [${offered.join(', ')}].`,
       )
     }
-    const caller = await this.#options.guard.admit(toRequest(request), true)
+    const caller = await guard.admit(toRequest(request), true)
     if (socket.destroyed) return
     socket.off('error', onError)
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#accept(webSocket, caller))
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#accept(webSocket, caller, guard))
   }
 
-  #accept(socket: WebSocket, caller: Caller | null): void {
-    const { receive, ended } = this.connect(wireOf(socket), caller)
+  #accept(socket: WebSocket, caller: Caller | null, guard: FeedGuard): void {
+    const { receive, ended } = this.connect(wireOf(socket), caller, guard)
     // Frames are text. A binary one is read as text: it will not parse, and is refused in words.
     socket.on('message', (data) => receive(String(data)))
     socket.on('close', ended)
@@ -172,10 +198,11 @@ export class Feed {
     this.#place.clock.after(RESUME_MS, () => this.#detached.delete(session.id)).keepAlive(false)
   }
 
-  #takeOver(from: string, id: string, caller: Caller): Subscription | null {
+  #takeOver(from: string, id: string, caller: Caller, guard: FeedGuard): Subscription | null {
     const live = this.#sessions.get(from)
     const session = live ?? this.#detached.get(from)
-    if (session === undefined || session.caller?.actor !== caller.actor) return null
+    // Another guard may call somebody else by the same name.
+    if (session === undefined || this.#doors.get(session) !== guard || session.caller?.actor !== caller.actor) return null
     const found = session.subscriptions.get(id) ?? null
     if (found === null) return null
     session.subscriptions.delete(id)

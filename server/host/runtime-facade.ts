@@ -12,7 +12,7 @@ import { Call } from '../definition/call.ts'
 import { makeRef, REF, type Ref } from '../definition/ref.ts'
 import { Feed } from '../feed/server.ts'
 import { createApp, FEED_PATH } from '../http/app.ts'
-import { createGuard, type Guard, type GuardOptions } from '../http/guard.ts'
+import { createGuard, type GuardOptions } from '../http/guard.ts'
 import type { Listening, ListenOptions } from '../http/listen.ts'
 import type { Inspect } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
@@ -29,6 +29,7 @@ export class Runtime {
   readonly #core: RuntimeCore
   readonly #options: RuntimeOptions
   readonly #reader: RuntimeInspect
+  #feed: Feed | null = null
   readonly #closers: (() => Promise<void> | void)[] = []
 
   constructor(core: RuntimeCore, options: RuntimeOptions) {
@@ -101,7 +102,7 @@ export class Runtime {
    *  are left alone. Returns the end of it. */
   attach(server: Server, options: Partial<GuardOptions> & { path?: string } = {}): () => void {
     const { path = FEED_PATH, ...guard } = options
-    return this.#feed(createGuard(guard)).attach(server, path)
+    return this.#theFeed().attach(server, path, createGuard(guard))
   }
 
   /** Listens on a port of its own: observer, admin API and feed. Default 127.0.0.1:4711.
@@ -115,18 +116,20 @@ export class Runtime {
       ...(data === undefined ? {} : { data }),
       inspect: this.inspect,
       control: this.control,
-      feed: this.#feed(guard),
+      feed: this.#theFeed().entrance(guard),
     })
     this.#closers.push(() => listening.close())
     return listening
   }
 
-  #feed(guard: Guard): Feed {
+  /** One for all places it is attached at: what two viewers watch is collected once, and its cost is counted once. */
+  #theFeed(): Feed {
+    if (this.#feed !== null) return this.#feed
     const { clock, node } = this.#core
     const feed = new Feed({
       inspect: this.inspect,
       control: this.control,
-      guard,
+      guard: createGuard({}),
       clock,
       random: this.#core.random,
       node: node.name,
@@ -135,6 +138,7 @@ export class Runtime {
     })
     this.#reader.signs.feed = () => feed.cost()
     this.#closers.push(() => feed.close())
+    this.#feed = feed
     return feed
   }
 
