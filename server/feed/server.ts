@@ -202,7 +202,8 @@ export class Feed {
     const live = this.#sessions.get(from)
     const session = live ?? this.#detached.get(from)
     // Another guard may call somebody else by the same name.
-    if (session === undefined || this.#doors.get(session) !== guard || session.caller?.actor !== caller.actor) return null
+    if (session === undefined || this.#doors.get(session) !== guard || session.caller?.actor !== caller.actor)
+      return null
     const found = session.subscriptions.get(id) ?? null
     if (found === null) return null
     session.subscriptions.delete(id)
