@@ -1,8 +1,8 @@
 /**
  * Parts of the page that are loaded when needed. One that could not be fetched - the server was away, or was built anew
- * and has it under another name - is not asked for again by a browser: the page is loaded again once the server answers.
- * Everything the reader looks at is in the address, so nothing is lost by it. Meanwhile the connection notice says what
- * is wrong, and no panel is broken.
+ * and has it under another name - is not asked for again by a browser: the page is loaded again once the server
+ * answers. Everything the reader looks at is in the address, so nothing is lost by it. Meanwhile the connection notice
+ * says what is wrong, and no panel is broken.
  */
 import { type ComponentType, type LazyExoticComponent, lazy } from 'react'
 
