@@ -38,4 +38,9 @@ export interface Control {
   redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Puts a dead letter back into the mailbox of its process; once per dead letter. */
   redeliverDeadLetter(deadLetterId: string, act: Act): Promise<ActResult>
+  /** Gives an external step its result; one outcome counts. The token is in no audit record.
+   *  @throws STEP_NOT_FOUND ALREADY_COMPLETED VALUE_UNSUPPORTED */
+  completeStep(token: string, value: unknown, act: Act): Promise<ActResult>
+  /** Fails an external step for good: no retry follows. @throws STEP_NOT_FOUND ALREADY_COMPLETED */
+  failStep(token: string, error: unknown, act: Act): Promise<ActResult>
 }

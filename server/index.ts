@@ -24,10 +24,17 @@ export type { Control } from './control.ts'
 export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
 export { agent } from './definition/agent.ts'
 export { Call } from './definition/call.ts'
-export type { Context, RetryPolicy, StepInfo, StepOptions } from './definition/context.ts'
+export type { Context } from './definition/context.ts'
 export type { Ref } from './definition/ref.ts'
 export { Reject } from './definition/reject.ts'
 export type { StandardSchema } from './definition/schema.ts'
+export type {
+  ExternalStepInfo,
+  ExternalStepOptions,
+  RetryPolicy,
+  StepInfo,
+  StepOptions,
+} from './definition/step.ts'
 export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptions } from './definition/supervisor.ts'
 export { pool, supervisor } from './definition/supervisor.ts'
 export type { Handle, StartOptions } from './host/handle.ts'

@@ -41,6 +41,8 @@ export type Wait = {
   since: number
   deadline: number | null
   attempt: number
+  /** What the latest heartbeat of a step reported, as text, cut to what a line shows. Absent when nothing was. */
+  progress?: string
 }
 
 /** A row of lists. Small on purpose: 60 of these are a viewport. */

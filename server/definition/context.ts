@@ -12,35 +12,7 @@ import type { ExitReason } from '../kernel/exit.ts'
 import type { AgentDefinition, AnyAgent } from './agent.ts'
 import type { Call } from './call.ts'
 import type { Ref } from './ref.ts'
-
-export type RetryPolicy = {
-  /** Attempts in all, default 3. */
-  max?: number
-  /** Milliseconds before the second attempt, default 200. */
-  initialMs?: number
-  /** Each wait is the one before times this, default 2. */
-  factor?: number
-  /** Milliseconds, upper bound of a wait, default 30_000. */
-  maxMs?: number
-  /** Asked with the error; false ends the step at once. Default: retry everything but caller errors. */
-  retryIf?: (error: unknown) => boolean
-}
-
-export type StepOptions = {
-  retry?: RetryPolicy
-  /** Milliseconds per attempt; the attempt's signal is aborted and STEP_TIMEOUT counts as a failure. No default. */
-  timeoutMs?: number
-  /** Identity instead of the per-name counter; needed for parallel steps of one name (T5). */
-  key?: string
-}
-
-export type StepInfo = {
-  /** Stable over attempts, crashes and moves; hand it to the service you call. */
-  idempotencyKey: string
-  /** 1 for the first. */
-  attempt: number
-  signal: AbortSignal
-}
+import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
 
 export type Log = {
   debug(message: string, data?: unknown): void
@@ -79,9 +51,14 @@ export interface Context<S> {
 
   /** A typed reference; nothing is started or sent by it. */
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D>
+  /** A step that stays open after `fn` returned until somebody completes or fails it with `info.token`. `fn` hands the
+   *  token out and may be retried; an outcome from outside is final. Durable agents only. */
+  step<T = unknown>(name: string, fn: (info: ExternalStepInfo) => unknown, options: ExternalStepOptions): Promise<T>
   /** Runs `fn` once for good: its result is in the journal before anything later begins. At least once with a
    *  stable idempotency key when the process dies while it runs. In ephemeral agents it is a plain call with retries.
-   *  @throws STEP_FAILED after the last attempt  @throws STEP_KEY_REQUIRED for a second open step of one name */
+   *  A step that still runs when the turn ends is given up: its signal is aborted and nothing of it is recorded.
+   *  @throws STEP_FAILED after the last attempt  @throws STEP_KEY_REQUIRED for a second open step of one name
+   *  @throws REQUEST_INVALID an option is out of its bounds  @throws STEP_ABANDONED the turn ended first */
   step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options?: StepOptions): Promise<T>
   /** Epoch ms; the same on replay and never running backwards inside a turn (PROTOCOL V5). */
   now(): number
@@ -141,4 +118,5 @@ export type Signals<S> = {
   terminate?: (ctx: Context<S>, reason: ExitReason) => unknown
 }
 
-export type { AgentDefinition, DownSignal, ErrorData, ExitReason, ExitSignal }
+export type { ExternalStepInfo, ExternalStepOptions, RetryPolicy } from './step.ts'
+export type { AgentDefinition, DownSignal, ErrorData, ExitReason, ExitSignal, StepInfo, StepOptions }

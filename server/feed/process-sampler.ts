@@ -275,6 +275,7 @@ function sameWait(a: ProcessRow['wait'], b: ProcessRow['wait']): boolean {
     a.target === b.target &&
     a.since === b.since &&
     a.deadline === b.deadline &&
-    a.attempt === b.attempt
+    a.attempt === b.attempt &&
+    a.progress === b.progress
   )
 }

@@ -10,16 +10,21 @@ import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
-import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
+import type { Context, Log, MessageInfo, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
+import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import { reasonOf } from '../journal/context.ts'
 import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
-import { idempotencyKey, runStep } from '../journal/step.ts'
+import { shownProgress } from '../journal/progress.ts'
+import { idempotencyKey, StepRun } from '../journal/step.ts'
+import { planOf } from '../journal/step-option.ts'
 import { runTask } from '../journal/task-step.ts'
+import type { StepFn } from '../journal/turn-step.ts'
 import { nameTaken } from '../journal/turn-tie.ts'
 import type { Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
+import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 import type { ProcessTimer } from '../kernel/process-timer.ts'
@@ -106,32 +111,49 @@ export class EphemeralContext implements Context<unknown>, Caller {
     this.#process.current?.reply?.resolve(value === undefined ? null : copy(value))
   }
 
-  async step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options: StepOptions = {}): Promise<T> {
+  async step<T>(name: string, fn: StepFn, options?: StepOptions | ExternalStepOptions): Promise<T> {
     this.#assertAlive()
+    const plan = planOf(name, options)
+    if (plan.external) throw needsJournal(name, this.#process.id)
     const { clock, random, tracing } = this.#ports
     const process = this.#process
     const id = `${process.id}/${this.incarnation}/${++this.#count}`
-    const run = () =>
-      runStep({
-        name,
-        idempotencyKey: idempotencyKey(id, 0, options.key ?? name),
-        options,
-        fn,
-        signal: this.signal,
-        clock,
-        random,
-        onAttempt: (attempt) => {
-          process.wait = { kind: 'step', target: name, since: clock.now(), deadline: null, attempt }
-        },
-        onRetry: (attempt, delayMs) => {
-          const since = clock.now()
-          process.wait = { kind: 'retry', target: name, since, deadline: since + delayMs, attempt }
-        },
-      })
-    const result = await tracing.step(process, name, run)
-    process.wait = null
-    if ('ok' in result.out) return result.out.ok as T // what fn returned, copied
-    throw new RuntimeError('STEP_FAILED', result.out.err.message, { cause: result.error })
+    const { signal } = this
+    const wait = (kind: 'step' | 'retry', deadline: number | null, attempt: number): void => {
+      process.wait = { kind, target: name, since: clock.now(), deadline, attempt }
+    }
+    const run = new StepRun({
+      name,
+      plan,
+      fn: fn as (info: StepInfo) => unknown, // not external: checked above
+      past: null,
+      clock,
+      random,
+      now: () => clock.now(),
+      idempotencyKey: () => idempotencyKey(id, 0, options?.key ?? name),
+      attemptKey: (attempt) => idempotencyKey(id, 0, `${options?.key ?? name}\n${attempt}`),
+      onAttempt: (attempt, deadline) => wait('step', deadline, attempt),
+      onWait: (attempt, due) => wait('retry', due, attempt),
+      onRetry: () => {},
+      onProgress: (value) => {
+        if (process.wait !== null) process.wait = { ...process.wait, progress: shownProgress(value) }
+      },
+      ready: () => {},
+    })
+    const end = (): void => {
+      const text = `${process.id} ended: ${exitText(signal.reason as ExitReason)}` // of the signal above
+      run.end(new RuntimeError('PROCESS_EXITED', text))
+    }
+    signal.addEventListener('abort', end, { once: true })
+    try {
+      const result = await tracing.step(process, name, () => run.run())
+      process.wait = null
+      if (result.kind === 'ended') throw result.reason
+      if ('ok' in result.out) return result.out.ok as T // what fn returned, copied
+      throw new RuntimeError('STEP_FAILED', result.out.err.message, { cause: result.error })
+    } finally {
+      signal.removeEventListener('abort', end)
+    }
   }
 
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
@@ -139,7 +161,7 @@ export class EphemeralContext implements Context<unknown>, Caller {
     const process = this.#process
     // A task gives back what `fn` gave, copied.
     const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T>
-    const result = this.step(`task:${name}`, run, { retry: { max: 1 } })
+    const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
   }
@@ -262,4 +284,11 @@ export class EphemeralContext implements Context<unknown>, Caller {
       `Incarnation ${this.incarnation} of ${this.#process.id} is over; its ctx cannot be used any more.`,
     )
   }
+}
+
+function needsJournal(name: string, id: ProcessId): RuntimeError {
+  return new RuntimeError(
+    'REQUEST_INVALID',
+    `Step ${name} of ${id} cannot be completed from outside: the agent is not durable, no journal keeps its token.`,
+  )
 }

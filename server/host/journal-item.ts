@@ -32,6 +32,14 @@ function summary(entry: Entry): string {
       const after = entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''
       return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${after}`
     }
+    case 'opened':
+      return `step ${entry.key} begun${entry.token === null ? '' : ', to be completed from outside'}`
+    case 'retry':
+      return `attempt ${entry.attempt} of step ${entry.key} failed: ${entry.err.code}`
+    case 'progress':
+      return `progress of step ${entry.key}`
+    case 'handed':
+      return `step ${entry.key} waits for its outcome from outside`
     case 'called':
       return `called ${entry.op} of ${entry.target}`
     case 'refused':

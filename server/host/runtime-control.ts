@@ -21,6 +21,7 @@ import { renew } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import { notFound } from './runtime-inspect.ts'
 import { refuseService } from './service.ts'
+import { StepDoor, type StepOutcome } from './step-door.ts'
 
 /** Ms a stop waits for the turn in hand before it reports; the process goes on ending. */
 const STOP_WAIT_MS = 10_000
@@ -28,9 +29,11 @@ const CALL_TIMEOUT_MS = 5_000
 
 export class RuntimeControl implements Control {
   readonly #core: RuntimeCore
+  readonly #steps: StepDoor
 
   constructor(core: RuntimeCore) {
     this.#core = core
+    this.#steps = new StepDoor(core)
   }
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
@@ -190,6 +193,23 @@ export class RuntimeControl implements Control {
       return null
     })
     return { id, incarnation: this.#core.kernel.find(id)?.incarnation ?? 0, outcome: 'redelivered' }
+  }
+
+  completeStep(token: string, value: unknown, act: Act): Promise<ActResult> {
+    return this.#settleStep('complete-step', token, { value }, act)
+  }
+
+  failStep(token: string, error: unknown, act: Act): Promise<ActResult> {
+    return this.#settleStep('fail-step', token, { error }, act)
+  }
+
+  #settleStep(verb: string, token: string, outcome: StepOutcome, act: Act): Promise<ActResult> {
+    const id = this.#steps.processOf(token)
+    return this.#auditedRaw(verb, id, act, async () => {
+      await this.#steps.settle(token, outcome, lineageOf(act))
+      const done = 'value' in outcome ? 'completed' : 'failed'
+      return { id, incarnation: this.#core.kernel.find(id)?.incarnation ?? 0, outcome: done }
+    })
   }
 
   // Shared parts

@@ -20,6 +20,7 @@ import type { Handle, StartOptions } from './handle.ts'
 import type { RuntimeOptions } from './options.ts'
 import { RuntimeControl } from './runtime-control.ts'
 import { RuntimeInspect } from './runtime-inspect.ts'
+import { StepDoor } from './step-door.ts'
 
 export type ObserverOptions = Partial<GuardOptions> & { basePath?: string }
 
@@ -27,6 +28,7 @@ export class Runtime {
   readonly inspect: Inspect
   readonly control: Control
   readonly #core: RuntimeCore
+  readonly #steps: StepDoor
   readonly #options: RuntimeOptions
   readonly #reader: RuntimeInspect
   #feed: Feed | null = null
@@ -34,6 +36,7 @@ export class Runtime {
 
   constructor(core: RuntimeCore, options: RuntimeOptions) {
     this.#core = core
+    this.#steps = new StepDoor(core)
     this.#options = options
     this.#reader = new RuntimeInspect(core)
     this.inspect = this.#reader
@@ -81,6 +84,18 @@ export class Runtime {
   /** Who holds a name taken with `ctx.register`, passive or alive; null when nobody does. */
   whereis(name: string): Promise<ProcessId | null> {
     return this.#core.messenger.whereis(name)
+  }
+
+  /** Gives a step with `external: true` its result; resolves once that is stored, and its process goes on with it on
+   *  whatever node. @throws STEP_NOT_FOUND ALREADY_COMPLETED VALUE_UNSUPPORTED */
+  completeStep(token: string, value?: unknown): Promise<void> {
+    return this.#steps.settle(token, { value })
+  }
+
+  /** Fails a step with `external: true` for good; its caller hears STEP_FAILED with the error as cause.
+   *  @throws STEP_NOT_FOUND ALREADY_COMPLETED */
+  failStep(token: string, error: unknown): Promise<void> {
+    return this.#steps.settle(token, { error })
   }
 
   /** Publishes to whoever subscribes on this node now; best effort. */

@@ -24,6 +24,7 @@ import { actionEndpoints } from './routes/action.ts'
 import { healthEndpoints } from './routes/health.ts'
 import { processEndpoints } from './routes/process.ts'
 import { recordEndpoints } from './routes/record.ts'
+import { stepEndpoints } from './routes/step.ts'
 
 export type AppOptions = GuardOptions & {
   readonly inspect: Inspect
@@ -40,6 +41,7 @@ export type AppOptions = GuardOptions & {
 export const ENDPOINTS: readonly Endpoint[] = [
   ...processEndpoints,
   ...actionEndpoints,
+  ...stepEndpoints,
   ...recordEndpoints,
   ...healthEndpoints,
 ]

@@ -15,6 +15,7 @@ export const waitSchema = z.object({
   since: time,
   deadline: time.nullable(),
   attempt: z.int(),
+  progress: z.string().exactOptional(),
 }) satisfies z.ZodType<Wait>
 
 export const processSchema = z

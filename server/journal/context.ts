@@ -7,8 +7,9 @@ import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/
 import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
-import type { Context, Log, MessageInfo, StepInfo, StepOptions, TaskHandle } from '../definition/context.ts'
+import type { Context, Log, MessageInfo, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
+import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { checkMessage } from './border.ts'
 import { rearm, runEffects } from './finish.ts'
@@ -17,7 +18,7 @@ import { applyPatches } from './patch.ts'
 import { runTask } from './task-step.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
-import { isInStep, stepInTurn } from './turn-step.ts'
+import { isInStep, type StepFn, stepInTurn } from './turn-step.ts'
 import {
   demonitorInTurn,
   linkInTurn,
@@ -112,7 +113,7 @@ export class DurableContext implements Context<unknown>, Caller {
     this.#turn.answer = { ok: value === undefined ? null : copy(value) }
   }
 
-  step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options: StepOptions = {}): Promise<T> {
+  step<T>(name: string, fn: StepFn, options?: StepOptions | ExternalStepOptions): Promise<T> {
     return stepInTurn(this.#turn, name, fn, options) as Promise<T> // recorded as a Value of the same shape (T6)
   }
 
@@ -121,7 +122,7 @@ export class DurableContext implements Context<unknown>, Caller {
     const { process } = this.#turn
     // A task gives back what `fn` gave, copied.
     const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T>
-    const result = this.step(`task:${name}`, run, { retry: { max: 1 } })
+    const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
   }

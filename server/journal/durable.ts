@@ -426,7 +426,7 @@ export function recordOf(process: Process): DurableRecord | null {
 }
 
 function closeTurn(record: DurableRecord, reason: unknown): void {
-  record.turn?.close()
+  record.turn?.close(reason)
   record.turn?.abort.abort(reason)
   record.turn = null
   cancelWaits(record)

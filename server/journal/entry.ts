@@ -40,7 +40,6 @@ export type Entry =
       readonly message: Accepted
       readonly at: number
     }
-  /** `open` names the steps that had begun and not ended when this one did. */
   | {
       readonly k: 'step'
       readonly turn: string
@@ -49,6 +48,29 @@ export type Entry =
       readonly attempts: number
       readonly at: number
     }
+  /** A step with a total time or a token began; its time counts from `at`. */
+  | {
+      readonly k: 'opened'
+      readonly turn: string
+      readonly key: string
+      readonly token: string | null
+      readonly at: number
+    }
+  /** An attempt of a step failed and another one follows at `due`. `began`: the first one did, epoch ms. */
+  | {
+      readonly k: 'retry'
+      readonly turn: string
+      readonly key: string
+      readonly attempt: number
+      readonly began: number
+      readonly due: number
+      readonly err: ErrorData
+      readonly progress?: Value
+    }
+  /** What a running attempt reported last. */
+  | { readonly k: 'progress'; readonly turn: string; readonly key: string; readonly value: Value }
+  /** The function of an external step is done: it does not run again, the outcome comes from outside. */
+  | { readonly k: 'handed'; readonly turn: string; readonly key: string; readonly attempts: number }
   | {
       readonly k: 'called'
       readonly turn: string

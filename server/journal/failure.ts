@@ -25,6 +25,7 @@ export type FailureClass =
 
 const BY_CODE: Readonly<Record<string, FailureClass>> = {
   STEP_TIMEOUT: 'Timeout',
+  STEP_HEARTBEAT_TIMEOUT: 'Timeout',
   CALL_TIMEOUT: 'Timeout',
   STEP_FAILED: 'ToolFailed',
   SCHEMA_MISMATCH: 'InvalidOutput',

@@ -85,6 +85,10 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       else if (entry.turn !== null) keep(folded, entry.turn, entry)
       return
     case 'step':
+    case 'opened':
+    case 'retry':
+    case 'progress':
+    case 'handed':
     case 'called':
     case 'refused':
     case 'reply':

@@ -19,10 +19,17 @@ export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableR
   ports.committer.wake(record)
 }
 
-/** Whether the open turn has called and not yet been answered. */
+/** Whether the open turn has called, or opened a step for the outside, and has no outcome yet. */
 export function isAwaited({ open }: DurableRecord, row: MessageRow): boolean {
   if (open === null || !row.op.startsWith(`${open.turn}/`)) return false
-  return !open.entries.some((entry) => entry.k === 'reply' && `${open.turn}/${entry.key}` === row.op)
+  const key = row.op.slice(open.turn.length + 1)
+  let over = false
+  for (const entry of open.entries) {
+    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key
+    // A step that failed with an attempt of its message was opened again, with another token.
+    else if (entry.k === 'opened' && entry.key === key) over = false
+  }
+  return !over
 }
 
 /** The turn is over: nothing waits any more, and what came without being asked for is consumed. */

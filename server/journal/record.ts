@@ -137,7 +137,7 @@ export class DurableRecord {
   refusals = 0
   paused = false
   /** The turn in hand. */
-  turn: { close(): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
+  turn: { close(reason?: unknown): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
   failure: NewFailure | null = null
   /** Ties and names of the present life; null while it has none. */

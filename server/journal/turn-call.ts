@@ -84,7 +84,7 @@ function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
     )
   }
   return new Promise((resolve, reject) => {
-    awaitReply(turn, { ...pending, deadline, at }, (out, row, messages) => {
+    const take = (out: Outcome, row: MessageRow | null, messages: NewMessage[]): void => {
       // At the instant at which the answer is taken: a turn that ends in the same breath leaves no row behind.
       const lists = {
         ...(row === null ? {} : { consumed: [{ target: row.target, ord: row.ord }] }),
@@ -93,6 +93,17 @@ function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
       turn.append({ k: 'reply', turn: turn.id, key, out, at: turn.stamp() }, lists)
       if ('ok' in out) resolve(handOver(out.ok))
       else reject(toError(out))
+    }
+    awaitReply(turn, { ...pending, deadline, at }, (out, row, messages) => {
+      const place = turn.place()
+      if (place === null) return take(out, row, messages)
+      const { replies } = turn.record
+      if (row !== null) replies.set(pending.callId, row) // where the end of the turn, or its next attempt, finds it
+      void place.then(() => {
+        if (turn.closed || turn.process.epoch !== turn.epoch) return
+        if (row !== null) replies.delete(pending.callId)
+        take(out, row, messages)
+      })
     })
   })
 }
@@ -159,6 +170,8 @@ async function liveOutcome(
   } catch (error) {
     out = outcomeOfError(error)
   }
+  const place = turn.place()
+  if (place !== null) await place
   turn.assertOpen()
   turn.append({ k: 'step', turn: turn.id, key, out, attempts: 1, at: turn.stamp() }, lists)
   if ('ok' in out) return handOver(out.ok)

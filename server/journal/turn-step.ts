@@ -3,23 +3,45 @@
  *
  * - The state is read-only while a step's function runs (T5): a change there would be repeated by no replay.
  * - The result is handed over at once; its row leaves with the next commit (T7).
+ * - A failed attempt is an entry when another one follows, so that a crash resets neither count nor time.
+ * - A step that still runs when its turn ends is given up: its signal is aborted, its promise is rejected with
+ *   STEP_ABANDONED (or CONTEXT_CLOSED after a crash or kill), nothing of it is recorded, and its effect may have
+ *   happened.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { errorFromData } from '../../shared/error.ts'
-import type { StepInfo, StepOptions } from '../definition/context.ts'
+import { errorFromData, RuntimeError } from '../../shared/error.ts'
+import type { Wait } from '../../shared/snapshot.ts'
+import type { Value } from '../../shared/value.ts'
+import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
+import type { Clock, Random } from '../kernel/clock-port.ts'
 import { handOver } from './bytes.ts'
-import { idempotencyKey, runStep } from './step.ts'
+import type { Outcome } from './entry.ts'
+import { runExternal } from './external-step.ts'
+import { outcomeOfError } from './message.ts'
+import { Progress, shownProgress } from './progress.ts'
+import type { Part } from './record.ts'
+import { idempotencyKey, type Retry, type StepHost, type StepPast, StepRun } from './step.ts'
+import { planOf, type StepPlan } from './step-option.ts'
 import type { Turn } from './turn.ts'
+
+export type StepFn = (info: never) => unknown
 
 export function stepInTurn(
   turn: Turn,
   name: string,
-  fn: (info: StepInfo) => unknown,
-  options: StepOptions,
+  fn: StepFn,
+  options?: StepOptions | ExternalStepOptions,
 ): Promise<unknown> {
   turn.assertOpen()
-  const key = turn.key(name, options.key)
-  return turn.request(key, () => live(turn, { name, key, fn, options }))
+  const plan = planOf(name, options)
+  const key = turn.key(name, options?.key)
+  const asked: Asked = { name, key, fn, plan, promise: null }
+  const promise = turn.request(key, () => {
+    const step = new LiveStep(turn, asked)
+    return plan.external ? runExternal(step) : runHere(step)
+  })
+  asked.promise = promise
+  return promise
 }
 
 /** Entered while a step's function runs, with everything it awaits; its own turn only, not what runs beside it. */
@@ -29,63 +51,204 @@ export function isInStep(turn: Turn): boolean {
   return SCOPE.getStore() === turn
 }
 
-type Step = { name: string; key: string; fn: (info: StepInfo) => unknown; options: StepOptions }
+type Asked = { name: string; key: string; fn: StepFn; plan: StepPlan; promise: Promise<unknown> | null }
 
-async function live(turn: Turn, { name, key, fn, options }: Step): Promise<unknown> {
-  const { ports, process } = turn
+async function runHere(step: LiveStep): Promise<unknown> {
+  const { turn, plan, past } = step
   await turn.flushed()
   turn.assertOpen()
-  const startedAt = ports.clock.monotonic()
-  const result = await ports.tracing.step(process, name, () =>
-    runStep({
-      name,
-      idempotencyKey: idempotencyKey(turn.id, turn.open?.branch ?? 0, key),
-      options,
-      fn: (info) => SCOPE.run(turn, fn, info),
-      signal: turn.abort.signal,
-      clock: ports.clock,
-      random: ports.random,
-      onAttempt: (attempt) => onAttempt(turn, name, attempt),
-      onRetry: (attempt, delayMs) => onRetry(turn, name, attempt, delayMs),
-    }),
+  // Its time counts from here also after a crash; no effect is lost with the entry, so nothing waits for it.
+  if (plan.totalMs !== null && past?.began == null) step.open(null)
+  const run = step.begin(step.given as (info: StepInfo) => unknown) // not external: the caller's overload
+  const result = await turn.ports.tracing.step(turn.process, step.name, () => run.run())
+  if (result.kind === 'ended') throw step.ended(result.reason)
+  return step.record(result.out, result.attempts)
+}
+
+/** A step of a turn while it is live. */
+export class LiveStep implements StepHost {
+  readonly turn: Turn
+  readonly name: string
+  readonly key: string
+  /** The function as it was given. */
+  readonly given: StepFn
+  readonly plan: StepPlan
+  past: (StepPast & { readonly token?: string | null; readonly handed?: number | null; readonly round?: number }) | null
+  /** Shown while nothing else of the turn is newer. */
+  wait: Wait | null = null
+  onEnd: (() => void) | null = null
+  readonly #asked: Asked
+  #fn: ((info: StepInfo) => unknown) | null = null
+  #run: StepRun | null = null
+  #progress: Progress | null = null
+  #startedAt = 0
+  #ended: { reason: unknown } | null = null
+
+  constructor(turn: Turn, asked: Asked) {
+    this.turn = turn
+    this.name = asked.name
+    this.key = asked.key
+    this.given = asked.fn
+    this.plan = asked.plan
+    this.#asked = asked
+    this.past = turn.steps?.get(asked.key) ?? null
+    turn.running ??= new Set()
+    turn.running.add(this)
+  }
+
+  // What a run asks for
+
+  get clock(): Clock {
+    return this.turn.ports.clock
+  }
+
+  get random(): Random {
+    return this.turn.ports.random
+  }
+
+  readonly fn = (info: StepInfo): unknown => SCOPE.run(this.turn, this.#fn ?? this.given, info as never) // set by begin
+
+  now(): number {
+    return this.turn.wallclock()
+  }
+
+  ready(): Promise<void> {
+    return this.turn.flushed()
+  }
+
+  idempotencyKey(): string {
+    return idempotencyKey(this.turn.id, this.turn.open?.branch ?? 0, this.key)
+  }
+
+  attemptKey(n: number): string {
+    return idempotencyKey(this.turn.id, this.turn.open?.branch ?? 0, `${this.key}\n${this.past?.round ?? 0}\n${n}`)
+  }
+
+  /** The turn is over. */
+  end(reason: unknown): void {
+    // Given up, it is heard by whoever raced it; a loser nobody looks at is no floating rejection.
+    this.#asked.promise?.catch(() => {})
+    this.onEnd?.()
+    this.#ended = { reason }
+    this.#progress?.close()
+    this.#run?.end(reason)
+  }
+
+  /** The attempt in hand is not needed any more, but the step is. */
+  endAttempt(reason: unknown): void {
+    this.#run?.end(reason)
+  }
+
+  /** What a step that was given up says to those who still look at it. */
+  ended(reason: unknown = this.#ended?.reason): unknown {
+    if (reason instanceof RuntimeError && reason.code === 'STEP_ABANDONED') return reason
+    try {
+      this.turn.assertOpen()
+    } catch (closed) {
+      return closed
+    }
+    return reason
+  }
+
+  open(token: string | null): number {
+    const at = this.turn.wallclock()
+    this.turn.append({ k: 'opened', turn: this.turn.id, key: this.key, token, at })
+    return at
+  }
+
+  begin(fn: (info: StepInfo) => unknown, began: number | null = null): StepRun {
+    this.#fn = fn
+    this.#startedAt = this.clock.monotonic()
+    if (began !== null && this.past?.began == null) {
+      this.past = { failed: 0, due: 0, progress: undefined, ...this.past, began }
+    }
+    this.#run = new StepRun(this)
+    if (this.#ended !== null) this.#run.end(this.#ended.reason)
+    return this.#run
+  }
+
+  onWait(attempt: number, due: number): void {
+    this.show({ kind: 'retry', deadline: due, attempt })
+  }
+
+  onRetry({ attempt, began, due, error, progress }: Retry): void {
+    this.#progress?.close()
+    const out = outcomeOfError(error)
+    if (!('err' in out)) return
+    const { turn, key } = this
+    const entry = { k: 'retry' as const, turn: turn.id, key, attempt, began, due: Math.ceil(due), err: out.err }
+    turn.append(progress === undefined ? entry : { ...entry, progress })
+  }
+
+  /** Records the one outcome and hands it over. */
+  record(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
+    this.#progress?.close()
+    const place = this.turn.place()
+    if (place !== null) return place.then(() => this.#record(out, attempts, more))
+    return this.#record(out, attempts, more)
+  }
+
+  #record(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
+    const { turn, key } = this
+    if (turn.closed) throw this.ended()
+    turn.assertOpen()
+    turn.running?.delete(this)
+    this.#unshow()
+    turn.append({ k: 'step', turn: turn.id, key, out, attempts, at: turn.stamp() }, more?.())
+    this.#emitStop(attempts, 'err' in out)
+    if ('ok' in out) return handOver(out.ok)
+    throw errorFromData(out.err)
+  }
+
+  /** What the process waits for, as observers see it. */
+  show({ kind, deadline, attempt }: Pick<Wait, 'kind' | 'deadline' | 'attempt'>, target = this.name): void {
+    const since = this.turn.ports.clock.now()
+    this.wait = { kind, target, since, deadline, attempt }
+    this.turn.process.wait = this.wait
+  }
+
+  #unshow(): void {
+    const { process, running } = this.turn
+    let other: LiveStep | null = null
+    for (const step of running ?? []) other = step
+    process.wait = other?.wait ?? null
+  }
+
+  onAttempt(attempt: number, deadline: number | null): void {
+    this.show({ kind: 'step', deadline, attempt })
+    const { ports, process, id: turn } = this.turn
+    if (!ports.watching('step:start')) return
+    const { id, incarnation } = process
+    ports.emit({ kind: 'step:start', at: ports.clock.now(), id, incarnation, turn, step: this.name, attempt })
+  }
+
+  onProgress(value: Value): void {
+    const { turn, key } = this
+    if (this.wait !== null) {
+      const shown = turn.process.wait === this.wait
+      this.wait = { ...this.wait, progress: shownProgress(value) }
+      if (shown) turn.process.wait = this.wait
+    }
+    this.#progress ??= new Progress(turn.ports.clock, (latest) => {
+      if (!turn.closed) turn.append({ k: 'progress', turn: turn.id, key, value: latest })
+    })
+    this.#progress.report(value)
+  }
+
+  #emitStop(attempt: number, failed: boolean): void {
+    const { ports, process, id: turn } = this.turn
+    if (!ports.watching('step:stop')) return
+    const { id, incarnation } = process
+    const durationMs = ports.clock.monotonic() - this.#startedAt
+    const outcome = failed ? 'failed' : 'done'
+    const at = ports.clock.now()
+    ports.emit({ kind: 'step:stop', at, id, incarnation, turn, step: this.name, attempt, durationMs, outcome })
+  }
+}
+
+export function abandoned(op: string, process: string): RuntimeError {
+  return new RuntimeError(
+    'STEP_ABANDONED',
+    `The turn "${op}" of ${process} ended while the step ran; its result is not recorded.`,
   )
-  turn.assertOpen()
-  process.wait = null
-  const failed = 'err' in result.out
-  turn.append({ k: 'step', turn: turn.id, key, out: result.out, attempts: result.attempts, at: turn.stamp() })
-  emitStop(turn, name, result.attempts, ports.clock.monotonic() - startedAt, failed)
-  if ('ok' in result.out) return handOver(result.out.ok)
-  throw errorFromData(result.out.err)
-}
-
-function onAttempt(turn: Turn, name: string, attempt: number): void {
-  const { ports, process } = turn
-  const since = ports.clock.now()
-  process.wait = { kind: 'step', target: name, since, deadline: null, attempt }
-  if (!ports.watching('step:start')) return
-  const { id, incarnation } = process
-  ports.emit({ kind: 'step:start', at: since, id, incarnation, turn: turn.id, step: name, attempt })
-}
-
-function onRetry(turn: Turn, name: string, attempt: number, delayMs: number): void {
-  const since = turn.ports.clock.now()
-  turn.process.wait = { kind: 'retry', target: name, since, deadline: since + delayMs, attempt }
-}
-
-function emitStop(turn: Turn, step: string, attempt: number, durationMs: number, failed: boolean): void {
-  const { ports, process } = turn
-  if (!ports.watching('step:stop')) return
-  const { id, incarnation } = process
-  const outcome = failed ? 'failed' : 'done'
-  ports.emit({
-    kind: 'step:stop',
-    at: ports.clock.now(),
-    id,
-    incarnation,
-    turn: turn.id,
-    step,
-    attempt,
-    durationMs,
-    outcome,
-  })
 }

@@ -20,6 +20,7 @@ import type { ExitReason } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NewTimer } from '../store/store.ts'
 import { assertUntouched, handOver } from './bytes.ts'
+import { Delivery } from './delivery.ts'
 import type { Accepted, Entry, Outcome } from './entry.ts'
 import { dataOfError, newMessage, rowOf } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
@@ -27,6 +28,8 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
 import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
+import { bookOf, type StepBook } from './step-book.ts'
+import { abandoned, type LiveStep } from './turn-step.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
 export const ACTIVATED_OP = '$activated'
@@ -65,6 +68,10 @@ export class Turn {
   open: OpenTurn | null
   sent = 0
   spawned = 0
+  /** Steps that run now, oldest first. */
+  running: Set<LiveStep> | null = null
+  /** What an interrupted attempt of the turn left of steps without a result. */
+  steps: StepBook | null = null
   readonly #base0: Value
   #base: Value
   #draft: Draft | null = null
@@ -85,6 +92,7 @@ export class Turn {
   #refused: Extract<Entry, { k: 'refused' }>[] | null = null
   #sends = 0
   #stored: Promise<void> | null = null
+  #delivery: Delivery | null = null
 
   constructor(ports: DurablePorts, agent: AgentEntry, process: Process, record: DurableRecord, envelope: Envelope) {
     this.ports = ports
@@ -192,9 +200,14 @@ export class Turn {
     )
   }
 
-  close(): void {
+  /** No verb works any more; steps that still run are aborted with the reason, the end of the turn by default. */
+  close(reason?: unknown): void {
     this.closed = true
     this.#replay?.close()
+    if (this.running === null) return
+    const why = reason ?? abandoned(this.envelope.op, this.process.id)
+    for (const step of this.running) step.end(why)
+    this.running = null
   }
 
   // Journal
@@ -281,6 +294,13 @@ export class Turn {
     }
   }
 
+  /** Place of a live result in the order of results; null to go on at once. */
+  place(): Promise<void> | null {
+    if ((this.#pending === null || this.#pending.size < 2) && this.#delivery === null) return null
+    this.#delivery ??= new Delivery(this.ports.clock)
+    return this.#delivery.pass()
+  }
+
   called(key: string): Extract<Entry, { k: 'called' }> | undefined {
     return this.#calledKeys?.get(key)
   }
@@ -318,6 +338,7 @@ export class Turn {
 
   #beginReplay(open: OpenTurn): void {
     const recorded = recordedOf(open.entries)
+    this.steps = bookOf(open.entries)
     for (const entry of open.entries) {
       if (entry.k === 'called') this.#calledKeys = added(this.#calledKeys, entry)
       else if (entry.k === 'checkpoint') this.#checkpoints = added(this.#checkpoints, entry)

@@ -322,6 +322,25 @@ export class ToyWorld implements Inspect, Control {
     return this.#done('redeliver-dead-letter', this.#row(letter.process), act)
   }
 
+  /** Tokens of open external steps, and what each was given. */
+  readonly steps = new Map<string, { process: string; outcome: { value: unknown } | { error: unknown } | null }>()
+
+  async completeStep(token: string, value: unknown, act: Act): Promise<ActResult> {
+    return this.#settle('complete-step', token, { value }, act)
+  }
+
+  async failStep(token: string, error: unknown, act: Act): Promise<ActResult> {
+    return this.#settle('fail-step', token, { error }, act)
+  }
+
+  #settle(verb: string, token: string, outcome: { value: unknown } | { error: unknown }, act: Act): ActResult {
+    const step = this.steps.get(token)
+    if (step === undefined) throw new RuntimeError('STEP_NOT_FOUND', 'No open step has this token.')
+    if (step.outcome !== null) throw new RuntimeError('ALREADY_COMPLETED', `A step of ${step.process} has an outcome.`)
+    step.outcome = outcome
+    return this.#done(verb, this.#row(step.process), act)
+  }
+
   #message(id: string, op: string, args: unknown, act: Act): Value {
     if (!this.rows.has(id) && this.pools.has(splitId(id).agent)) this.add(id)
     this.#target(id, act)

@@ -20,6 +20,9 @@ test('a wait says what for, since when, and what comes next', () => {
     'step charge, attempt 2 · next in 4 s',
   )
   expect(words({ kind: 'step', target: 'charge', attempt: 3 })).toBe('step charge, attempt 3 · 3 s')
+  expect(words({ kind: 'step', target: 'import', progress: 'page 3 of 8', deadline: NOW + 5_000 })).toBe(
+    'step import: page 3 of 8 · 3 s, gives up in 5 s',
+  )
   expect(words({ kind: 'sleep', deadline: NOW + 120_000 })).toBe('sleeping · wakes in 2 m 00 s')
   expect(words({ kind: 'call', target: 'a/b', deadline: NOW + 5_000 })).toBe(
     'waiting for reply from a/b · 3 s, gives up in 5 s',

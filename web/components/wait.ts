@@ -49,8 +49,10 @@ function lineOf(wait: Wait, now: number): WaitLine {
   switch (wait.kind) {
     case 'call':
       return { text: `waiting for reply from ${target}`, time: withDeadline(time, wait, now), long }
-    case 'step':
-      return { text: `step ${target}${again}`, time, long }
+    case 'step': {
+      const progress = wait.progress === undefined ? '' : `: ${wait.progress}`
+      return { text: `step ${target}${again}${progress}`, time: withDeadline(time, wait, now), long }
+    }
     case 'retry':
       return {
         text: `step ${target}, attempt ${wait.attempt}`,

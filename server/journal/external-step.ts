@@ -1,0 +1,159 @@
+/**
+ * A step that is completed from outside: `ctx.step(name, fn, { external: true })`.
+ *
+ * - The token is stored before the function sees it, so that it survives everything; the function hands it out and may
+ *   be retried like any other. That it is done is recorded: after a crash only the wait goes on.
+ * - One outcome counts, whoever gives it: somebody with the token, the function by failing for good, or the total time.
+ *   All go through the same door (step-token.ts) and come back as a row of this process.
+ * - A process that ends or moves meanwhile finds the row in its mailbox.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import type { ExternalStepInfo, StepInfo } from '../definition/step.ts'
+import { longTimer, totalOver } from './attempt.ts'
+import type { Outcome } from './entry.ts'
+import { decodeOutcome } from './message.ts'
+import type { AwaitedReply } from './record.ts'
+import { stepFailed } from './step.ts'
+import { type Door, makeToken, type StepAddress, settleToken, takenOutcome, waitName } from './step-token.ts'
+import type { LiveStep } from './turn-step.ts'
+
+/** Ms before an outcome that could not be stored is offered again: first wait, doubled, bounded. */
+const OFFER_MS_FIRST = 100
+const OFFER_MS_MAX = 5_000
+
+export async function runExternal(step: LiveStep): Promise<unknown> {
+  const { turn, key, past } = step
+  await turn.flushed()
+  turn.assertOpen()
+  const address: StepAddress = { process: turn.process.id, turn: turn.id, key }
+  const token = past?.token ?? makeToken(address, turn.ports.random.id())
+  const began = past?.token == null ? step.open(token) : (past.began ?? turn.wallclock())
+  await turn.flushed()
+  const outside = new Outside(step, { token, address, began })
+  return outside.run()
+}
+
+type Asked = { token: string; address: StepAddress; began: number }
+
+class Outside {
+  readonly #step: LiveStep
+  readonly #asked: Asked
+  readonly #name: string
+  #came = false
+  #gone = false
+
+  constructor(step: LiveStep, asked: Asked) {
+    this.#step = step
+    this.#asked = asked
+    this.#name = waitName(asked.address)
+  }
+
+  async run(): Promise<unknown> {
+    const outcome = this.#listen()
+    const handed = this.#step.past?.handed ?? null
+    const attempts = this.#came ? (handed ?? 1) : (handed ?? (await this.#handOut()))
+    const cancel = this.#came ? () => {} : this.#waitShown(attempts)
+    await outcome
+    cancel()
+    return this.#take(attempts)
+  }
+
+  /** Resolves when the outcome is here, or the turn is over. */
+  #listen(): Promise<void> {
+    const { turn } = this.#step
+    const { record } = turn
+    const { promise, resolve } = Promise.withResolvers<void>()
+    if (record.replies.has(this.#name)) this.#came = true
+    if (this.#came) resolve()
+    const awaited: AwaitedReply = {
+      target: '', // no process: no call waits behind it
+      op: this.#step.name,
+      at: this.#asked.began,
+      settle: (row) => {
+        awaited.cancel()
+        if (row === null || row instanceof RuntimeError) return
+        // Kept where the end of the turn finds it, until the step's entry takes it.
+        record.replies.set(this.#name, row)
+        this.#came = true
+        const text = `Step ${this.#step.name} has its outcome from outside.`
+        this.#step.endAttempt(new RuntimeError('ALREADY_COMPLETED', text))
+        resolve()
+      },
+      cancel: () => {
+        if (record.waiting.get(this.#name) === awaited) record.waiting.delete(this.#name)
+      },
+    }
+    if (!this.#came) record.waiting.set(this.#name, awaited)
+    const { onEnd } = this.#step
+    this.#step.onEnd = () => {
+      onEnd?.()
+      this.#gone = true
+      resolve()
+    }
+    return promise
+  }
+
+  /** Runs the function, which gives the token to somebody. Returns its attempts. */
+  async #handOut(): Promise<number> {
+    const { turn, name, key } = this.#step
+    const { token, began } = this.#asked
+    const fn = this.#step.given as (info: ExternalStepInfo) => unknown // external: the caller's overload
+    const run = this.#step.begin((info: StepInfo) => fn(Object.assign(info, { token })), began)
+    const result = await turn.ports.tracing.step(turn.process, name, () => run.run())
+    if (result.kind === 'ended') return this.#step.wait?.attempt ?? 1
+    if (this.#came || turn.closed) return result.attempts
+    if ('err' in result.out) void this.#offer(result.out)
+    else turn.append({ k: 'handed', turn: turn.id, key, attempts: result.attempts })
+    return result.attempts
+  }
+
+  /** The process waits for somebody outside, at most until the total time is over. */
+  #waitShown(attempts: number): () => void {
+    const { turn, name, plan } = this.#step
+    const { totalMs } = plan
+    const deadline = totalMs === null ? null : this.#asked.began + totalMs
+    this.#step.show({ kind: 'step', deadline, attempt: attempts }, `${name} (from outside)`)
+    if (deadline === null || totalMs === null) return () => {}
+    const late = (): void => void this.#offer({ err: stepFailed(name, attempts, totalOver(name, totalMs)) })
+    const timer = longTimer(turn.ports.clock, Math.max(0, deadline - turn.wallclock()), late)
+    return () => timer.cancel()
+  }
+
+  /** Offers an outcome of the runtime's own until one is stored: this one, or somebody else's. */
+  async #offer(out: Outcome): Promise<void> {
+    const { turn } = this.#step
+    const { ports } = turn
+    const door: Door = {
+      store: ports.store,
+      node: () => ports.node(),
+      deliver: (row) => ports.deliver(row),
+      newId: () => ports.newId(),
+      storeNow: () => turn.wallclock(),
+    }
+    const { token, address } = this.#asked
+    for (let ms = OFFER_MS_FIRST; !this.#came && !this.#gone; ms = Math.min(ms * 2, OFFER_MS_MAX)) {
+      try {
+        await settleToken(door, { token, address, out }, turn.lineage)
+        return
+      } catch (error) {
+        ports.failed(`storing the outcome of step ${this.#step.name} of ${turn.process.id}`, error)
+        await new Promise<void>((resolve) => void ports.clock.after(ms, resolve))
+      }
+    }
+  }
+
+  #take(attempts: number): unknown {
+    const { turn } = this.#step
+    const { record } = turn
+    const row = record.replies.get(this.#name)
+    if (this.#gone || row === undefined) throw this.#step.ended()
+    const out = decodeOutcome(row.args)
+    return this.#step.record(out, attempts, () => {
+      record.replies.delete(this.#name)
+      return {
+        consumed: [{ target: row.target, ord: row.ord }],
+        requests: [takenOutcome(turn.process.id, this.#asked.token, out)],
+      }
+    })
+  }
+}
