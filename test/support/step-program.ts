@@ -2,8 +2,8 @@
  * Random programs of parallel steps, and the trace of each run: what user code saw, in its order.
  *
  * - The same seed is the same program; how long its steps take, and so which finishes first, differs from run to run.
- * - `>` in a trace is a result that was handed over. What user code did until the next one follows from it alone, so the
- *   trace up to the n-th result is what every replay of n stored results must repeat.
+ * - `>` in a trace is a result that was handed over. What user code did until the next one follows from it alone, so
+ *   the trace up to the n-th result is what every replay of n stored results must repeat.
  */
 import type { Context } from '../../server/definition/context.ts'
 import type { Clock } from '../../server/kernel/clock-port.ts'
