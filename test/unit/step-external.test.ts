@@ -1,4 +1,4 @@
-/** Steps that are completed from outside: the token, its one outcome, and what a crash, a move or a limit does to it. */
+/** Steps that are completed from outside: the token, its one outcome, and what crashes, moves and limits do to it. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { ExternalStepInfo, ExternalStepOptions } from '../../server/definition/step.ts'
