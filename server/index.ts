@@ -24,7 +24,13 @@ export type { Control } from './control.ts'
 export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
 export { agent } from './definition/agent.ts'
 export { Call } from './definition/call.ts'
-export type { Context } from './definition/context.ts'
+export type {
+  Context,
+  MessagePattern,
+  Received,
+  ReceiveOptions,
+  StartedOperation,
+} from './definition/context.ts'
 export type { Ref } from './definition/ref.ts'
 export { Reject } from './definition/reject.ts'
 export type { StandardSchema } from './definition/schema.ts'

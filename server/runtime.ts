@@ -21,7 +21,7 @@ import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
 import type { Backend } from './host/backend.ts'
 import { complaint } from './host/complaint.ts'
-import { EphemeralContext } from './host/ephemeral-context.ts'
+import { EphemeralContext, type EphemeralPorts } from './host/ephemeral-context.ts'
 import { BLACK_BOX_EVENTS, eventLine } from './host/event-line.ts'
 import { LostHints } from './host/lost-hint.ts'
 import { Messenger } from './host/messenger.ts'
@@ -190,6 +190,8 @@ export class RuntimeCore {
       childSpec: (agent, key) => this.tree.childSpec(agent, key),
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
+      begin: async (call, options, lineage) => (await this.messenger.beginInside(call, options, lineage)).created,
+      started: (id, key, signal) => this.waits.result(id, key, signal),
       query: (id, op, args) => this.queries.query(id, op, args),
       whereis: (name) => this.messenger.whereis(name),
       draining: () => this.state === 'draining',
@@ -264,23 +266,15 @@ export class RuntimeCore {
     return behaviour
   }
 
+  #ephemeralPorts: EphemeralPorts | null = null
+
   #ephemeralContext(process: Process): EphemeralContext {
-    const { ports } = this.layer
-    return new EphemeralContext(
-      {
-        kernel: this.kernel,
-        clock: this.clock,
-        random: ports.random,
-        emit: ports.emit,
-        watching: ports.watching,
-        tracing: ports.tracing,
-        start: ports.start,
-        whereis: ports.whereis,
-        call: (from, call, options) => this.messenger.route(from, call, options),
-        send: (from, call, lineage) => this.messenger.sendFrom(from, call, lineage),
-      },
-      process,
-    )
+    this.#ephemeralPorts ??= {
+      ...this.layer.ports,
+      call: (from, call, options) => this.messenger.route(from, call, options),
+      send: (from, call, lineage) => this.messenger.sendFrom(from, call, lineage),
+    }
+    return new EphemeralContext(this.#ephemeralPorts, process)
   }
 
   // Agents and messages
@@ -472,10 +466,13 @@ export class RuntimeCore {
   async #drainTurns(): Promise<void> {
     const deadline = this.clock.monotonic() + (this.#options.drainMs ?? DRAIN_MS)
     for (const process of this.kernel.all()) if (process.durable) process.suspended = true
-    while (this.clock.monotonic() < deadline && this.#busy().length > 0) {
+    const left = (): number => deadline - this.clock.monotonic()
+    const { parking } = this.layer
+    while (left() > 0 && this.#busy().some((process) => !parking.outlasts(process, left()))) {
       await new Promise<void>((resolve) => void this.clock.after(DRAIN_LOOK_MS, resolve))
     }
-    for (const process of this.#busy()) this.kernel.end(process, SHUTDOWN)
+    for (const process of this.#busy()) if (!parking.park(process, 0)) this.kernel.end(process, SHUTDOWN)
+    await this.#bounded(parking.idle())
   }
 
   #busy(): Process[] {

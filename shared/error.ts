@@ -46,6 +46,7 @@ export const CODES = {
   CALL_CYCLE: programmer('A call to oneself or to a caller up the chain can never be answered; send instead.'),
   DEADLOCK: operating(409, 'Break the cycle of waiting calls; the youngest call was failed.', false),
   CALL_REJECTED: operating(409, 'The target refused with new Reject(...); its message says why.', false),
+  CALL_UNANSWERED: operating(500, 'The turn that received the call must answer it with reply().', false),
   CALL_OUTCOME_UNKNOWN: operating(503, 'Ask the target what happened before repeating, or use an idempotency key.'),
   DEAD_LETTERED: operating(500, 'The message failed every attempt; redeliver it once the cause is mended.', false),
   CONTEXT_CLOSED: programmer('The turn this ctx belonged to is over; no verb can be used after it.'),
@@ -53,6 +54,7 @@ export const CODES = {
   LINK_NO_PROCESS: caller(404, 'The process to link to is not alive.'),
   TASK_FAILED: operating(500, 'The task crashed; its cause says why.', false),
   AWAIT_TIMEOUT: operating(504, 'Raise the timeout or shut the task down.'),
+  REQUEST_UNKNOWN: caller(404, 'Start the operation under this key first, or correct the key.'),
   KEY_CONFLICT: caller(409, 'An idempotency key belongs to one request; use a new key for other arguments.'),
 
   // Supervision

@@ -33,6 +33,7 @@ export type WaitKind =
   | 'start' // children or activation
   | 'restart' // back-off before a restart
   | 'sleep'
+  | 'receive' // a message the turn takes; `target` is the pattern
 
 export type Wait = {
   kind: WaitKind

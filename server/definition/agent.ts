@@ -43,7 +43,13 @@ export type AgentOptions<S, On, Q> = Signals<S> & {
   maxAttempts?: number
   /** Schemas by operation, checked at the border before the message is stored. */
   schemas?: { readonly [op: string]: StandardSchema }
+  /** By operation, asked with the committed state before its turn begins or a turn receives it: whoever throws a Reject
+   *  refuses the message, its caller hears CALL_REJECTED, and nothing of it is written. Must be pure. */
+  validate?: { readonly [K in keyof On]?: (state: S, message: MessageOf<On[K]>) => void }
 }
+
+/** What a handler is sent. */
+type MessageOf<F> = F extends (ctx: never, message: infer M) => unknown ? M : never
 
 export type AgentDefinition<S, On, Q> = {
   readonly [AGENT]: true
@@ -60,6 +66,7 @@ export type AgentDefinition<S, On, Q> = {
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
   readonly schemas: { readonly [op: string]: StandardSchema }
+  readonly validate: { readonly [op: string]: Validator | undefined }
   /** A static child of a supervisor: always running while its supervisor does. */
   spec(options: { key: string } & ChildOptions): AgentChild
 }
@@ -80,7 +87,11 @@ export type AnyAgent = {
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
   readonly schemas: { readonly [op: string]: StandardSchema }
+  readonly validate: { readonly [op: string]: Validator | undefined }
 }
+
+/** Typed where the agent is defined. */
+export type Validator = (state: never, message: never) => void
 
 export type ChildOptions = {
   restart?: 'permanent' | 'transient' | 'temporary'
@@ -139,12 +150,19 @@ export function agent<S, On extends Handlers<S>, Q extends Queries<S> = Record<n
         : positive(name, 'passivateAfterMs', options.passivateAfterMs ?? PASSIVATE_AFTER_MS),
     maxAttempts: positive(name, 'maxAttempts', options.maxAttempts ?? MAX_ATTEMPTS),
     schemas: options.schemas ?? {},
+    validate: checkValidators(name, options.on, options.validate ?? {}),
     spec: ({ key, ...rest }) => {
       assertKey(key)
       return { kind: 'agent', agent: definition, key, ...rest }
     },
   }
   return Object.freeze(definition)
+}
+
+function checkValidators(name: string, on: object, validate: object): AnyAgent['validate'] {
+  const stray = Object.keys(validate).find((op) => !Object.hasOwn(on, op))
+  if (stray !== undefined) throw invalid(name, `validate names "${stray}", which is no operation under \`on\``)
+  return validate as AnyAgent['validate'] // the parameter types were checked against the operations
 }
 
 export function isAgent(value: unknown): value is AnyAgent {

@@ -33,6 +33,38 @@ export type MessageInfo = {
   kind: 'call' | 'send' | 'timer' | 'exit' | 'down' | 'topic'
 }
 
+export type MessagePattern = string | readonly string[] | ((op: string, message: unknown) => boolean)
+
+export type ReceiveOptions = {
+  /** Milliseconds, counted from the first attempt, up to 100 years. No default: for ever. */
+  timeoutMs?: number
+}
+
+/** A message that a turn took out of its mailbox. */
+export type Received<M = unknown> = {
+  readonly id: string
+  readonly kind: MessageInfo['kind']
+  readonly op: string
+  readonly message: M
+  readonly from: ProcessId | null
+  /** Epoch ms at which it was sent. */
+  readonly at: number
+  /** Answers a call; the caller hears it with the end of the turn or its next checkpoint. Ignored for all others, and
+   *  the second time. A call that gets none hears CALL_UNANSWERED. */
+  reply(value?: unknown): void
+}
+
+/** An operation that was started by a turn. */
+export type StartedOperation = {
+  readonly process: ProcessId
+  /** Under which it is found again: `runtime.handle(agent, key, idempotencyKey)`. */
+  readonly key: string
+  /** False when it had been started before. */
+  readonly created: boolean
+  /** Its result, recorded when it is first heard. @throws the error the operation ended with */
+  result(): Promise<unknown>
+}
+
 export type TaskHandle<T> = {
   /** @throws STEP_FAILED  the task crashed; its cause says why */
   result(): Promise<T>
@@ -66,10 +98,37 @@ export interface Context<S> {
   random(): number
   /** RFC 9562 version 4 text; the same on replay. */
   uuid(): string
+  /** Lets time pass; durable agents may sleep for years, through crashes, moves and deploys: the due time is recorded
+   *  once, and `now` is then the recorded time of waking. In ephemeral agents the process must live on.
+   *  @throws REQUEST_INVALID below 0 or above 100 years */
+  sleep(ms: number): Promise<void>
+  /** Like `sleep`, until an instant; one that is past ends at once. @throws REQUEST_INVALID */
+  sleepUntil(at: number | Date): Promise<void>
+  /** Takes the first message that fits out of the mailbox, or waits for one; all others stay in their order. A pattern
+   *  is an operation, a list of them, or a predicate over operation and message, which must be pure: it may be asked
+   *  again, and on another node. Without a pattern any message fits; exit and down signals never do.
+   *
+   *  What was received is consumed by the commit that makes it count, that of the turn's end or of a checkpoint; a turn
+   *  that ends without one puts it back in its place. Replays are given the same message. Rather give it a time than
+   *  let it race: a receive that lost a race goes on waiting and takes the next message. Durable agents only.
+   *  @throws OPERATION_UNKNOWN  an operation that the agent does not define */
+  receive<M = unknown>(pattern?: MessagePattern): Promise<Received<M>>
+  /** The same; null when nothing came in time. */
+  receive<M = unknown>(pattern: MessagePattern | undefined, options: ReceiveOptions): Promise<Received<M> | null>
   /** Calls with options; `await ref.op(x)` is the short form. Exactly once between durable agents (M2). A call that is
    *  given up is taken back if it had not begun: `detail.outcome` of CALL_TIMEOUT says `withdrawn` or `unknown` (M3).
    *  @throws CALL_TIMEOUT CALL_REJECTED CALL_CYCLE DEAD_LETTERED PROCESS_NOT_FOUND MAILBOX_FULL */
   call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
+  /** Starts an operation of a durable agent that outlives this turn, once, whatever dies: under a key that the caller
+   *  chose, or one that follows from the turn. Its result may be awaited here, or anywhere by its key.
+   *  @throws STEP_FAILED  with KEY_CONFLICT, OPERATION_UNKNOWN ... as its cause */
+  start<D extends AnyAgent>(
+    definition: D,
+    key: string,
+    op: keyof D['on'] & string,
+    message?: unknown,
+    options?: { idempotencyKey?: string },
+  ): Promise<StartedOperation>
   /** Sends without waiting; leaves with the commit of this turn. @throws MAILBOX_FULL OPERATION_UNKNOWN */
   send(call: Call<unknown>): void
   /** Answers the current call; the caller hears it with the commit. The handler's own result is ignored then. */

@@ -12,7 +12,7 @@ export function agentEntry(definition: AnyAgent): AgentEntry {
     version,
     durable,
     mailboxLimit,
-    handlers: functionsOf(definition.on),
+    handlers: durable ? functionsOf(definition.on) : validated(definition),
     queries: functionsOf(definition.queries),
     init: definition.state,
     activated: hook(definition.activated),
@@ -28,6 +28,20 @@ function functionsOf(record: object): Map<string, Handler> {
   const found = new Map<string, Handler>()
   for (const [name, fn] of Object.entries(record)) if (typeof fn === 'function') found.set(name, fn.bind(record))
   return found
+}
+
+/** Without a journal there is nothing to be kept out of: the validator is the first thing the handler does. */
+function validated({ on, validate }: AnyAgent): Map<string, Handler> {
+  const handlers = functionsOf(on)
+  for (const [op, validator] of Object.entries(validate)) {
+    const handler = handlers.get(op)
+    if (handler === undefined || validator === undefined) continue
+    handlers.set(op, (ctx, args) => {
+      validator((ctx as { state: never }).state, args as never) // typed where the agent is defined
+      return handler(ctx, args)
+    })
+  }
+  return handlers
 }
 
 function hook(fn: unknown): ((ctx: unknown, body?: unknown) => unknown) | null {

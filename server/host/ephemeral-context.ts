@@ -7,16 +7,18 @@
 
 import { RuntimeError } from '../../shared/error.ts'
 import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/id.ts'
+import type { Wait } from '../../shared/snapshot.ts'
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import type { Call, Caller } from '../definition/call.ts'
-import type { Context, Log, MessageInfo, TaskHandle } from '../definition/context.ts'
+import { Call, type Caller } from '../definition/call.ts'
+import type { Context, Log, MessageInfo, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import { reasonOf } from '../journal/context.ts'
 import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
 import { shownProgress } from '../journal/progress.ts'
+import { assertDuration } from '../journal/sleep.ts'
 import { idempotencyKey, StepRun } from '../journal/step.ts'
 import { planOf } from '../journal/step-option.ts'
 import { runTask } from '../journal/task-step.ts'
@@ -27,11 +29,11 @@ import { NO_LINEAGE } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { ProcessTimer } from '../kernel/process-timer.ts'
+import { type ProcessTimer, TIMER_MS_MAX } from '../kernel/process-timer.ts'
 
 export type EphemeralPorts = Pick<
   DurablePorts,
-  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start' | 'whereis'
+  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start' | 'whereis' | 'begin' | 'started'
 > & {
   /** Checks and routes a call of a process or of the outside world. */
   call(from: Process, call: Call<unknown>, options: { timeoutMs?: number; lineage: Lineage }): Promise<unknown>
@@ -98,6 +100,22 @@ export class EphemeralContext implements Context<unknown>, Caller {
     this.#assertAlive()
     const lineage = this.#lineage()
     return this.#ports.call(this.#process, call, { ...options, lineage }) as Promise<T> // the op's declared result
+  }
+
+  async start(
+    definition: AnyAgent,
+    key: string,
+    op: string,
+    message: unknown = null,
+    options: { idempotencyKey?: string } = {},
+  ): Promise<StartedOperation> {
+    this.#assertAlive()
+    const { begin, started, random } = this.#ports
+    const target = processId(definition.name, key)
+    const label = options.idempotencyKey ?? random.id()
+    const call = new Call<unknown>(this, { id: target, agent: definition.name, key }, op, message)
+    const created = await begin(call, { idempotencyKey: label }, { ...this.#lineage(), chain: [] })
+    return { process: target, key: label, created, result: () => started(target, label, this.signal) }
   }
 
   send(call: Call<unknown>): void {
@@ -172,6 +190,33 @@ export class EphemeralContext implements Context<unknown>, Caller {
 
   random(): number {
     return this.#ports.random.next()
+  }
+
+  async sleep(ms: number): Promise<void> {
+    assertDuration('A sleep', ms)
+    const { clock } = this.#ports
+    const process = this.#process
+    const since = clock.now()
+    const wait: Wait = { kind: 'sleep', target: null, since, deadline: since + ms, attempt: 1 }
+    const end = clock.monotonic() + ms
+    for (let left = ms; left > 0; left = end - clock.monotonic()) {
+      this.#assertAlive()
+      process.wait = wait
+      await new Promise<void>((resolve) => void clock.after(Math.min(left, TIMER_MS_MAX), resolve))
+    }
+    if (process.wait === wait) process.wait = null
+    this.#assertAlive()
+  }
+
+  /** Its mailbox is not stored: what a handler took and lost could not be put back. */
+  receive(): Promise<never> {
+    const text = `${this.#process.id} is ephemeral; receive needs a durable agent. Handle the message in its own turn.`
+    return Promise.reject(new RuntimeError('REQUEST_INVALID', text))
+  }
+
+  sleepUntil(at: number | Date): Promise<void> {
+    const due = typeof at === 'number' ? at : at.getTime()
+    return this.sleep(Math.max(0, due - this.now()))
   }
 
   uuid(): string {

@@ -6,6 +6,9 @@ import type { RequestWaits } from './request-wait.ts'
 export type StartOptions = {
   /** The same key starts the operation once; with other arguments it is refused (KEY_CONFLICT). */
   idempotencyKey?: string
+  /** Sent to the same process in the same step: behind the operation where this call starts it, and alone where it was
+   *  started before. Nothing is sent when the start is refused. */
+  signal?: { op: string; message?: unknown }
 }
 
 export class Handle {

@@ -46,6 +46,12 @@ function summary(entry: Entry): string {
       return `send ${entry.n} refused: ${entry.error.code}`
     case 'reply':
       return `answer to ${entry.key}${'ok' in entry.out ? '' : `: ${entry.out.err.code}`}`
+    case 'due':
+      return `${entry.key} waits until ${new Date(entry.due).toISOString()}`
+    case 'received':
+      return entry.message === null ? `${entry.key} got nothing in time` : `received ${entry.message.op}`
+    case 'woke':
+      return `${entry.key} is over`
     case 'checkpoint':
       return `checkpoint, ${count(entry.patches.length, 'change')}`
     case 'end': {

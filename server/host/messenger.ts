@@ -15,7 +15,7 @@ import type { AgentEntry } from '../journal/port.ts'
 import { type Envelope, type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { NodeIdentity, Store } from '../store/store.ts'
+import type { NewMessage, NodeIdentity, Store } from '../store/store.ts'
 import { Handle, type StartOptions } from './handle.ts'
 import type { QueryReader } from './query-reader.ts'
 import { argsHash } from './request-key.ts'
@@ -112,9 +112,14 @@ export class Messenger implements Caller {
 
   /** Starts an operation that survives its caller; the same key starts it once (PROTOCOL M4). */
   async begin(call: Call<unknown>, options: StartOptions, lineage: Lineage = NO_LINEAGE): Promise<Handle> {
+    this.#ports.assertAccepting()
+    return this.beginInside(call, options, lineage)
+  }
+
+  /** The same for a turn in hand, which may go on while the node drains. */
+  async beginInside(call: Call<unknown>, options: StartOptions, lineage: Lineage): Promise<Handle> {
     const { layer, store, waits } = this.#ports
     call.used = true
-    this.#ports.assertAccepting()
     const entry = this.#ports.entry(call.agent)
     const { args, isQuery } = checkMessage(entry, call.op, call.message)
     if (!entry.definition.durable || isQuery) {
@@ -139,15 +144,18 @@ export class Messenger implements Caller {
       lineage: { ...this.#traced(lineage, call), root: lineage.root ?? id },
       replyTo: { kind: 'request', scope, key },
     })
-    const wanted = { scope, key, argsHash: hash, expiresAt: null, message }
-    const { row, created, ord } = await store.request(this.#ports.node(), wanted)
+    const signal = options.signal === undefined ? undefined : this.#signal(entry, message, options.signal)
+    const wanted = { scope, key, argsHash: hash, expiresAt: null, message, ...(signal === undefined ? {} : { signal }) }
+    const { row, created, ord, signalOrd } = await store.request(this.#ports.node(), wanted)
     if (!created && row.argsHash !== hash) {
       throw new RuntimeError(
         'KEY_CONFLICT',
         `Idempotency key ${JSON.stringify(key)} of ${scope} belongs to a request with other arguments.`,
       )
     }
-    if (created) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
+    const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
+    if (created) layer.deliver({ ...message, ...fresh, ord })
+    if (signal !== undefined) layer.deliver({ ...signal, ...fresh, ord: signalOrd })
     return new Handle(waits, { process: scope, key, messageId: row.messageId, created })
   }
 
@@ -157,9 +165,32 @@ export class Messenger implements Caller {
     return kernel.whereis(name)?.id ?? store.whereis(node().namespace, name)
   }
 
+  #signal(entry: AgentEntry, start: NewMessage, signal: { op: string; message?: unknown }): NewMessage {
+    const { args, isQuery } = checkMessage(entry, signal.op, signal.message)
+    if (isQuery) throw new RuntimeError('REQUEST_INVALID', `A query cannot be a signal; ${signal.op} is one.`)
+    const { root, traceparent, actor } = start
+    const lineage = { ...NO_LINEAGE, root, traceparent, actor }
+    const id = this.#ports.newId()
+    return newMessage({ id, target: start.target, kind: 'send', op: signal.op, args, sender: null, n: 1, lineage })
+  }
+
+  /** The operation that was started under a key, by whomever. @throws REQUEST_UNKNOWN */
+  async handle(scope: ProcessId, key: string): Promise<Handle> {
+    const { store, waits } = this.#ports
+    const row = await store.requestRow(this.#ports.node().namespace, scope, key)
+    if (row === null) {
+      throw new RuntimeError('REQUEST_UNKNOWN', `Nothing of ${scope} was started under ${JSON.stringify(key)}.`)
+    }
+    return new Handle(waits, { process: scope, key, messageId: row.messageId, created: false })
+  }
+
   /** A message for an id that is not in memory. */
   missing(id: ProcessId, envelope: Envelope): void {
     const { kernel, tree, layer } = this.#ports
+    if (envelope.kind === 'call' || envelope.kind === 'send') {
+      // W2: it is stored behind the open turn of a parked process, which it does not wake.
+      if (layer.parking.ignores(id, envelope)) return layer.forward(id, envelope)
+    }
     const { agent, key } = splitId(id)
     let process: Process | null = null
     let refusal: RuntimeError | null = null

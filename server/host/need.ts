@@ -77,7 +77,7 @@ function needsOfProcess(process: Process, now: number, monotonic: number): Need[
   }
   if (process.suspended)
     add('notice', 'suspended', stats.since, `${id} is suspended; ${process.mailboxLength} messages wait.`)
-  if (wait !== null && wait.kind !== 'sleep' && now - wait.since > STUCK_MS) {
+  if (wait !== null && wait.kind !== 'sleep' && wait.kind !== 'receive' && now - wait.since > STUCK_MS) {
     add('warning', 'stuck', wait.since, `${id} waits for ${wait.kind} ${wait.target ?? ''}, attempt ${wait.attempt}.`)
   }
   if (process.mailboxLength > process.mailboxLimit * MAILBOX_PART) {

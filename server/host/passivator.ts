@@ -1,4 +1,7 @@
-/** Takes idle keyed processes out of memory: ten million may exist while ten thousand are here. */
+/**
+ * Takes keyed processes out of memory that are idle, or whose open turn only waits: ten million may exist while ten
+ * thousand are here.
+ */
 
 import { recordOf } from '../journal/durable.ts'
 import type { DurableLayer } from '../journal/layer.ts'
@@ -49,11 +52,12 @@ export class Passivator {
     const now = clock.now()
     let left = 0
     for (const process of kernel.all()) {
-      if (!process.durable || process.status !== 'idle' || process.agent === null) continue
+      const parks = process.status === 'running' && process.wait !== null
+      if (!process.durable || process.agent === null || !(parks || process.status === 'idle')) continue
       const limit = limitMs(process.agent)
       if (limit === null || now - lastActive(process) < limit) continue
       if (process.parent === null || poolOf(process.parent) === null) continue
-      if (layer.passivate(process)) left += 1
+      if (parks ? layer.parking.park(process) : layer.passivate(process)) left += 1
       if (left === SWEEP_MAX) break
     }
     return left

@@ -25,6 +25,8 @@ import { StepDoor, type StepOutcome } from './step-door.ts'
 
 /** Ms a stop waits for the turn in hand before it reports; the process goes on ending. */
 const STOP_WAIT_MS = 10_000
+/** Ms between looks whether the turn in hand has come to a wait. */
+const STOP_LOOK_MS = 50
 const CALL_TIMEOUT_MS = 5_000
 
 export class RuntimeControl implements Control {
@@ -38,7 +40,7 @@ export class RuntimeControl implements Control {
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
     return this.#audited('kill', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       this.#core.layer.book.act(id, 'kill', act)
       const { current } = process
       const record = recordOf(process)
@@ -51,14 +53,28 @@ export class RuntimeControl implements Control {
 
   stop(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('stop', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       this.#core.layer.book.act(id, 'stop', act)
       await this.#desire(process, 'stopped')
       const record = recordOf(process)
       if (record !== null) record.stopped = true
-      await this.#core.kernel.stop(process, SHUTDOWN, STOP_WAIT_MS)
+      await this.#stopProcess(process)
       return { process, outcome: 'stopped' }
     })
+  }
+
+  /** W2: a turn that only waits is not waited for; it goes on at the restart, as after a crash. */
+  async #stopProcess(process: Process): Promise<void> {
+    const { kernel, clock, layer } = this.#core
+    const { epoch } = process
+    const stopped = kernel.stop(process, SHUTDOWN, STOP_WAIT_MS)
+    const look = (): void => {
+      if (!process.alive || process.epoch !== epoch) return
+      if (layer.parking.outlasts(process, STOP_WAIT_MS)) kernel.end(process, SHUTDOWN)
+      else clock.after(STOP_LOOK_MS, look).keepAlive(false)
+    }
+    look()
+    await stopped
   }
 
   restart(id: ProcessId, act: Act): Promise<ActResult> {
@@ -88,7 +104,7 @@ export class RuntimeControl implements Control {
 
   suspend(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('suspend', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       await this.#desire(process, 'suspended')
       this.#core.kernel.suspend(process, act.actor)
       return { process, outcome: process.busy ? 'suspended after the turn in hand' : 'suspended' }
@@ -97,7 +113,7 @@ export class RuntimeControl implements Control {
 
   resume(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('resume', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       await this.#desire(process, 'running')
       this.#core.kernel.resume(process, act.actor)
       if (process.status === 'diverged') {
@@ -153,7 +169,7 @@ export class RuntimeControl implements Control {
 
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
     return this.#audited('drop-message', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       const record = recordOf(process)
       const envelope = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
@@ -171,7 +187,7 @@ export class RuntimeControl implements Control {
 
   redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
     return this.#audited('redeliver-message', id, act, async () => {
-      const process = this.#live(id, act)
+      const process = await this.#awake(id, act)
       const envelope: Envelope | undefined = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
       envelope.attempts = 0
@@ -229,6 +245,18 @@ export class RuntimeControl implements Control {
       return
     }
     if (this.#core.tree.poolOf(splitId(id).agent) === null) throw notFound(id)
+  }
+
+  /** The live process; one that left memory with an open turn comes back for an operator. */
+  async #awake(id: ProcessId, act: Act): Promise<Process> {
+    const { kernel, tree, backend, namespace } = this.#core
+    if (kernel.find(id) === undefined) {
+      const record = await backend.handle.archive.process(namespace, id)
+      const { agent, key } = splitId(id)
+      const process = record === null || record.wait === null ? null : tree.ensure(id, agent, key)
+      if (process !== null) await kernel.started(process)
+    }
+    return this.#live(id, act)
   }
 
   #live(id: ProcessId, act: Act): Process {

@@ -4,7 +4,7 @@
 import type { Server } from 'node:http'
 import type { Hono } from 'hono'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { type ProcessId, processId } from '../../shared/id.ts'
 import { copy } from '../../shared/value.ts'
 import type { Control } from '../control.ts'
 import type { AnyAgent, Handlers } from '../definition/agent.ts'
@@ -67,7 +67,8 @@ export class Runtime {
   }
 
   /** Starts an operation of a durable agent that survives the death of its caller. Resolves once it is stored; the
-   *  same idempotency key finds the earlier one.
+   *  same idempotency key finds the earlier one. With `signal` one more message goes to the process in the same step,
+   *  whether the operation was started by this call or before.
    *  @throws KEY_CONFLICT  the key belongs to a request with other arguments */
   start<D extends AnyAgent & { on: Handlers<never> }>(
     definition: D,
@@ -96,6 +97,12 @@ export class Runtime {
    *  @throws STEP_NOT_FOUND ALREADY_COMPLETED */
   failStep(token: string, error: unknown): Promise<void> {
     return this.#steps.settle(token, { error })
+  }
+
+  /** The handle of an operation that was started under a key, by this process or another, before a crash or after.
+   *  @throws REQUEST_UNKNOWN  nothing was started under it */
+  handle(definition: AnyAgent, key: string, idempotencyKey: string): Promise<Handle> {
+    return this.#core.messenger.handle(processId(definition.name, key), idempotencyKey)
   }
 
   /** Publishes to whoever subscribes on this node now; best effort. */

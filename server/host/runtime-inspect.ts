@@ -21,6 +21,7 @@ import type {
   ProcessRow,
   StateSnapshot,
   Vitals,
+  Wait,
 } from '../../shared/snapshot.ts'
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import { recordOf } from '../journal/durable.ts'
@@ -363,7 +364,7 @@ function passiveRow(record: ProcessRecord): ProcessRow {
     turns: 0,
     busyMs: 0,
     restarts: record.restarts,
-    wait: null,
+    wait: waitOf(record),
     stateVersion: 0,
     durable: true,
     depth: 0,
@@ -374,6 +375,11 @@ function passiveRow(record: ProcessRecord): ProcessRow {
     node: null,
     hidden: false,
   }
+}
+
+/** What a parked turn waits for. */
+function waitOf({ wait }: ProcessRecord): Wait | null {
+  return wait === null ? null : (JSON.parse(wait) as Wait) // written by the release that parked it
 }
 
 function passiveDetail(record: ProcessRecord, ops: ProcessDetail['ops']): ProcessDetail {

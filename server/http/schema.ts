@@ -10,7 +10,7 @@ const time = z.int().meta({ description: 'Epoch milliseconds' })
 export const statusSchema = z.enum(PROCESS_STATUSES)
 
 export const waitSchema = z.object({
-  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep']),
+  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep', 'receive']),
   target: z.string().nullable(),
   since: time,
   deadline: time.nullable(),

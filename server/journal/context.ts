@@ -7,17 +7,32 @@ import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/
 import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller } from '../definition/call.ts'
-import type { Context, Log, MessageInfo, TaskHandle } from '../definition/context.ts'
+import type {
+  Context,
+  Log,
+  MessageInfo,
+  MessagePattern,
+  Received,
+  ReceiveOptions,
+  StartedOperation,
+  TaskHandle,
+} from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
+import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
 import { rearm, runEffects } from './finish.ts'
 import { makeLog } from './log.ts'
 import { applyPatches } from './patch.ts'
+import { receiveInTurn } from './receive.ts'
+import type { Part } from './record.ts'
+import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
+import { type Settlement, settleTaken } from './taken.ts'
 import { runTask } from './task-step.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
+import { startInTurn } from './turn-start.ts'
 import { isInStep, type StepFn, stepInTurn } from './turn-step.ts'
 import {
   demonitorInTurn,
@@ -108,6 +123,18 @@ export class DurableContext implements Context<unknown>, Caller {
     turn.outbox.after.push(() => turn.ports.kernel.send(call.target, call.op, args, { from: turn.process, lineage }))
   }
 
+  start(
+    definition: AnyAgent,
+    key: string,
+    op: string,
+    message: unknown = null,
+    options: { idempotencyKey?: string } = {},
+  ): Promise<StartedOperation> {
+    assertKey(key)
+    const target = processId(definition.name, key)
+    return startInTurn(this.#turn, { target, op, message, ...options })
+  }
+
   reply(value: unknown): void {
     this.#turn.assertOpen()
     this.#turn.answer = { ok: value === undefined ? null : copy(value) }
@@ -142,12 +169,25 @@ export class DurableContext implements Context<unknown>, Caller {
     return this.#turn.random.uuid()
   }
 
+  sleep(ms: number): Promise<void> {
+    return sleepInTurn(this.#turn, ms)
+  }
+
+  sleepUntil(at: number | Date): Promise<void> {
+    return sleepUntilInTurn(this.#turn, at)
+  }
+
+  receive<M = unknown>(pattern?: MessagePattern): Promise<Received<M>>
+  receive<M = unknown>(pattern: MessagePattern | undefined, options: ReceiveOptions): Promise<Received<M> | null>
+  receive(pattern?: MessagePattern, options: ReceiveOptions = {}): Promise<never> {
+    return receiveInTurn(this.#turn, pattern, options) as Promise<never> // the caller says which type it expects
+  }
+
   after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {
     const turn = this.#turn
     turn.assertOpen()
-    if (!Number.isFinite(ms) || ms < 0)
-      throw new RuntimeError('REQUEST_INVALID', `A timer of ${ms} ms is not possible.`)
-    if (options.name !== undefined) assertLabel('Timer name', options.name)
+    assertDuration('A timer', ms)
+    if (options.name !== undefined) assertTimerName(options.name)
     const { args } = checkMessage(turn.agent, op, message)
     const name = options.name ?? `${turn.id}.${++turn.spawned}`
     const arm = ++turn.record.armCount
@@ -267,15 +307,18 @@ export class DurableContext implements Context<unknown>, Caller {
     const state = isLast ? turn.record.live : applyPatches(turn.base, patches)
     turn.rebase(state)
     await turn.request(key, async () => {
-      const { messages, timers, cancelTimers, part, after } = outbox
+      const { messages, timers, cancelTimers, part, after, answers } = outbox
+      const { answered } = turn
+      const taken = settleTaken(turn.record, turn.accept(), { answers, answered, how: 'checkpoint' })
+      const extra = taken.consumed.length + taken.requests.length === 0 ? {} : pick(taken)
       turn.append(
         { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
-        { state, messages, timers, cancelTimers, ...part },
+        { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
       )
       rearm(turn.record, outbox)
       await turn.flushed()
       if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
-      runEffects(turn.ports, after)
+      runEffects(turn.ports, [...after, ...taken.release])
       return null
     })
   }
@@ -284,6 +327,15 @@ export class DurableContext implements Context<unknown>, Caller {
 export function reasonOf(reason: 'normal' | 'shutdown' | { error: unknown }): ExitReason {
   if (reason === 'normal') return NORMAL
   return reason === 'shutdown' ? SHUTDOWN : crash(errorData(reason.error))
+}
+
+function pick({ consumed, requests }: Settlement): Pick<Part, 'consumed' | 'requests'> {
+  return { consumed, ...(requests.length === 0 ? {} : { requests }) }
+}
+
+function assertTimerName(name: string): void {
+  assertLabel('Timer name', name)
+  if (name === WAKE) throw new RuntimeError('REQUEST_INVALID', `Timer name "${WAKE}" is used by the runtime itself.`)
 }
 
 function readOnly(turn: Turn): RuntimeError {

@@ -9,6 +9,7 @@ import { endWaits } from './late-reply.ts'
 import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part } from './record.ts'
+import { putBack } from './taken.ts'
 import { withdrawalsOf } from './withdrawal.ts'
 
 /** Node deaths with the same message in hand after which the message itself is suspected (P2). */
@@ -78,7 +79,10 @@ export function bury(
   const isOpen = record.open?.turn === envelope.messageId
   const withdrawn = isOpen ? withdrawalsOf(record, record.open) : []
   if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
-  if (isOpen) record.open = null
+  if (isOpen && record.open !== null) {
+    putBack(record.process, record.open)
+    record.open = null
+  }
   record.append(part)
   if (isOpen) endWaits(ports, record)
   ports.committer.wake(record)

@@ -14,8 +14,9 @@ import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import type { MessageRow } from '../store/store.ts'
+import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
+import { arm, disarm } from './arm.ts'
 import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
 import { bury } from './dead-letter.ts'
@@ -23,7 +24,7 @@ import type { Entry } from './entry.ts'
 import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
-import { cancelWaits, consume, isAwaited } from './late-reply.ts'
+import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
 import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -31,10 +32,12 @@ import { refuseStopped, storePart } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
+import { putBack } from './taken.ts'
 import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { upgradeState } from './upgrade.ts'
+import { refusalOf } from './validation.ts'
 import { mayBegin, takeBack } from './withdrawal.ts'
 
 export class DurableBehaviour implements Behaviour {
@@ -88,6 +91,7 @@ export class DurableBehaviour implements Behaviour {
     restoreTies(this.#ports.kernel, record)
     // Whoever made the ties, or the owner that ended, may have died before it looked.
     if (record.ties !== null || activated.outcome.recovered) this.#ports.sweep(process.id)
+    this.#ports.revived(record)
     this.#prepare(process, record)
     record.diverged = row.diverged
     const weighed = weighRecovery(this.#ports, record, activated.outcome.recovered)
@@ -176,6 +180,8 @@ export class DurableBehaviour implements Behaviour {
     for (const row of loaded.mailbox) {
       if (row.kind === 'reply') this.#keepReply(record, row)
       else if (row.kind === 'withdraw') withdrawn.push(row)
+      else if (row.op === WAKE) woken(this.#ports, record, row)
+      else if (record.open?.taken?.has(row.id) === true) disarm(record, row)
       else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
     }
     for (const envelope of early) {
@@ -183,6 +189,7 @@ export class DurableBehaviour implements Behaviour {
       if (row !== null && record.loaded?.delete(row.ord) === true) continue
       if (row?.kind === 'reply') this.#keepReply(record, row)
       else if (row?.kind === 'withdraw') withdrawn.push(row)
+      else if (row?.op === WAKE) woken(this.#ports, record, row)
       else box.push(envelope)
     }
     if (record.open !== null) box.unshift(record.open.envelope)
@@ -256,6 +263,9 @@ export class DurableBehaviour implements Behaviour {
   #work(turn: Turn, handler: Handler): void | Promise<void> {
     let result: unknown
     try {
+      // A turn that is open was begun before, and its message was welcome then.
+      const refusal = turn.open === null ? refusalOf(this.agent, turn.base, turn.envelope) : null
+      if (refusal !== null) throw refusal
       result = handler(new DurableContext(turn), handOver(turn.envelope.args))
     } catch (error) {
       return this.#failed(turn, error)
@@ -295,7 +305,16 @@ export class DurableBehaviour implements Behaviour {
       return NEVER
     }
     // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.
-    finishTurn(turn, 'rejected', { err: errorData(error) }, [])
+    const { open } = turn
+    if (open === null || open.taken === null) return finishTurn(turn, 'rejected', { err: errorData(error) }, [])
+    // M8: what it received goes back once the rejection is stored; nothing may overtake it meanwhile.
+    return new Promise((resolve) => {
+      turn.ended = () => {
+        putBack(turn.process, open)
+        resolve()
+      }
+      finishTurn(turn, 'rejected', { err: errorData(error) }, [])
+    })
   }
 
   #handlerOf(envelope: Envelope): Handler | null {
@@ -431,21 +450,6 @@ function closeTurn(record: DurableRecord, reason: unknown): void {
   record.turn = null
   cancelWaits(record)
   record.roomFor = null
-}
-
-function arm(record: DurableRecord, name: string, n: number): void {
-  record.armed.set(name, Math.max(n, record.armed.get(name) ?? 0))
-  record.armCount = Math.max(record.armCount, n)
-}
-
-/** V5: a fired timer counts only while it is the one that is armed. */
-function disarm(record: DurableRecord, { ord, timer }: MessageRow): boolean {
-  // A later attempt of a message whose timer counted when it was first taken.
-  if (record.fired.has(ord)) return true
-  if (timer === null || record.armed.get(timer.name) !== timer.arm) return false
-  record.armed.delete(timer.name)
-  record.fired.add(ord)
-  return true
 }
 
 /** It was disarmed: its row is gone already, unless the commit that disarmed it was refused. */

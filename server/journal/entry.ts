@@ -7,6 +7,7 @@
 import type { ErrorData } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode, encodeCopied, type Value } from '../../shared/value.ts'
+import type { ReplyAddress } from '../store/store.ts'
 import type { Patch } from './patch.ts'
 import type { TreeNote } from './tree-state.ts'
 
@@ -28,6 +29,9 @@ export type Accepted = {
   /** `ord` of its mailbox row; null for a call that has none. */
   readonly ord: number | null
 }
+
+/** A message that a turn received: enough to give it again, and to answer it, without its row. */
+export type TakenMessage = Accepted & { readonly id: string; readonly replyTo: ReplyAddress | null }
 
 export type Entry =
   /** First entry of a process: the state its `state()` gave. */
@@ -83,6 +87,18 @@ export type Entry =
   | { readonly k: 'reply'; readonly turn: string; readonly key: string; readonly out: Outcome; readonly at: number }
   /** The nth send of the turn was refused because of something only the moment knew: a full mailbox (M6). */
   | { readonly k: 'refused'; readonly turn: string; readonly n: number; readonly error: ErrorData }
+  /** The deadline of a request: a sleep, a receive, a call in memory. It outlives crashes (W1). */
+  | { readonly k: 'due'; readonly turn: string; readonly key: string; readonly due: number; readonly at: number }
+  /** A message was taken out of the mailbox; null when the time was over. */
+  | {
+      readonly k: 'received'
+      readonly turn: string
+      readonly key: string
+      readonly message: TakenMessage | null
+      readonly at: number
+    }
+  /** A sleep is over. */
+  | { readonly k: 'woke'; readonly turn: string; readonly key: string; readonly at: number }
   /** State so far; entries of the turn before it are never replayed again (T2). */
   | {
       readonly k: 'checkpoint'

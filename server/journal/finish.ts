@@ -5,12 +5,14 @@
  * - Calls that the turn has not awaited are withdrawn by the same commit (M3).
  * - A turn that changed nothing and owes no row writes none; its answer waits for what ran before it.
  */
+import { WAKE } from '../store/store.ts'
 import type { Outcome } from './entry.ts'
 import { endWaits } from './late-reply.ts'
 import { answerTo, rowOf, toError } from './message.ts'
 import { applyPatches, type Patch } from './patch.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part, Settled } from './record.ts'
+import { settleTaken } from './taken.ts'
 import { heardOf } from './tie-signal.ts'
 import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
 import { withdrawalsOf } from './withdrawal.ts'
@@ -29,6 +31,8 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   const withdrawn = turn.open === null ? [] : withdrawalsOf(record, turn.open)
   endWaits(ports, record)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
+  const wake = turn.open === null ? undefined : record.armed.get(WAKE)
+  if (wake !== undefined) outbox.cancelTimers.push({ name: WAKE, arm: wake })
   if (isSilent(turn, outbox, patches)) {
     if (!record.pending) return settle({ kind: 'stored', seq: record.ackedSeq, at: record.ackedAt })
     return record.attach({ entries: [], turn: null, lineage: null, envelope, settle })
@@ -36,6 +40,7 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   rearm(record, outbox)
   const part = partOf(turn, how, outbox, patches, out, settle)
   if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
+  if (turn.open !== null) outbox.after.push(...addTaken(turn, part, how, outbox.answers))
   if (state !== record.live) part.state = state
   record.open = null
   record.append(part)
@@ -99,6 +104,17 @@ function partOf(
   return part
 }
 
+/** Received messages count with the end of the turn (M8); returns who hears of it in memory. */
+function addTaken(turn: Turn, part: Part, how: 'done' | 'rejected', answers: Outbox['answers']): (() => void)[] {
+  const { record, open } = turn
+  if (open === null || open.taken === null) return []
+  const settlement = settleTaken(record, open, { answers, answered: turn.answered, how })
+  part.consumed = [...(part.consumed ?? []), ...settlement.consumed]
+  part.messages = [...(part.messages ?? []), ...settlement.messages]
+  if (settlement.requests.length > 0) part.requests = [...(part.requests ?? []), ...settlement.requests]
+  return settlement.release
+}
+
 function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): void {
   if (outcome.kind !== 'stored') return
   const { reply } = turn.envelope
@@ -113,6 +129,7 @@ function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): vo
   const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
   if (next !== Number.POSITIVE_INFINITY) turn.ports.timerArmed(next)
   runEffects(turn.ports, outbox.after)
+  turn.ended?.()
 }
 
 /** Effects in memory, after the commit: one that is refused (a full mailbox, a dead process) cannot undo the turn. */

@@ -13,6 +13,7 @@ import { decodeEntries, type Entry } from './entry.ts'
 import { envelopeOf } from './message.ts'
 import { applyPatches } from './patch.ts'
 import type { OpenTurn } from './record.ts'
+import { takenAgain } from './taken.ts'
 
 export type Folded = {
   /** undefined for a process that has stored nothing yet. */
@@ -76,7 +77,19 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       if (folded.open?.turn === entry.turn) folded.open = null
       return
+    case 'received':
+      keep(folded, entry.turn, entry)
+      if (entry.message !== null && folded.open?.turn === entry.turn) {
+        const { ord } = entry.message
+        folded.open.taken ??= new Map()
+        folded.open.taken.set(
+          entry.message.id,
+          takenAgain(entry.message, mailbox.find((row) => row.ord === ord) ?? null),
+        )
+      }
+      return
     case 'checkpoint':
+      if (folded.open?.turn === entry.turn) for (const one of folded.open.taken?.values() ?? []) one.final = true
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       keep(folded, entry.turn, entry)
       return
@@ -91,6 +104,8 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
     case 'handed':
     case 'called':
     case 'refused':
+    case 'due':
+    case 'woke':
     case 'reply':
       keep(folded, entry.turn, entry)
       return
@@ -113,7 +128,7 @@ function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, mailbox
   const row = mailbox.find((message) => message.id === entry.turn)
   const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
   const { turn, branch, at, message } = entry
-  const suspicion = { recoveries: 0, alone: 0, marked: false }
+  const suspicion = { recoveries: 0, alone: 0, marked: false, taken: null }
   return { turn, branch, op: message.op, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
 }
 

@@ -5,6 +5,7 @@
 import type { MessageRow } from '../store/store.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
+import { endAllWaits } from './wait.ts'
 
 /** Consumes a row without a turn. */
 export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord, row: MessageRow): void {
@@ -17,6 +18,12 @@ export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableR
     settle: () => {},
   })
   ports.committer.wake(record)
+}
+
+/** The timer of a parked turn did its work by being delivered. */
+export function woken(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord, row: MessageRow): void {
+  if (row.timer !== null && record.armed.get(row.timer.name) === row.timer.arm) record.armed.delete(row.timer.name)
+  consume(ports, record, row)
 }
 
 /** Whether the open turn has called, or opened a step for the outside, and has no outcome yet. */
@@ -43,4 +50,6 @@ export function endWaits(ports: Pick<DurablePorts, 'committer'>, record: Durable
 export function cancelWaits(record: DurableRecord): void {
   for (const wait of record.waiting.values()) wait.cancel()
   record.waiting.clear()
+  endAllWaits(record)
+  record.receivers.clear()
 }

@@ -12,14 +12,24 @@ import type { Value } from '../../shared/value.ts'
 import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
 import { FENCED } from '../kernel/exit.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
-import type { Commit, MessageRow, NewMessage, ProcessRecord, Release, RequestResult } from '../store/store.ts'
+import {
+  type Commit,
+  type MessageRow,
+  type NewMessage,
+  type ProcessRecord,
+  type Release,
+  type RequestResult,
+  WAKE,
+} from '../store/store.ts'
 import { Activator } from './activation.ts'
 import { BlobCollector } from './blob-collector.ts'
 import { Committer, type Stored } from './committer.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
-import { consume, isAwaited } from './late-reply.ts'
-import { decodeOutcome, envelopeOf, newMessage, nodeTarget, rowOf, toError } from './message.ts'
+import { heldRows, rejectUnknown } from './held-row.ts'
+import { consume, isAwaited, woken } from './late-reply.ts'
+import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
+import { Parking } from './parking.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import { startOver } from './refusal.ts'
@@ -42,6 +52,7 @@ export type LayerPorts = Omit<
   | 'release'
   | 'released'
   | 'sweep'
+  | 'revived'
   | 'timerArmed'
 > & {
   stopped(): boolean
@@ -73,6 +84,7 @@ export class DurableLayer {
   readonly blobs: BlobCollector
   /** What is stored of supervisors and pools. */
   readonly book: TreeBook
+  readonly parking: Parking
   readonly #host: LayerPorts
   readonly #behaviours = new Map<string, DurableBehaviour>()
   /** Calls of this node's outside world that wait for an answer by row. */
@@ -135,6 +147,7 @@ export class DurableLayer {
       failed: (error) => host.failed('firing timers', error),
       mayHaveLost: () => host.mayHaveLost(),
     })
+    this.parking = this.#newParking()
     this.ports = {
       ...host,
       committer: this.committer,
@@ -148,6 +161,7 @@ export class DurableLayer {
       giveUp: (id, process, claim) => this.#giveUp(id, { process, claim }),
       released: (id) => this.released(id),
       sweep: (id) => this.sweeper.add(id),
+      revived: (record) => this.parking.revived(record),
       timerArmed: (due) => this.timers.armed(due),
     }
     const { activator, committer } = this
@@ -156,6 +170,16 @@ export class DurableLayer {
       activator,
       committer,
       childSpec: (agent, key) => host.childSpec(agent, key),
+    })
+  }
+
+  #newParking(): Parking {
+    return new Parking({
+      ...this.#host,
+      releasing: this.#releasing,
+      keep: (id, envelope) => this.#forward({ id, owner: null }, envelope),
+      timerArmed: (due) => this.timers.armed(due),
+      poke: (id) => this.poke(id),
     })
   }
 
@@ -188,7 +212,9 @@ export class DurableLayer {
   deliver(row: MessageRow): void {
     if (row.target.startsWith('node/')) return this.#deliverToNode(row)
     const process = this.ports.kernel.find(row.target)
-    if (process === undefined) return this.poke(row.target)
+    // W2: a parked turn has no use for it. Should the process run elsewhere by now, its owner is told.
+    if (process === undefined)
+      return this.parking.ignores(row.target, row) ? this.#tellOwner(row.target) : this.poke(row.target)
     // M5: what comes while the mailbox is read must not overtake what the reading finds.
     const reading = this.#rereads.get(row.target)
     if (reading !== undefined) {
@@ -204,6 +230,7 @@ export class DurableLayer {
     if (record.loaded?.delete(row.ord) === true) return
     if (row.kind === 'reply') return this.#onReply(record, row)
     if (row.kind === 'withdraw') return takeBack(this.ports, record, row)
+    if (row.op === WAKE) return woken(this.ports, record, row)
     const envelope = envelopeOf(row)
     // An exit signal takes effect at once, in the middle of a turn too; while it is loaded, at its place.
     const now = row.kind === 'exit' && process.alive && process.status !== 'starting'
@@ -406,14 +433,13 @@ export class DurableLayer {
     if (reading.again) this.reread(record.id)
   }
 
-  #fenced(record: DurableRecord, { flying, waiting }: Dropped): void {
+  #fenced(record: DurableRecord, { flying, waiting, opens }: Dropped): void {
     if (record.keeper !== null) return record.keeper.fenced(record)
     const { process } = record
+    for (const open of opens) for (const { envelope } of open.taken?.values() ?? []) rejectUnknown(envelope, record)
     for (const part of [...flying, ...waiting]) {
       part.settle({ kind: 'fenced' })
-      part.envelope?.reply?.reject(
-        new RuntimeError('CALL_OUTCOME_UNKNOWN', `Another node took over ${record.id} before the outcome was stored.`),
-      )
+      if (part.envelope !== undefined) rejectUnknown(part.envelope, record)
     }
     const { id, incarnation } = process
     this.ports.emit({ kind: 'process:fenced', at: this.ports.clock.now(), id, incarnation })
@@ -471,16 +497,4 @@ export class DurableLayer {
     const record = process === undefined ? null : recordOf(process)
     return record === null ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
   }
-}
-
-function heldRows(process: Process, record: DurableRecord): Set<number> {
-  const known = new Set<number>(record.consuming())
-  for (const row of record.replies.values()) known.add(row.ord)
-  const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
-  if (process.current !== null) envelopes.push(process.current)
-  for (const envelope of envelopes) {
-    const row = rowOf(envelope)
-    if (row !== null) known.add(row.ord)
-  }
-  return known
 }

@@ -9,7 +9,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import { decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { MessageRow, NewMessage, ReplyAddress, RequestResult } from '../store/store.ts'
-import type { Outcome } from './entry.ts'
+import type { Accepted, Outcome } from './entry.ts'
 
 /** Pseudo targets: rows taken by a node for a caller outside any process. */
 export function nodeTarget(node: number, epoch: number): ProcessId {
@@ -147,4 +147,22 @@ export function storable(text: string): string {
 
 export function toError(out: { readonly err: ErrorData }): RuntimeError {
   return errorFromData(out.err)
+}
+
+/** A message as an accepted turn remembers it. */
+export function acceptedOf(envelope: Envelope): Accepted {
+  const { lineage } = envelope
+  return {
+    kind: envelope.kind,
+    op: envelope.op,
+    args: envelope.args,
+    from: envelope.from,
+    at: envelope.at,
+    cause: lineage.cause,
+    root: lineage.root,
+    traceparent: lineage.traceparent,
+    actor: lineage.actor,
+    chain: lineage.chain,
+    ord: rowOf(envelope)?.ord ?? null,
+  }
 }

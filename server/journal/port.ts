@@ -9,7 +9,7 @@ import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call } from '../definition/call.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
-import type { Envelope } from '../kernel/envelope.ts'
+import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { AgentCode } from '../kernel/ephemeral.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
@@ -55,6 +55,8 @@ export type DurablePorts = {
   giveUp(id: ProcessId, process: Pid, claim: Claim): Promise<void>
   /** Gives the claim back; hints for the process then go through activation again. */
   release(record: DurableRecord): Promise<void>
+  /** It is in memory again, its open turn about to be replayed. */
+  revived(record: DurableRecord): void
   /** Resolves once a claim that is being given back is gone. */
   released(id: ProcessId): Promise<void>
   /** The last events of a process, for its black box. */
@@ -65,6 +67,10 @@ export type DurablePorts = {
   timerArmed(due: number): void
   /** Call to something that is not durable: outcome in memory only. */
   callInMemory(from: Process, call: Call<unknown>, timeoutMs: number, chain: readonly ProcessId[]): Promise<Value>
+  /** Starts an operation under a key; whether this call created it (M4). */
+  begin(call: Call<unknown>, options: { idempotencyKey: string }, lineage: Lineage): Promise<boolean>
+  /** Result of a started operation. */
+  started(id: ProcessId, key: string, signal: AbortSignal): Promise<Value>
   /** Committed value of a query, from wherever the process is. */
   query(id: ProcessId, op: string, args: Value): Promise<Value>
   /** Looks for ties of the process whose end was missed. */

@@ -14,7 +14,10 @@ import type { Process } from '../kernel/process.ts'
 import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewBlob, NewFailure, Pid } from '../store/store.ts'
 import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
+import type { Receiver } from './receive.ts'
+import type { Taken } from './taken.ts'
 import { TieBook } from './tie-book.ts'
+import type { DurableWait } from './wait.ts'
 
 /** Turns of one process that may be done and not yet stored. Bounds what a refusal throws away. */
 export const AHEAD_MAX = 256
@@ -65,7 +68,8 @@ export interface Keeper {
   refused(record: DurableRecord, refused: { dropped: Dropped; error: RuntimeError }): void
 }
 
-export type Dropped = { flying: Part[]; waiting: Part[] }
+/** `opens`: accepted turns that ran or had just ended, whether they go on or not. */
+export type Dropped = { flying: Part[]; waiting: Part[]; opens: ReadonlySet<OpenTurn> }
 
 export type OpenTurn = {
   readonly turn: string
@@ -82,9 +86,22 @@ export type OpenTurn = {
   /** Times it began alone, and whether it did in this activation. */
   alone: number
   marked: boolean
+  /** Messages it received, by id; null without any. */
+  taken: Map<string, Taken> | null
   readonly startedAt: number
   /** The message, to begin again after recovery. */
   readonly envelope: Envelope
+}
+
+/** What the record knows of the turn that uses it. */
+export type TurnInHand = {
+  readonly abort: AbortController
+  readonly envelope: Envelope
+  readonly closed: boolean
+  readonly replaying: boolean
+  /** Requests that are open. */
+  readonly pending: number
+  close(reason?: unknown): void
 }
 
 export class DurableRecord {
@@ -129,6 +146,10 @@ export class DurableRecord {
   stopped = false
   /** First row of a new process carries its first state. */
   fresh: Value | undefined = undefined
+  /** Open durable waits of the turn in hand, calls included. */
+  readonly waits = new Set<DurableWait>()
+  /** Open receives of the turn in hand, in the order in which they asked. */
+  readonly receivers = new Set<Receiver>()
   /** Envelopes of durable calls in progress are answered by rows; waiting continuations by call id. */
   readonly waiting = new Map<string, AwaitedReply>()
   ahead = 0
@@ -137,7 +158,7 @@ export class DurableRecord {
   refusals = 0
   paused = false
   /** The turn in hand. */
-  turn: { close(reason?: unknown): void; readonly abort: AbortController; readonly envelope: Envelope } | null = null
+  turn: TurnInHand | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
   failure: NewFailure | null = null
   /** Ties and names of the present life; null while it has none. */
@@ -296,7 +317,10 @@ export class DurableRecord {
 
   /** Nothing of the row was written, nor will be: hands back all parts, flying and waiting, for a new start. */
   drop(): Dropped {
-    const dropped = { flying: this.#flying ?? [], waiting: this.#next }
+    const opens = new Set<OpenTurn>()
+    for (const { open } of [...(this.#flying ?? []), ...this.#next]) if (open !== undefined) opens.add(open)
+    if (this.open !== null) opens.add(this.open)
+    const dropped = { flying: this.#flying ?? [], waiting: this.#next, opens }
     this.#flying = null
     this.#next = []
     this.live = this.acked

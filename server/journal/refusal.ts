@@ -14,6 +14,7 @@ import { backoffMs, newFailure } from './failure.ts'
 import { rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord, Part } from './record.ts'
+import { restoreTaken } from './taken.ts'
 
 export type Refused = {
   dropped: Dropped
@@ -33,6 +34,7 @@ export function startOver(ports: DurablePorts, record: DurableRecord, refused: R
   const alone = turns.length <= 1 ? (turns[0]?.envelope ?? process.current) : null
   const culprit = missing.size === 0 ? alone : null
   record.solo = missing.size === 0 && turns.length > 1 ? turns.length : 0
+  restoreTaken(record, dropped, missing)
   reappend(record, parts, missing)
   const hopeless = missing.size === 0 && dropped.flying.length > 0 && dropped.flying.every((part) => part.keep === true)
   if (hopeless) pause(ports, record, error)

@@ -117,7 +117,10 @@ export function recordedOf(entries: readonly Entry[]): Recorded[] {
       if (last?.step === true && 'err' in last.out) found.pop()
     } else if (entry.k === 'step' || entry.k === 'reply') {
       found.push({ key: entry.key, out: entry.out, at: entry.at, step: entry.k === 'step' })
-    } else if (entry.k === 'checkpoint') {
+    } else if (entry.k === 'received') {
+      const message = entry.message as unknown as Value // entries are built of values
+      found.push({ key: entry.key, out: { ok: message }, at: entry.at, step: false })
+    } else if (entry.k === 'checkpoint' || entry.k === 'woke') {
       found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at, step: false })
     }
   }

@@ -73,6 +73,8 @@ export class Suspects {
     await before
     const timer = this.#clock.after(ALONE_MS, resolve)
     timer.keepAlive(false)
+    // A turn that sleeps for a day must not keep the next suspect waiting for it.
+    turn.quiet = resolve
     try {
       turn.assertOpen()
       const open = turn.accept()

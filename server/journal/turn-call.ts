@@ -8,17 +8,20 @@
  * - M7: a call to oneself or up the chain fails at once; every call has a deadline, which survives a crash.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { processId } from '../../shared/id.ts'
+import { type ProcessId, processId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { Call } from '../definition/call.ts'
+import type { Timer } from '../kernel/clock-port.ts'
 import type { MessageRow, NewMessage } from '../store/store.ts'
 import { checkMessage } from './border.ts'
 import { handOver } from './bytes.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
 import type { AwaitedReply, Part } from './record.ts'
+import { assertDuration } from './sleep.ts'
 import type { Turn } from './turn.ts'
+import { recordDue, startWait } from './wait.ts'
 import { callTimeout, WITHDRAW_WAIT_MS, withdrawalOf } from './withdrawal.ts'
 
 /** Ms a call inside a turn waits by default. Long, because the callee may be restarting; never for ever. */
@@ -26,12 +29,13 @@ export const TURN_CALL_TIMEOUT_MS = 60_000
 
 export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_CALL_TIMEOUT_MS): Promise<unknown> {
   turn.assertOpen()
+  assertDuration('A timeout', timeoutMs)
   const target = turn.ports.agent(call.agent)
   if (target === null) throw unknownAgent(call)
   const { args, isQuery } = checkMessage(target, call.op, call.message)
   if (isQuery) {
     const key = turn.key(`query:${call.target} ${call.op}`)
-    return turn.request(key, () => liveOutcome(turn, key, () => turn.ports.query(call.target, call.op, args)))
+    return turn.request(key, () => recordedOutcome(turn, key, () => turn.ports.query(call.target, call.op, args)))
   }
   const chain = [...turn.envelope.lineage.chain, turn.process.id]
   if (chain.includes(call.target)) {
@@ -42,10 +46,7 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
   }
   const key = turn.key(`call:${call.target} ${call.op}`)
   if (!target.definition.durable) {
-    return turn.request(key, async () => {
-      await turn.flushed()
-      return liveOutcome(turn, key, () => turn.ports.callInMemory(turn.process, call, timeoutMs, chain))
-    })
+    return turn.request(key, () => inMemory(turn, { call, key, timeoutMs, chain }))
   }
   // Built on every replay as well: ids of later messages count on it.
   const released = turn.release(call.target)
@@ -65,8 +66,24 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
     // the same.
     const full = turn.called(key) === undefined ? noRoom(turn, call) : null
     if (full === null) return liveCall(turn, { key, callId, released, message, deadline })
-    return liveOutcome(turn, key, () => Promise.reject(full), released.length === 0 ? {} : { messages: released })
+    return recordedOutcome(turn, key, () => Promise.reject(full), released.length === 0 ? {} : { messages: released })
   })
+}
+
+type InMemory = { call: Call<unknown>; key: string; timeoutMs: number; chain: readonly ProcessId[] }
+
+/** W8: asked again after a crash, as a step is run again, but for what is left of the time only. */
+async function inMemory(turn: Turn, { call, key, timeoutMs, chain }: InMemory): Promise<unknown> {
+  const since = turn.wallclock()
+  const { due } = turn.dueOf(key) ?? { due: since + timeoutMs }
+  recordDue(turn, key, { due, since })
+  await turn.flushed()
+  const left = due - turn.wallclock()
+  const late = async (): Promise<Value> => {
+    throw callTimeout({ target: call.target, op: call.op, deadline: due }, 'unknown')
+  }
+  const ask = (): Promise<Value> => turn.ports.callInMemory(turn.process, call, left, chain)
+  return recordedOutcome(turn, key, left > 0 ? ask : late)
 }
 
 type Pending = { key: string; callId: string; released: NewMessage[]; message: NewMessage; deadline: number }
@@ -123,13 +140,12 @@ function awaitReply(turn: Turn, asked: Asked, done: Done): void {
     return done(decodeOutcome(early.args), early, [])
   }
   const what = `${message.target} ${message.op}`
-  const wait: Wait = { kind: 'call', target: what, since: ports.clock.now(), deadline, attempt: 1 }
-  process.wait = wait
-  const left = Math.max(0, deadline - (ports.clock.now() + ports.clockOffset()))
   const call = { id: callId, target: message.target, deadline }
-  let timer = ports.clock.after(left, () => {
+  const view: Wait = { kind: 'call', target: what, since: at, deadline, attempt: 1 }
+  let verdict: Timer | null = null
+  const wait = startWait(turn, view, () => {
     withdraw(turn, withdrawalOf(process.id, call, true))
-    timer = ports.clock.after(WITHDRAW_WAIT_MS, () => awaited.settle(null))
+    verdict = ports.clock.after(WITHDRAW_WAIT_MS, () => awaited.settle(null))
   })
   const awaited: AwaitedReply = {
     target: message.target,
@@ -143,9 +159,9 @@ function awaitReply(turn: Turn, asked: Asked, done: Done): void {
       } else done(decodeOutcome(answer.args), answer, [])
     },
     cancel: () => {
-      timer.cancel()
+      wait.end()
+      verdict?.cancel()
       if (record.waiting.get(callId) === awaited) record.waiting.delete(callId)
-      if (process.wait === wait) process.wait = null
     },
   }
   record.waiting.set(callId, awaited)
@@ -158,7 +174,7 @@ function withdraw({ record, ports }: Turn, message: NewMessage): void {
 }
 
 /** Runs something whose outcome is recorded like a step's. */
-async function liveOutcome(
+export async function recordedOutcome(
   turn: Turn,
   key: string,
   run: () => Promise<Value>,
@@ -173,6 +189,7 @@ async function liveOutcome(
   const place = turn.place()
   if (place !== null) await place
   turn.assertOpen()
+  turn.process.wait = null
   turn.append({ k: 'step', turn: turn.id, key, out, attempts: 1, at: turn.stamp() }, lists)
   if ('ok' in out) return handOver(out.ok)
   throw toError(out)

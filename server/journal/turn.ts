@@ -21,8 +21,8 @@ import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NewTimer } from '../store/store.ts'
 import { assertUntouched, handOver } from './bytes.ts'
 import { Delivery } from './delivery.ts'
-import type { Accepted, Entry, Outcome } from './entry.ts'
-import { dataOfError, newMessage, rowOf } from './message.ts'
+import type { Entry, Outcome } from './entry.ts'
+import { acceptedOf, dataOfError, newMessage } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
@@ -30,6 +30,7 @@ import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 import { bookOf, type StepBook } from './step-book.ts'
 import { abandoned, type LiveStep } from './turn-step.ts'
+import type { Due } from './wait.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
 export const ACTIVATED_OP = '$activated'
@@ -43,6 +44,8 @@ export type Outbox = {
   timers: NewTimer[]
   cancelTimers: { name: string; arm: number }[]
   part: Pick<Part, 'spawns' | 'links' | 'names' | 'patch'>
+  /** Replies to received calls, by message id; null without any. */
+  answers: Map<string, Outcome> | null
   /** In-memory effects: run once the commit is stored. */
   after: (() => void)[]
 }
@@ -64,6 +67,11 @@ export class Turn {
   exit: ExitReason | null = null
   /** Whether exits were trapped before this turn changed it; null: it did not. */
   trapBefore: boolean | null = null
+  ended: (() => void) | null = null // told once the end of the turn is stored
+  /** Received calls that have their reply, in this attempt. */
+  answered: Set<string> | null = null
+  /** Told when the turn only waits: whatever else it may have broken, it did by now. */
+  quiet: (() => void) | null = null
   closed = false
   open: OpenTurn | null
   sent = 0
@@ -91,6 +99,7 @@ export class Turn {
   /** Sends that were refused; those before the turn was accepted are recorded with it (M6). */
   #refused: Extract<Entry, { k: 'refused' }>[] | null = null
   #sends = 0
+  #dues: Map<string, Due> | null = null
   #stored: Promise<void> | null = null
   #delivery: Delivery | null = null
 
@@ -226,6 +235,7 @@ export class Turn {
       recoveries: 0,
       alone: 0,
       marked: false,
+      taken: null,
       startedAt: this.#now,
       envelope,
     }
@@ -278,6 +288,22 @@ export class Turn {
     if (n > 0 && this.#pending?.has(`${name}#${n - 1}`) === true) throw this.#ambiguous(name, `${name}#${n - 1}`)
     this.#counters.set(name, n + 1)
     return `${name}#${n}`
+  }
+
+  /** A key by order of asking alone, for requests without an effect: any number may be open. */
+  nextKey(name: string): string {
+    this.#counters ??= new Map()
+    const n = this.#counters.get(name) ?? 0
+    this.#counters.set(name, n + 1)
+    return `${name}#${n}`
+  }
+
+  get pending(): number {
+    return this.#pending?.size ?? 0
+  }
+
+  dueOf(key: string): Due | undefined {
+    return this.#dues?.get(key)
   }
 
   /** Asks for a recorded result, or makes it live. */
@@ -342,6 +368,10 @@ export class Turn {
     for (const entry of open.entries) {
       if (entry.k === 'called') this.#calledKeys = added(this.#calledKeys, entry)
       else if (entry.k === 'checkpoint') this.#checkpoints = added(this.#checkpoints, entry)
+      else if (entry.k === 'due') {
+        this.#dues ??= new Map()
+        this.#dues.set(entry.key, { due: entry.due, since: entry.at })
+      }
     }
     this.#refused = refusedOf(open.entries)
     if (recorded.length === 0) return
@@ -462,26 +492,9 @@ function added<T extends { readonly key: string }>(map: Map<string, T> | null, e
 }
 
 export function emptyOutbox(): Outbox {
-  return { messages: [], timers: [], cancelTimers: [], part: {}, after: [] }
+  return { messages: [], timers: [], cancelTimers: [], part: {}, answers: null, after: [] }
 }
 
 export function fenced(id: ProcessId): RuntimeError {
   return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
-}
-
-function acceptedOf(envelope: Envelope): Accepted {
-  const { lineage } = envelope
-  return {
-    kind: envelope.kind,
-    op: envelope.op,
-    args: envelope.args,
-    from: envelope.from,
-    at: envelope.at,
-    cause: lineage.cause,
-    root: lineage.root,
-    traceparent: lineage.traceparent,
-    actor: lineage.actor,
-    chain: lineage.chain,
-    ord: rowOf(envelope)?.ord ?? null,
-  }
 }

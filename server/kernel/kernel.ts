@@ -250,17 +250,29 @@ export class Kernel {
 
   /** Takes an idle process out of memory without an end: it goes on elsewhere or later. False when it is not idle. */
   passivate(process: Process): boolean {
-    const { lifecycle } = this
     if (!process.alive || process.busy || process.mailboxLength > 0 || isTied(process)) return false
+    this.#leave(process)
+    return true
+  }
+
+  /** Takes a process with an open turn out of memory without an end; whoever asks knows that the turn can go on without
+   *  it. What waits in its mailbox is handed out. Null when it is tied to others or has no turn. */
+  park(process: Process): Envelope[] | null {
+    if (!process.alive || process.current === null || isTied(process)) return null
+    const waiting = process.mailbox?.drain() ?? []
+    this.#leave(process)
+    return waiting
+  }
+
+  #leave(process: Process): void {
     process.alive = false
     process.gone = true
     process.epoch += 1
     process.status = 'passive'
     process.stats.since = this.ports.clock.now()
-    lifecycle.processes.delete(process.id)
-    lifecycle.treeVersion += 1
+    this.lifecycle.processes.delete(process.id)
+    this.lifecycle.treeVersion += 1
     process.parent?.supervisor?.passivated(process)
-    return true
   }
 
   /** Resolves with the reason of the death of the present incarnation. */

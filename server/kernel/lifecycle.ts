@@ -172,7 +172,8 @@ export class Lifecycle {
     if (!process.alive && !process.durable) return this.refuse(process, envelope)
     if (front) process.box().unshift(envelope)
     else process.box().push(envelope)
-    if (!process.busy && process.alive) this.ready(process)
+    if (process.busy) process.ties?.arrived?.()
+    else if (process.alive) this.ready(process)
   }
 
   ready(process: Process): void {

@@ -48,14 +48,33 @@ export class Mailbox {
 
   /** Removes the first message that satisfies `test`, wherever it is. */
   take(test: (envelope: Envelope) => boolean): Envelope | undefined {
+    return this.takeFirst(test)?.envelope
+  }
+
+  /** The same, and how many messages are before it. */
+  takeFirst(test: (envelope: Envelope) => boolean): { envelope: Envelope; index: number } | undefined {
+    const index = this.indexOf(test)
+    const envelope = this.#items[this.#head + index]
+    if (index < 0 || envelope === undefined) return undefined
+    this.#items.splice(this.#head + index, 1)
+    this.#tail -= 1
+    return { envelope, index }
+  }
+
+  /** Position of the first message that satisfies `test`; -1 when none does. */
+  indexOf(test: (envelope: Envelope) => boolean): number {
     for (let i = this.#head; i < this.#tail; i++) {
       const envelope = this.#items[i]
-      if (envelope === undefined || !test(envelope)) continue
-      this.#items.splice(i, 1)
-      this.#tail -= 1
-      return envelope
+      if (envelope !== undefined && test(envelope)) return i - this.#head
     }
-    return undefined
+    return -1
+  }
+
+  /** Puts a message back behind `index` others, or last where there are fewer. */
+  insert(envelope: Envelope, index: number): void {
+    const at = Math.min(this.#head + index, this.#tail)
+    this.#items.splice(at, 0, envelope)
+    this.#tail += 1
   }
 
   /** Oldest first, without taking; at most `limit` from position `offset`. */

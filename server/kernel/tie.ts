@@ -47,6 +47,8 @@ export class Ties<P> {
   children: Set<P> | null = null
   /** Calls whose answer was put off; they fail when the process dies. */
   deferred: Set<ReplyTo> | null = null
+  /** Told of each message that is queued behind an open turn. */
+  arrived: (() => void) | null = null
   stop: Stop | null = null
   starting: Starting | null = null
   verdict: Verdict | null = null

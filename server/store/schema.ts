@@ -100,6 +100,11 @@ function processTable(table: MakeTable) {
       ownerEpoch: bigint('owner_epoch', { mode: 'number' }),
       /** Given up with an open turn, or spawned and never begun: recovery takes it although no message waits. */
       open: boolean().notNull().default(false),
+      /** What its parked turn waits for, which messages that turn can take, and the last position it was offered; null
+       *  while a node runs it. */
+      wait: text(),
+      takes: text().array(),
+      judged: surrogate(),
       createdAt: timestamp('created_at', { withTimezone: true }).notNull().default(sql`now()`),
     } satisfies Columns<ProcessRecord>,
     (t) => [

@@ -251,6 +251,8 @@ export type ProcessRecord = {
   gone: boolean
   ended: boolean
   exit: string | null
+  /** What its parked turn waits for: JSON text of shared/snapshot.ts `Wait`. Null while it is in memory. */
+  wait: string | null
   /** Node id of the live owner; null when passive. */
   owner: number | null
   ownerEpoch: number | null
@@ -291,8 +293,27 @@ export type Loaded = {
   names: readonly string[]
 }
 
-/** Gives a process up. `open`: a turn is open, so recovery takes the process although no message waits for it. */
-export type Release = { process: Pid; claim: Claim; open?: boolean }
+/** Gives a process up. `open`: a turn is open, so recovery takes the process although no message waits for it.
+ *  `park`: a turn is open and waits; recovery leaves it alone until something comes that the turn can take. */
+export type Release = { process: Pid; claim: Claim; open?: boolean; park?: Park }
+
+/** Timer of a parked process, and operation of the message it becomes: no name of a user's timer begins like it. */
+export const WAKE = '$wake'
+
+/** Ms for which a message may still wake a parked turn although its `ord` says that it was offered: positions are drawn
+ *  before commits are seen. Far above the time of a statement. */
+export const JUDGED_MS = 10_000
+
+export type Park = {
+  /** What is waited for, for people: JSON text of shared/snapshot.ts `Wait`. */
+  wait: string
+  /** Operations of messages the turn can take; `*` is any. Replies, exit signals and `WAKE` always wake it. */
+  takes: readonly string[]
+  /** Messages up to this `ord` were offered to the turn, and it did not take them. */
+  judged: number
+  /** Named `WAKE`; null where nothing that is waited for has a deadline. */
+  timer: NewTimer | null
+}
 
 /** `blobs` as in a commit. */
 export type SnapshotWrite = {
@@ -325,7 +346,15 @@ export type RequestRow = {
   result: string | null
 }
 
-export type NewRequest = { scope: string; key: string; argsHash: string; expiresAt: number | null; message: NewMessage }
+export type NewRequest = {
+  scope: string
+  key: string
+  argsHash: string
+  expiresAt: number | null
+  message: NewMessage
+  /** Stored with the request, behind its message, or with the one that exists and has the same arguments. */
+  signal?: NewMessage
+}
 
 export type NodeRow = {
   id: number
@@ -373,7 +402,10 @@ export interface Store {
   /** Takes and deletes rows addressed to a pseudo target (`node/...`, `client/...`). */
   take(node: NodeIdentity, target: ProcessId, limit: number): Promise<MessageRow[]>
   /** Inserts the request and its message together, or returns the row that exists. */
-  request(node: NodeIdentity, request: NewRequest): Promise<{ row: RequestRow; created: boolean; ord: number }>
+  request(
+    node: NodeIdentity,
+    request: NewRequest,
+  ): Promise<{ row: RequestRow; created: boolean; ord: number; signalOrd: number }>
   requestRow(namespace: string, scope: string, key: string): Promise<RequestRow | null>
 
   /**

@@ -71,6 +71,8 @@ function lineOf(wait: Wait, now: number): WaitLine {
       return { text: 'restarts after a failure', time: until(wait, now, 'in', 'now'), long: false }
     case 'sleep':
       return { text: 'sleeping', time: until(wait, now, 'wakes in', 'wakes now'), long: false }
+    case 'receive':
+      return { text: `waiting for ${target}`, time: withDeadline(time, wait, now), long: false }
     default:
       return wait.kind satisfies never
   }

@@ -1,14 +1,16 @@
 /** Claims, loads, releases and snapshots on memory: the verdicts of the files of these names in postgres/. */
 import { Attachments } from '../attach.ts'
-import type {
-  ClaimOutcome,
-  ClaimRequest,
-  Loaded,
-  NodeIdentity,
-  Pid,
-  ProcessRecord,
-  Release,
-  SnapshotWrite,
+import {
+  type ClaimOutcome,
+  type ClaimRequest,
+  type Loaded,
+  type NewTimer,
+  type NodeIdentity,
+  type Pid,
+  type ProcessRecord,
+  type Release,
+  type SnapshotWrite,
+  WAKE,
 } from '../store.ts'
 import { blobRefs, isFresh, refer } from './blob.ts'
 import { NEW_PROCESS } from './commit.ts'
@@ -47,6 +49,9 @@ function take(process: StoredProcess, node: NodeIdentity, stateVersion: number):
   process.ownerEpoch = node.epoch
   process.open = false
   process.gone = false
+  process.wait = null
+  process.takes = null
+  process.judged = null
 }
 
 /** P2: the owner died holding the oldest pending message. */
@@ -59,7 +64,7 @@ function raiseRecoveries(db: MemoryDatabase, process: StoredProcess): void {
 }
 
 export function recordOf(process: StoredProcess): ProcessRecord {
-  const { namespace: _namespace, open: _open, ...record } = process
+  const { namespace: _namespace, open: _open, takes: _takes, judged: _judged, ...record } = process
   return record
 }
 
@@ -109,15 +114,25 @@ function namesOf(db: MemoryDatabase, process: StoredProcess | undefined): string
 
 export function release(db: MemoryDatabase, node: NodeIdentity, claims: readonly Release[]): Pid[] {
   if (!db.alive(node)) return []
-  return claims.flatMap(({ process: pid, claim: held, open }) => {
+  return claims.flatMap(({ process: pid, claim: held, open, park }) => {
     const head = db.heads.get(pid)
     const process = db.processes.get(pid)
     if (head === undefined || process === undefined || head.claim !== held) return []
     head.claim = NO_CLAIM
+    if (park !== undefined) rearm(db, process, park.timer)
     if (process.owner !== node.id || process.ownerEpoch !== node.epoch) return []
-    Object.assign(process, { owner: null, ownerEpoch: null, open: open ?? false })
+    const { wait = null, takes = null, judged = null } = park ?? {}
+    Object.assign(process, { owner: null, ownerEpoch: null, open: open ?? false, wait, takes, judged })
     return [pid]
   })
+}
+
+/** The one timer of a parked turn: set or gone. */
+function rearm(db: MemoryDatabase, { pid, namespace }: StoredProcess, timer: NewTimer | null): void {
+  const timers = db.timers.get(pid) ?? new Map()
+  if (timer === null) timers.delete(WAKE)
+  else timers.set(WAKE, { ...timer, namespace })
+  db.timers.set(pid, timers)
 }
 
 export function snapshot(db: MemoryDatabase, node: NodeIdentity, writes: readonly SnapshotWrite[]): void {

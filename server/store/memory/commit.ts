@@ -120,6 +120,9 @@ export const NEW_PROCESS = {
   gone: false,
   ended: false,
   exit: null,
+  wait: null,
+  takes: null,
+  judged: null,
   owner: null,
   ownerEpoch: null,
 } as const

@@ -20,7 +20,12 @@ import type {
   TimerRow,
 } from '../store.ts'
 
-export type StoredProcess = ProcessRecord & { readonly namespace: string; open: boolean }
+export type StoredProcess = ProcessRecord & {
+  readonly namespace: string
+  open: boolean
+  takes: readonly string[] | null
+  judged: number | null
+}
 export type StoredNode = NodeRow & { readonly namespace: string; session: boolean }
 export type StoredTie = {
   readonly namespace: string

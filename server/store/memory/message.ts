@@ -59,13 +59,18 @@ export function request(
   db: MemoryDatabase,
   node: NodeIdentity,
   wanted: NewRequest,
-): { row: RequestRow; created: boolean; ord: number } {
+): { row: RequestRow; created: boolean; ord: number; signalOrd: number } {
   assertMessage(wanted.message)
+  if (wanted.signal !== undefined) assertMessage(wanted.signal)
   assertAlive(db, node)
   const key = keyOf(node.namespace, wanted.scope, wanted.key)
   const found = db.requests.get(key)
   const over = found?.status !== 'pending' && (found?.expiresAt ?? Number.POSITIVE_INFINITY) <= db.clock.now()
-  if (found !== undefined && !over) return { row: requestShape(found), created: false, ord: 0 }
+  const signal = () => (wanted.signal === undefined ? 0 : db.deliver(node.namespace, wanted.signal).ord)
+  if (found !== undefined && !over) {
+    const signalOrd = found.argsHash === wanted.argsHash ? signal() : 0
+    return { row: requestShape(found), created: false, ord: 0, signalOrd }
+  }
   const row = {
     scope: wanted.scope,
     key: wanted.key,
@@ -77,7 +82,8 @@ export function request(
     expiresAt: wanted.expiresAt,
   }
   db.requests.set(key, row)
-  return { row: requestShape(row), created: true, ord: db.deliver(node.namespace, wanted.message).ord }
+  const { ord } = db.deliver(node.namespace, wanted.message)
+  return { row: requestShape(row), created: true, ord, signalOrd: signal() }
 }
 
 export function requestRow(db: MemoryDatabase, namespace: string, scope: string, key: string): RequestRow | null {

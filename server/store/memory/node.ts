@@ -1,7 +1,7 @@
 /** Nodes, their leases, and who should run but does not, on memory: the verdicts of postgres/node.ts and orphans.ts. */
 import { splitId } from '../../../shared/id.ts'
-import type { NodeIdentity, NodeRow, NodeStart } from '../store.ts'
-import { type MemoryDatabase, NO_CLAIM, type StoredNode } from './database.ts'
+import { JUDGED_MS, type NodeIdentity, type NodeRow, type NodeStart, WAKE } from '../store.ts'
+import { type MemoryDatabase, NO_CLAIM, type StoredNode, type StoredProcess } from './database.ts'
 
 export function registerNode(db: MemoryDatabase, namespace: string, start: NodeStart): NodeIdentity {
   const { leaseMs, ...facts } = start
@@ -76,6 +76,22 @@ export function leave(db: MemoryDatabase, node: NodeIdentity): void {
   end(db, row)
 }
 
+/** W2: parked, and nothing in its mailbox is for the open turn. */
+function isParkedFor(db: MemoryDatabase, { takes, judged, namespace, id }: StoredProcess): boolean {
+  if (takes === null) return false
+  const recent = db.clock.now() - JUDGED_MS
+  return ![...(db.box(namespace, id)?.values() ?? [])].some(
+    ({ kind, op, ord, at }) =>
+      kind === 'reply' ||
+      kind === 'exit' ||
+      op === WAKE ||
+      (kind !== 'withdraw' &&
+        kind !== 'down' &&
+        (takes.includes('*') || takes.includes(op)) &&
+        (ord > (judged ?? 0) || at > recent)),
+  )
+}
+
 /** Agents every node can run, and targets that are no process at all (postgres/orphans.ts). */
 const OWN_AGENTS = new Set(['supervisor', 'pool', 'task', 'vivarium'])
 const PSEUDO_AGENTS = new Set(['client', 'node'])
@@ -102,6 +118,7 @@ export function orphans(db: MemoryDatabase, node: NodeIdentity, limit: number) {
     const process = db.find(node.namespace, id)
     if (PSEUDO_AGENTS.has(agent) || !runnable(agent, process?.stateVersion ?? 0)) continue
     if (process === undefined) found.add(id)
+    else if (isParkedFor(db, process)) continue
     else if (!process.ended && process.desired === 'running' && !db.ownerAlive(process)) found.add(id)
   }
   return [...found].slice(0, limit).map((id) => ({ id, ...splitId(id) }))

@@ -8,7 +8,7 @@ import type { JournalRow, MessageKind, MessageRow, ProcessRecord, ReplyAddress }
 type Row<K extends keyof Tables> = Tables[K]['$inferSelect']
 
 export function recordOf(row: Row<'processes'>): ProcessRecord {
-  const { namespace: _namespace, open: _open, createdAt, ...record } = row
+  const { namespace: _namespace, open: _open, takes: _takes, judged: _judged, createdAt, ...record } = row
   return { ...record, createdAt: createdAt.getTime() }
 }
 

@@ -100,6 +100,7 @@ function claimSql(q: string): string {
     left join ${q}nodes n on n.id = p.owner and n.epoch = p.owner_epoch),
   taken as (
     update ${q}processes p set owner = $1::bigint, owner_epoch = $2::bigint, open = false,
+      wait = null, takes = null, judged = null,
       incarnation = p.incarnation + case when p.ended then 1 else 0 end,
       state_version = case when p.state_version = 0 then s.version else p.state_version end,
       exit = case when p.ended then null else p.exit end, ended = false, gone = false

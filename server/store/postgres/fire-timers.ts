@@ -1,5 +1,6 @@
 /**
  * D6, V5: a due timer becomes a mailbox row by one delete-and-insert: it fires at most once, and never gets lost.
+ * The due ones are found by the index on `due` and deleted where they lie: a join would read every armed timer.
  * Rivals skip each other's rows instead of waiting. The message carries the arm number; the owner drops it if disarmed
  * since.
  */
@@ -13,13 +14,13 @@ export async function fireTimers({ read, q }: Context, node: NodeIdentity, limit
   return rows.map(messageRow)
 }
 
-function fireSql(q: string): string {
+export function fireSql(q: string): string {
   return `with ${fence(q)},
   due as (
-    select t.process, t.name from ${q}timers t, fence
+    select t.ctid as place from ${q}timers t, fence
     where t.namespace = $3::text and t.due <= now() order by t.due limit $4::int for update of t skip locked),
   fired as (
-    delete from ${q}timers t using due d where t.process = d.process and t.name = d.name returning t.*),
+    delete from ${q}timers t where t.ctid = any(array(select place from due)) returning t.*),
   delivered as (
     insert into ${q}mailbox as m
       (namespace, target, ord, id, kind, op, n, args, root, traceparent, timer_name, timer_arm)
@@ -30,11 +31,11 @@ function fireSql(q: string): string {
   select ${messageColumns('m')} from delivered m order by m.ord`
 }
 
+export function nextTimerSql(q: string): string {
+  return `select ${ms('min(due)')} as due from ${q}timers where namespace = $1::text`
+}
+
 export async function nextTimer({ read, q }: Context, namespace: string): Promise<number | null> {
-  const [row] = await read.unsafe<{ due: number | null }[]>(
-    `select ${ms('min(due)')} as due from ${q}timers where namespace = $1::text`,
-    [namespace],
-    { prepare: true },
-  )
+  const [row] = await read.unsafe<{ due: number | null }[]>(nextTimerSql(q), [namespace], { prepare: true })
   return row?.due ?? null
 }

@@ -10,7 +10,7 @@
 import type { NodeIdentity, NodeRow, NodeStart } from '../store.ts'
 import { type Context, fence, ms } from './context.ts'
 import { nodeValues } from './fenced.ts'
-import { NO_CLAIM } from './release.ts'
+import { NO_CLAIM } from './park.ts'
 import { sessionKeySql } from './session-lock.ts'
 
 export async function registerNode({ read, q }: Context, namespace: string, start: NodeStart): Promise<NodeIdentity> {

@@ -5,9 +5,10 @@
  *
  * - Pseudo targets (`client/...`, `node/...`) are nobody's to run; ended processes are not woken by messages; what an
  *   operator stopped stays stopped, what is suspended waits (F7).
+ * - W2: messages behind a parked turn wake nobody; a reply, the timer of the turn, or a message it can take does.
  * - V1: a state newer than this node's code, and agents it does not have, are left to other nodes.
  */
-import type { NodeIdentity } from '../store.ts'
+import { JUDGED_MS, type NodeIdentity, WAKE } from '../store.ts'
 import type { Context } from './context.ts'
 import { nodeValues } from './fenced.ts'
 
@@ -67,6 +68,11 @@ function orphanSql(q: string): string {
        and ${runnable(`split_part(t.target, '/', 1)`, 'coalesce(p.state_version, 0)')}
        and (p.pid is null or (not p.ended and p.desired = 'running' and not exists (
          select 1 from ${q}nodes n where n.id = p.owner and n.epoch = p.owner_epoch)))
+       and (p.takes is null or exists (
+         select 1 from ${q}mailbox m where m.namespace = $3::text and m.target = t.target
+           and (m.kind in ('reply', 'exit') or m.op = '${WAKE}'
+             or (m.kind not in ('withdraw', 'down') and ('*' = any(p.takes) or m.op = any(p.takes))
+               and (m.ord > p.judged or m.at > now() - interval '${JUDGED_MS} milliseconds')))))
      limit $4::int))
   select id, split_part(id, '/', 1) as agent, substr(id, strpos(id, '/') + 1) as key from found limit $4::int`
 }

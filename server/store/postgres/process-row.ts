@@ -18,6 +18,7 @@ export type ProcessRow = {
   gone: boolean
   ended: boolean
   exit: string | null
+  wait: string | null
   owner: number | null
   owner_epoch: number | null
   created_at: number
@@ -27,7 +28,7 @@ export type ProcessRow = {
 export function processColumns(alias: string): string {
   const plain = [
     ...['pid', 'id', 'agent', 'key', 'kind', 'parent', 'incarnation', 'state_version', 'restarts', 'desired'],
-    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'owner', 'owner_epoch'],
+    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'wait', 'owner', 'owner_epoch'],
   ]
   return `${plain.map((name) => `${alias}.${name}`).join(', ')}, ${ms(`${alias}.created_at`)} as created_at`
 }
@@ -49,6 +50,7 @@ export function processRecord(row: ProcessRow): ProcessRecord {
     gone: row.gone,
     ended: row.ended,
     exit: row.exit,
+    wait: row.wait,
     owner: row.owner,
     ownerEpoch: row.owner_epoch,
     createdAt: row.created_at,

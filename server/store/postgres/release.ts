@@ -5,12 +5,11 @@
 import type { NodeIdentity, Pid, Release } from '../store.ts'
 import { type Context, fence } from './context.ts'
 import { nodeValues } from './fenced.ts'
-
-/** No activation has this claim: the sequence begins at 1. */
-export const NO_CLAIM = 0
+import { NO_CLAIM, park } from './park.ts'
 
 export async function release({ read, q }: Context, node: NodeIdentity, claims: readonly Release[]): Promise<Pid[]> {
   if (claims.length === 0) return []
+  if (claims.some(({ park }) => park !== undefined)) return park({ read, q }, node, claims)
   const items = claims.map(({ process, claim, open }) => ({ process, claim, open: open ?? false }))
   const rows = await read.unsafe<{ pid: number }[]>(releaseSql(q), [...nodeValues(node), JSON.stringify(items)], {
     prepare: true,

@@ -17,6 +17,10 @@ type Row = {
   result: string | null
 }
 
+/** Which of the messages is which. */
+const START = 0
+const SIGNAL = 1
+
 const COLUMNS = 'scope, key, args_hash, process, message_id, status, result'
 
 /** A rival that commits between our insert and our look is found by the second try; a third is never needed. */
@@ -26,11 +30,12 @@ export async function request(
   context: Context,
   node: NodeIdentity,
   wanted: NewRequest,
-): Promise<{ row: RequestRow; created: boolean; ord: number }> {
-  const { scope, key, argsHash, expiresAt, message } = wanted
+): Promise<{ row: RequestRow; created: boolean; ord: number; signalOrd: number }> {
+  const { scope, key, argsHash, expiresAt, message, signal } = wanted
+  const sent = [{ pid: START, message }, ...(signal === undefined ? [] : [{ pid: SIGNAL, message: signal }])]
   const values = [
     ...nodeValues(node),
-    ...messageValues([{ pid: 0, message }], true),
+    ...messageValues(sent, true),
     ...[scope, key, argsHash, message.target, message.id, expiresAt],
   ]
   for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -39,8 +44,16 @@ export async function request(
       values,
       { prepare: true },
     )
-    if (row !== undefined)
-      return { row: requestShape(row), created: row.created, ord: row.created ? Number(row.ords) : 0 }
+    if (row !== undefined) {
+      const [ord = 0, signalOrd = 0] = row.ords.split(',').map(Number)
+      const sameArgs = row.created || row.args_hash === argsHash
+      return {
+        row: requestShape(row),
+        created: row.created,
+        ord: row.created ? ord : 0,
+        signalOrd: sameArgs ? signalOrd : 0,
+      }
+    }
     if (!(await isAlive(context, node))) throw nodeFenced(node)
   }
   throw new Error(`Request ${scope} ${key} neither exists nor can be inserted after ${TRIES} tries.`)
@@ -49,7 +62,10 @@ export async function request(
 function requestSql(q: string): string {
   let used = 3
   const parameter = () => `$${++used}`
-  const message = messageSql(q, parameter, { seldom: true, where: 'exists (select 1 from made)' })
+  const message = messageSql(q, parameter, {
+    seldom: true,
+    where: `(exists (select 1 from made) or (s.pid = ${SIGNAL} and exists (select 1 from known)))`,
+  })
   const [scope, key, hash, process, id, expires] = [1, 2, 3, 4, 5, 6].map(parameter)
   return `with ${fence(q)},
   made as (
@@ -60,10 +76,13 @@ function requestSql(q: string): string {
       message_id = excluded.message_id, status = 'pending', result = null, expires_at = excluded.expires_at, at = now()
     where r.status <> 'pending' and r.expires_at <= now()
     returning r.*),
+  known as (
+    select 1 from ${q}requests where namespace = $3::text and scope = ${scope}::text and key = ${key}::text
+      and args_hash = ${hash}::text and exists (select 1 from fence)),
   ${message}
   select m.*, true as created, ${SENT_ORDS} from (select ${COLUMNS} from made) m
   union all
-  select ${COLUMNS}, false, null from ${q}requests
+  select ${COLUMNS}, false, ${SENT_ORDS} from ${q}requests
   where namespace = $3::text and scope = ${scope}::text and key = ${key}::text and not exists (select 1 from made)
     and exists (select 1 from fence)`
 }

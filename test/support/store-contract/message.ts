@@ -1,6 +1,10 @@
 /** Store contract, part three: messages from outside, requests, timers, nodes, and who should run but does not. */
 import { describe, expect, test } from 'vitest'
+import { type NewMessage, WAKE } from '../../../server/store/store.ts'
 import { LEASE_OVER_MS, message, row, StoreBench, type StoreWorld, timer } from '../store-world.ts'
+
+/** Epoch ms at which nothing is due yet. */
+const FUTURE = 4_000_000_000_000
 
 export function messageContract(world: StoreWorld): void {
   describe(`messages on ${world.name}`, () => {
@@ -202,6 +206,85 @@ export function messageContract(world: StoreWorld): void {
       expect(await bench.store.orphans(node, 2)).toHaveLength(2)
       for (const key of ['open', 'child', 'dead', 'unseen/key']) await bench.own(node, key)
       expect(await found()).toEqual([])
+    })
+
+    test('[D8] a signal is stored with the request or the one that exists, and never with a refused one', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const ask = (id: string, argsHash: string) =>
+        bench.store.request(node, {
+          ...{ scope: 'cart/a', key: 'key', argsHash, expiresAt: null, message: message(id, 'cart/a') },
+          signal: message(`${id} signal`, 'cart/a', { op: 'signal' }),
+        })
+      const first = await ask('one', 'same')
+      expect(first.created).toBe(true)
+      expect(first.signalOrd).toBeGreaterThan(first.ord)
+      const second = await ask('two', 'same')
+      expect([second.created, second.ord, second.signalOrd > first.signalOrd]).toEqual([false, 0, true])
+      const other = await ask('three', 'other')
+      expect([other.created, other.signalOrd]).toEqual([false, 0])
+      expect(await bench.mailbox('cart/a')).toEqual(['one', 'one signal', 'two signal'])
+      const [row] = await bench.store.messages(bench.namespace, 'cart/a', first.signalOrd - 1, 1)
+      expect(row).toMatchObject({ id: 'one signal', op: 'signal', ord: first.signalOrd })
+    })
+
+    test('[D11] a parked process is found when its mailbox holds what its turn can take, and not before', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const found = async () => (await bench.store.orphans(node, 100)).map(({ key }) => key).toSorted()
+      const cases: [string, string[], Partial<NewMessage>, boolean][] = [
+        ['behind', [], { op: 'add' }, false],
+        ['other', ['pay'], { op: 'add' }, false],
+        ['wanted', ['pay', 'add'], { op: 'add' }, true],
+        ['any', ['*'], { op: 'add' }, true],
+        ['reply', [], { op: 'call 1', kind: 'reply' }, true],
+        ['exit', [], { op: '$exit', kind: 'exit' }, true],
+        ['down', ['add'], { op: '$down', kind: 'down' }, false],
+        ['timer', [], { op: WAKE, kind: 'timer', timer: { name: WAKE, arm: 1 } }, true],
+      ]
+      for (const [key, takes] of cases) {
+        const { record, claim } = await bench.own(node, key)
+        await bench.store.release(node, [
+          { process: record.pid, claim, park: { wait: '{}', takes, judged: 0, timer: null } },
+        ])
+      }
+      expect(await found()).toEqual([])
+      await bench.store.enqueue(
+        node,
+        cases.map(([key, , parts]) => message(key, `cart/${key}`, parts)),
+      )
+      const wanted = cases.flatMap(([key, , , wakes]) => (wakes ? [key] : []))
+      expect(await found()).toEqual(wanted.toSorted())
+      for (const key of wanted) await bench.own(node, key)
+      expect(await found()).toEqual([])
+    })
+
+    test('[D4] parking gives the claim up, shows the wait and sets the one timer of the turn, or ends it', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const owned = await bench.own(node, 'a')
+      await bench.write(node, owned, { timers: [timer(owned, 'mine', { due: FUTURE })] })
+      const { pid } = owned.record
+      const due = FUTURE + 1_000
+      const wake = timer(owned, WAKE, { op: WAKE, due, arm: 7 })
+      const park = { wait: '{"kind":"sleep"}', takes: ['x', 'y'], judged: 0, timer: wake }
+      const claims = [{ process: pid, claim: owned.claim, park }]
+      expect(await bench.store.release(node, claims)).toEqual([pid])
+      expect(await bench.store.release(node, claims)).toEqual([])
+      expect(await bench.record('cart/a')).toMatchObject({ owner: null, wait: '{"kind":"sleep"}' })
+      const again = await bench.own(node, 'a')
+      expect(again.record.wait).toBeNull()
+      const { timers } = await bench.load(node, again)
+      expect(timers.map(({ name, arm, due: at, op }) => [name, arm, at, op])).toEqual([
+        [WAKE, 7, due, WAKE],
+        ['mine', 1, FUTURE, 'tick'],
+      ])
+      const bare = { ...park, timer: null }
+      await bench.store.release(node, [{ process: pid, claim: again.claim, park: bare }])
+      const last = await bench.own(node, 'a')
+      expect((await bench.load(node, last)).timers.map(({ name }) => name)).toEqual(['mine'])
+      expect(await bench.store.release(node, [{ process: pid, claim: again.claim, park }])).toEqual([])
+      expect((await bench.load(node, last)).timers).toHaveLength(1)
     })
 
     test('[D11] left alone are suspended processes, and agents and versions this node does not have', async () => {

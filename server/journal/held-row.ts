@@ -1,0 +1,24 @@
+/** Rows of a mailbox that are in memory, in whatever state, and what becomes of those who wait when they are lost. */
+import { RuntimeError } from '../../shared/error.ts'
+import type { Envelope } from '../kernel/envelope.ts'
+import type { Process } from '../kernel/process.ts'
+import { rowOf } from './message.ts'
+import type { DurableRecord } from './record.ts'
+
+export function heldRows(process: Process, record: DurableRecord): Set<number> {
+  const known = new Set<number>(record.consuming())
+  for (const row of record.replies.values()) known.add(row.ord)
+  const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
+  if (process.current !== null) envelopes.push(process.current)
+  for (const { envelope } of record.open?.taken?.values() ?? []) envelopes.push(envelope)
+  for (const envelope of envelopes) {
+    const row = rowOf(envelope)
+    if (row !== null) known.add(row.ord)
+  }
+  return known
+}
+
+/** Another node has the process now: what was in hand here has no outcome that could be told. */
+export function rejectUnknown({ reply }: Envelope, { id }: DurableRecord): void {
+  reply?.reject(new RuntimeError('CALL_OUTCOME_UNKNOWN', `Another node took over ${id} before the outcome was stored.`))
+}

@@ -1,0 +1,45 @@
+/**
+ * `ctx.start`: an operation of another agent that outlives the turn, begun once and awaited as a recorded result.
+ *
+ * - M4: the key is the caller's, or follows from turn and position: a crash between storing the start and recording it
+ *   finds the one that exists.
+ * - Awaiting the result keeps the turn in memory; a call that is to be waited for long is a call.
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { splitId } from '../../shared/id.ts'
+import { Call, type Caller } from '../definition/call.ts'
+import type { StartedOperation } from '../definition/context.ts'
+import { idempotencyKey } from './step.ts'
+import type { Turn } from './turn.ts'
+import { recordedOutcome } from './turn-call.ts'
+import { stepInTurn } from './turn-step.ts'
+
+type Start = { target: string; op: string; message: unknown; idempotencyKey?: string }
+
+/** Calls made here are carried out by the runtime, never by awaiting them. */
+const NOBODY: Caller = { call: () => Promise.reject(new RuntimeError('INTERNAL', 'A started call was awaited.')) }
+
+export async function startInTurn(turn: Turn, start: Start): Promise<StartedOperation> {
+  turn.assertOpen()
+  const { target, op, message } = start
+  const name = turn.nextKey(`start:${target} ${op}`)
+  const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.open?.branch ?? 0, name)
+  const { lineage } = turn
+  const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
+  const created = await stepInTurn(turn, name, () => turn.ports.begin(call, { idempotencyKey: key }, lineage), {})
+  return { process: target, key, created: created === true, result: () => resultInTurn(turn, target, key) }
+}
+
+function resultInTurn(turn: Turn, target: string, key: string): Promise<unknown> {
+  turn.assertOpen()
+  if (target === turn.process.id) {
+    throw new RuntimeError('CALL_CYCLE', `${target} waits for an operation of its own, which waits for this turn.`)
+  }
+  const name = turn.nextKey(`result:${target} ${key}`)
+  return turn.request(name, async () => {
+    await turn.flushed()
+    const { process, ports } = turn
+    process.wait = { kind: 'call', target: `${target} ${key}`, since: ports.clock.now(), deadline: null, attempt: 1 }
+    return recordedOutcome(turn, name, () => ports.started(target, key, turn.abort.signal))
+  })
+}
