@@ -41,6 +41,7 @@ export type {
   StepInfo,
   StepOptions,
 } from './definition/step.ts'
+export type { StreamOut } from './definition/stream.ts'
 export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptions } from './definition/supervisor.ts'
 export { pool, supervisor } from './definition/supervisor.ts'
 export type { Handle, StartOptions } from './host/handle.ts'
@@ -54,6 +55,7 @@ export type {
   StoreReaderOptions,
 } from './host/store-reader.ts'
 export { readStore } from './host/store-reader.ts'
+export type { StreamItem, StreamReadOptions } from './host/stream-hub.ts'
 export type { DownSignal, ExitSignal } from './kernel/envelope.ts'
 export type { ExitReason } from './kernel/exit.ts'
 export type { Inspect } from './observe/inspect.ts'

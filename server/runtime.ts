@@ -28,8 +28,10 @@ import { Messenger } from './host/messenger.ts'
 import { DRAIN_MS, type RuntimeOptions } from './host/options.ts'
 import { watchErrors } from './host/owner.ts'
 import { Passivator } from './host/passivator.ts'
+import { countProcesses } from './host/process-count.ts'
 import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
+import { streamHubOf } from './host/stream-hub.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer, type LayerPorts } from './journal/layer.ts'
@@ -44,11 +46,10 @@ import { ExitUnwind } from './kernel/outcome.ts'
 import { poolOf } from './kernel/pool.ts'
 import type { Process } from './kernel/process.ts'
 import { renew } from './kernel/renewal.ts'
-import { statusOf } from './kernel/row.ts'
 import { Bus } from './observe/bus.ts'
 import { type Exporting, startExport } from './observe/export.ts'
 import { LogRecords } from './observe/log-record.ts'
-import { type Counted, Metrics } from './observe/metrics.ts'
+import { Metrics } from './observe/metrics.ts'
 import { Ring } from './observe/ring.ts'
 import { Telemetry } from './observe/telemetry.ts'
 import { realRandom } from './random.ts'
@@ -75,6 +76,7 @@ export class RuntimeCore {
   readonly namespace: string
   readonly queries: QueryReader
   readonly waits: RequestWaits
+  readonly streams = streamHubOf(this)
   readonly messenger: Messenger
   readonly startedAt: number
   state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
@@ -107,7 +109,7 @@ export class RuntimeCore {
     this.#logRecords = new LogRecords(this.bus)
     this.metrics = new Metrics({
       bus: this.bus,
-      scan: (visit) => this.#count(visit),
+      scan: (visit) => countProcesses(this.kernel, visit),
       droppedEvents: () => this.bus.stats.dropped,
     })
     this.random = options.random ?? realRandom()
@@ -202,6 +204,7 @@ export class RuntimeCore {
       hintNode: (id, target) => this.backend.hint(id, target),
       ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
       lastEvents: (id) => this.ring.recent(BLACK_BOX_EVENTS, id).map(eventLine),
+      streams: this.streams.writer,
       requestsStored: (results) => this.waits.stored(results),
       failed: (what, error) => this.complain(what, error),
     }
@@ -245,6 +248,7 @@ export class RuntimeCore {
     this.#passivator.start()
     this.layer.deadlocks.start()
     this.layer.blobs.start()
+    this.streams.start()
     this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }
@@ -408,13 +412,6 @@ export class RuntimeCore {
 
   // Errors nobody caught
 
-  #count(visit: (row: Counted) => void): void {
-    for (const process of this.kernel.all()) {
-      const { agent, mailboxLength, hidden } = process
-      visit({ agent, status: statusOf(process), mailbox: mailboxLength, hidden })
-    }
-  }
-
   #claimError(error: unknown): boolean {
     const process = this.telemetry.currentProcess()
     if (process === null || this.kernel.find(process.id) !== process) return false
@@ -443,6 +440,7 @@ export class RuntimeCore {
     this.#options.crash?.hit('shutdown:drained')
     this.membership.close()
     this.layer.close()
+    this.streams.close()
     this.#unwatch?.()
     await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) =>
       this.complain('leaving', error),

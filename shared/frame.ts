@@ -47,11 +47,11 @@ export type View = z.infer<typeof viewSchema>
 /**
  * Topics. `processes` rows by view; `vitals` one row + history on subscribe; `needs` rows; `process:<id>` one detail
  * row; `journal:<id>`, `failures`, `failures:<id>`, `events`, `events:<id>`, `audit` append; `mailbox:<id>` latest-wins
- * rows of the first MAILBOX window; `nodes` rows.
+ * rows of the first MAILBOX window; `nodes` rows; `stream:<id>/<name>` append, from `from` on.
  */
 export const TOPIC_PATTERN = new RegExp(
   '^(processes|vitals|needs|nodes|audit|events|failures|dead-letters|' +
-    '(process|journal|mailbox|failures|events):.{1,400})$',
+    '(process|journal|mailbox|failures|events):.{1,400}|stream:.{1,430})$',
   's',
 )
 
@@ -77,6 +77,8 @@ export const clientFrameSchema = z.discriminatedUnion('t', [
     topic: text(500).regex(TOPIC_PATTERN),
     view: viewSchema.optional(),
     maxHz: z.number().positive().max(10).optional(),
+    /** Offset of the first item of a stream; without it the newest ones. */
+    from: seq.optional(),
     /** Last seq seen of the same subscription on an earlier connection. */
     resume: z.object({ session: text(64), seq }).optional(),
   }),

@@ -35,14 +35,15 @@ import { PROJECTS } from './vitest.config.ts'
 
 const SEAMS = ['server/clock.ts', 'server/random.ts', 'server/crash-point.ts', 'server/paths.ts']
 const STORE = 'server/store/store.ts'
+const STREAM = 'server/store/stream.ts'
 const INSPECT = 'server/observe/inspect.ts'
 const CONTROL = 'server/control.ts'
 const INDEX = 'server/index.ts'
 const KERNEL = ['shared', 'server/kernel']
 const DEFINITION = [...KERNEL, 'server/definition']
-const JOURNAL = [...DEFINITION, 'server/journal', STORE, ...SEAMS]
+const JOURNAL = [...DEFINITION, 'server/journal', STORE, STREAM, ...SEAMS]
 const SCHEDULER = [...JOURNAL, 'server/scheduler']
-const SURFACE = ['shared', 'server/observe', INSPECT, CONTROL, ...SEAMS]
+const SURFACE = ['shared', 'server/observe', INSPECT, CONTROL, STREAM, ...SEAMS]
 const ANY = { imports: ['*'], packages: ['*'], builtins: true }
 
 /** Who may import whom. A new arrow is a design decision: change it here together with docs/ARCHITECTURE.md. */
@@ -57,14 +58,19 @@ const AREAS: Areas = {
   'server/kernel': { imports: KERNEL, packages: [], builtins: false },
   'server/definition': { imports: DEFINITION, packages: [], builtins: true },
   'server/journal': { imports: JOURNAL, packages: ['mutative'], builtins: true },
-  'server/store/store.ts': { imports: ['shared'], packages: [], builtins: false },
-  'server/store': { imports: ['shared', STORE, ...SEAMS], packages: ['drizzle-orm', 'postgres'], builtins: true },
+  'server/store/store.ts': { imports: ['shared', STREAM], packages: [], builtins: false },
+  'server/store/stream.ts': { imports: ['shared', STORE], packages: [], builtins: false },
+  'server/store': {
+    imports: ['shared', STORE, STREAM, ...SEAMS],
+    packages: ['drizzle-orm', 'postgres'],
+    builtins: true,
+  },
   'server/scheduler': { imports: SCHEDULER, packages: [], builtins: true },
   'server/cluster': { imports: [...SCHEDULER, 'server/cluster'], packages: [], builtins: true },
   'server/observe/inspect.ts': { imports: ['shared'], packages: [], builtins: false },
   'server/observe/sdk.ts': { imports: ['shared'], packages: ['@opentelemetry/sdk-node'], builtins: true },
   'server/observe': {
-    imports: ['shared', STORE, INSPECT, 'server/observe/sdk.ts', ...SEAMS],
+    imports: ['shared', STORE, STREAM, INSPECT, 'server/observe/sdk.ts', ...SEAMS],
     packages: ['@opentelemetry/api'],
     builtins: true,
   },

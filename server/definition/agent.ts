@@ -39,6 +39,9 @@ export type AgentOptions<S, On, Q> = Signals<S> & {
   mailbox?: { limit?: number }
   /** Milliseconds, default 60_000; `never` keeps the process in memory. */
   passivateAfterMs?: number | 'never'
+  /** What is kept of streams (`ctx.stream`): records younger than `maxAgeMs`, and at most `maxBytes` of each stream.
+   *  Closed streams go with their last record of that age. Default: everything, for ever. */
+  streams?: { maxAgeMs?: number; maxBytes?: number }
   /** Deliveries of one message in all, default 3. */
   maxAttempts?: number
   /** Schemas by operation, checked at the border before the message is stored. */
@@ -50,6 +53,9 @@ export type AgentOptions<S, On, Q> = Signals<S> & {
 
 /** What a handler is sent. */
 type MessageOf<F> = F extends (ctx: never, message: infer M) => unknown ? M : never
+
+/** Null keeps everything. */
+export type StreamRetention = { readonly maxAgeMs: number | null; readonly maxBytes: number | null }
 
 export type AgentDefinition<S, On, Q> = {
   readonly [AGENT]: true
@@ -65,6 +71,7 @@ export type AgentDefinition<S, On, Q> = {
   readonly mailboxLimit: number
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
+  readonly streams: StreamRetention
   readonly schemas: { readonly [op: string]: StandardSchema }
   readonly validate: { readonly [op: string]: Validator | undefined }
   /** A static child of a supervisor: always running while its supervisor does. */
@@ -86,6 +93,7 @@ export type AnyAgent = {
   readonly mailboxLimit: number
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
+  readonly streams: StreamRetention
   readonly schemas: { readonly [op: string]: StandardSchema }
   readonly validate: { readonly [op: string]: Validator | undefined }
 }
@@ -149,6 +157,10 @@ export function agent<S, On extends Handlers<S>, Q extends Queries<S> = Record<n
         ? null
         : positive(name, 'passivateAfterMs', options.passivateAfterMs ?? PASSIVATE_AFTER_MS),
     maxAttempts: positive(name, 'maxAttempts', options.maxAttempts ?? MAX_ATTEMPTS),
+    streams: {
+      maxAgeMs: limit(name, 'streams.maxAgeMs', options.streams?.maxAgeMs),
+      maxBytes: limit(name, 'streams.maxBytes', options.streams?.maxBytes),
+    },
     schemas: options.schemas ?? {},
     validate: checkValidators(name, options.on, options.validate ?? {}),
     spec: ({ key, ...rest }) => {
@@ -181,6 +193,10 @@ function checkOps(name: string, handlers: readonly string[], queries: readonly s
 function positive(name: string, what: string, value: number): number {
   if (Number.isInteger(value) && value > 0) return value
   throw invalid(name, `${what} is ${value}, which is not a whole number above 0`)
+}
+
+function limit(name: string, what: string, value: number | undefined): number | null {
+  return value === undefined ? null : positive(name, what, value)
 }
 
 function invalid(name: string, what: string): RuntimeError {

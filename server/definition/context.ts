@@ -13,6 +13,7 @@ import type { AgentDefinition, AnyAgent } from './agent.ts'
 import type { Call } from './call.ts'
 import type { Ref } from './ref.ts'
 import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
+import type { StreamOut } from './stream.ts'
 
 export type Log = {
   debug(message: string, data?: unknown): void
@@ -92,6 +93,10 @@ export interface Context<S> {
    *  @throws STEP_FAILED after the last attempt  @throws STEP_KEY_REQUIRED for a second open step of one name
    *  @throws REQUEST_INVALID an option is out of its bounds  @throws STEP_ABANDONED the turn ended first */
   step<T>(name: string, fn: (info: StepInfo) => T | Promise<T>, options?: StepOptions): Promise<T>
+  /** A stream of this process, which outlives the turn: `runtime.stream(id, name)`, feed and HTTP read it live and from
+   *  any position. Exempt from the turn's all or nothing (StreamOut). Steps write with `info.stream`. Durable agents
+   *  only. @throws REQUEST_INVALID  a name with "/", the wrong place, or an ephemeral agent */
+  stream(name: string): StreamOut
   /** Epoch ms; the same on replay and never running backwards inside a turn (PROTOCOL V5). */
   now(): number
   /** Uniform in [0, 1); the same on replay. */

@@ -1,6 +1,7 @@
 /**
  * What `ctx.step` takes and what a step's function is told. Types only; limits are checked by journal/step-option.ts.
  */
+import type { StreamOut } from './stream.ts'
 
 export type RetryPolicy = {
   /** Attempts in all, default 3. Attempts that failed before a crash count; one that a crash cut short does not. */
@@ -47,6 +48,9 @@ export type StepInfo = {
   /** Says that the attempt is alive; a progress is kept for the next attempt and shown to observers.
    *  @throws the reason of `signal` when the attempt is over  @throws VALUE_UNSUPPORTED VALUE_TOO_LARGE */
   heartbeat(progress?: unknown): void
+  /** A stream that this attempt writes, e.g. the text of a model while it comes. A later attempt begins with a reset
+   *  that readers see; the step's result comes after all chunks are stored. Durable agents only. */
+  stream(name: string): StreamOut
 }
 
 /** Options of a step that stays open after its function returned, until somebody outside gives its outcome. */

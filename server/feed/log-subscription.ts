@@ -14,11 +14,16 @@ import { type Draft, Subscription, type SubscriptionOptions } from './subscripti
 /** Items a new reader gets at once. */
 const HISTORY_MAX = 200
 
-type Options = SubscriptionOptions & { acquire: () => Lease<LogCollector> }
+type Options = SubscriptionOptions & {
+  acquire: () => Lease<LogCollector>
+  /** Index of the first item; without it the newest ones. */
+  from?: number | undefined
+}
 
 export class LogSubscription extends Subscription {
   readonly #acquire: () => Lease<LogCollector>
   readonly #cost: CostMeter
+  readonly #from: number | undefined
   #lease: Lease<LogCollector> | null = null
   #seen: LogCollector | null = null
   #unlisten: (() => void) | null = null
@@ -31,6 +36,7 @@ export class LogSubscription extends Subscription {
     super(options)
     this.#acquire = options.acquire
     this.#cost = options.cost
+    this.#from = options.from
   }
 
   attach(): boolean {
@@ -70,7 +76,7 @@ export class LogSubscription extends Subscription {
       this.#owed = true
     }
     if (!source.loaded) return null
-    if (this.#cursor < 0) this.#cursor = source.tail(HISTORY_MAX)
+    if (this.#cursor < 0) this.#cursor = this.#begin(source)
     const { lost, items, next } = source.page(this.#cursor)
     const at = this.clock.now()
     if (lost > 0 && !this.#owed) {
@@ -84,6 +90,11 @@ export class LogSubscription extends Subscription {
     if (lost > 0) return { t: 'append', cursor: String(this.#cursor - 1), items: [], at } // the gap comes next
     this.#cursor = next
     return { t: 'append', cursor: String(next - 1), items, at }
+  }
+
+  #begin(source: LogCollector): number {
+    const tail = source.tail(HISTORY_MAX)
+    return this.#from === undefined ? tail : Math.min(this.#from, source.next)
   }
 
   #complain(problem: Problem): void {

@@ -16,6 +16,7 @@ import type { Caller } from '../../shared/role.ts'
 import type { Clock } from '../clock.ts'
 import type { Control } from '../control.ts'
 import type { Inspect } from '../observe/inspect.ts'
+import type { Streams } from '../observe/streams.ts'
 import type { Random } from '../random.ts'
 import { ActionDesk } from './action.ts'
 import type { Wire } from './backpressure.ts'
@@ -30,6 +31,8 @@ export type FeedGuard = Door & { admit(request: Request, writes: boolean): Promi
 
 export type FeedOptions = {
   readonly inspect: Inspect
+  /** For the topics `stream:<id>/<name>`. */
+  readonly streams?: Streams
   readonly control: Control
   readonly guard: FeedGuard
   readonly clock: Clock
@@ -69,7 +72,8 @@ export class Feed {
     const clock = guarded(options.clock, report)
     this.#options = options
     this.#cost = new CostMeter(clock, options.cpuMs)
-    this.#place = { clock, inspect: options.inspect, hub: new CollectorHub(clock), cost: this.#cost, report }
+    const { inspect, streams = null } = options
+    this.#place = { clock, inspect, streams, hub: new CollectorHub(clock), cost: this.#cost, report }
     this.#desk = new ActionDesk(options.control, clock)
     this.#sockets = new WebSocketServer({
       noServer: true,

@@ -196,12 +196,12 @@ export class Session {
     if (!this.#paused || subscription instanceof LogSubscription) subscription.attach()
   }
 
-  #open({ id, topic, maxHz }: Extract<ClientFrame, { t: 'sub' }>, view: RowView): Subscription {
+  #open({ id, topic, maxHz, from }: Extract<ClientFrame, { t: 'sub' }>, view: RowView): Subscription {
     const { place } = this.#options
     const found = topicOf(topic, place)
     const periodMs = Math.max(found.periodMs, maxHz === undefined ? 0 : 1_000 / maxHz)
     const common = { id, topic, clock: place.clock, cost: place.cost, periodMs, channel: this.#channel }
-    if (found.kind === 'log') return new LogSubscription({ ...common, acquire: found.acquire })
+    if (found.kind === 'log') return new LogSubscription({ ...common, acquire: found.acquire, from })
     return new RowSubscription({ ...common, view, acquire: found.acquire, history: found.history })
   }
 

@@ -6,6 +6,8 @@ import { TOPIC_PATTERN, type View, WINDOW_ROWS_MAX } from '../../shared/frame.ts
 import type { ProcessId } from '../../shared/id.ts'
 import type { Clock } from '../clock.ts'
 import type { Inspect } from '../observe/inspect.ts'
+import type { Streams } from '../observe/streams.ts'
+import { PROCESS_STREAMS } from '../store/stream.ts'
 import type { Collector, CollectorHub, Lease } from './collector.ts'
 import type { CostMeter } from './cost.ts'
 import { EventLog } from './event-log.ts'
@@ -14,10 +16,13 @@ import { PollCollector, type Polled, type PollOptions } from './poll-collector.t
 import { ProcessSampler } from './process-sampler.ts'
 import { type Keyed, RecordLog, type RecordOptions } from './record-log.ts'
 import type { Row, RowSource } from './row-source.ts'
+import { StreamLog } from './stream-log.ts'
 
 export type Place = {
   clock: Clock
   inspect: Inspect
+  /** Null where the host serves no streams. */
+  streams: Streams | null
   hub: CollectorHub
   cost: CostMeter
   /** Learns of errors that are bugs. */
@@ -63,6 +68,8 @@ export function topicOf(name: string, place: Place): Topic {
       return mailbox(place, id ?? '')
     case 'events':
       return log(() => place.hub.acquire(name, () => new EventLog(place.inspect, id)))
+    case 'stream':
+      return stream(place, name, id ?? '')
     case 'journal':
       return recorded(place, name, journal(place.inspect, id ?? ''))
     case 'failures':
@@ -84,6 +91,12 @@ function rows(periodMs: number, acquire: (view: View) => Lease<Collector & RowSo
 
 function log(acquire: () => Lease<LogCollector>): Topic {
   return { kind: 'log', periodMs: LOG_MS, acquire }
+}
+
+/** `place` is the id of a process and the name of its stream. */
+function stream({ streams, hub, cost, report }: Place, topic: string, place: string): Topic {
+  if (streams === null) throw unknown(topic)
+  return log(() => hub.acquire(topic, () => new StreamLog({ streams, cost, report, path: PROCESS_STREAMS + place })))
 }
 
 type Poll = Pick<PollOptions, 'periodMs' | 'read' | 'wake'>

@@ -14,6 +14,7 @@ import { Call, type Caller } from '../definition/call.ts'
 import type { Context, Log, MessageInfo, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
+import type { StreamOut } from '../definition/stream.ts'
 import { reasonOf } from '../journal/context.ts'
 import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
@@ -157,6 +158,7 @@ export class EphemeralContext implements Context<unknown>, Caller {
         if (process.wait !== null) process.wait = { ...process.wait, progress: shownProgress(value) }
       },
       ready: () => {},
+      stream: (stream) => this.stream(stream),
     })
     const end = (): void => {
       const text = `${process.id} ended: ${exitText(signal.reason as ExitReason)}` // of the signal above
@@ -182,6 +184,10 @@ export class EphemeralContext implements Context<unknown>, Caller {
     const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
+  }
+
+  stream(name: string): StreamOut {
+    throw noStream(this.id, name)
   }
 
   now(): number {
@@ -336,4 +342,9 @@ function needsJournal(name: string, id: ProcessId): RuntimeError {
     'REQUEST_INVALID',
     `Step ${name} of ${id} cannot be completed from outside: the agent is not durable, no journal keeps its token.`,
   )
+}
+
+function noStream(id: ProcessId, name: string): RuntimeError {
+  const text = `${id} is ephemeral and has no journal that the stream ${JSON.stringify(name)} could belong to`
+  return new RuntimeError('REQUEST_INVALID', `${text}. Make the agent durable, or publish to a topic.`)
 }

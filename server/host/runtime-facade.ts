@@ -15,12 +15,14 @@ import { createApp, FEED_PATH } from '../http/app.ts'
 import { createGuard, type GuardOptions } from '../http/guard.ts'
 import type { Listening, ListenOptions } from '../http/listen.ts'
 import type { Inspect } from '../observe/inspect.ts'
+import type { StreamItem } from '../observe/streams.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { Handle, StartOptions } from './handle.ts'
 import type { RuntimeOptions } from './options.ts'
 import { RuntimeControl } from './runtime-control.ts'
 import { RuntimeInspect } from './runtime-inspect.ts'
 import { StepDoor } from './step-door.ts'
+import type { StreamReadOptions } from './stream-hub.ts'
 
 export type ObserverOptions = Partial<GuardOptions> & { basePath?: string }
 
@@ -105,6 +107,15 @@ export class Runtime {
     return this.#core.messenger.handle(processId(definition.name, key), idempotencyKey)
   }
 
+  /** Items of a stream that an agent writes with `ctx.stream`, from an offset on: what is stored, then what comes,
+   *  until the stream is closed. A stream that nobody wrote yet is waited for. A `reset` item says which chunks are
+   *  void because an attempt is repeated. Leaving the loop, or the signal, ends the reading.
+   *  @throws STREAM_GAP  the offset is before what is kept; `detail.floor` is where reading is possible
+   *  @throws STREAM_NOT_FOUND  it was taken away while it was read  @throws RUNTIME_STOPPED */
+  stream(id: ProcessId, name: string, options: StreamReadOptions = {}): AsyncIterable<StreamItem> {
+    return this.#core.streams.read(id, name, options)
+  }
+
   /** Publishes to whoever subscribes on this node now; best effort. */
   publish(topic: string, message: unknown): void {
     this.#core.kernel.publish(topic, copy(message ?? null))
@@ -117,7 +128,8 @@ export class Runtime {
 
   /** The observer and the admin API as a Hono app for any mount path. */
   observer(options: ObserverOptions = {}): Hono {
-    return createApp({ ...options, inspect: this.inspect, control: this.control })
+    const { streams } = this.#core
+    return createApp({ ...options, inspect: this.inspect, control: this.control, streams })
   }
 
   /** Serves the feed (WebSocket) on a Node server of the host, at `path` (default `/api/v1/feed`); upgrades elsewhere
@@ -138,6 +150,7 @@ export class Runtime {
       ...(data === undefined ? {} : { data }),
       inspect: this.inspect,
       control: this.control,
+      streams: this.#core.streams,
       feed: this.#theFeed().entrance(guard),
     })
     this.#closers.push(() => listening.close())
@@ -151,6 +164,7 @@ export class Runtime {
     const feed = new Feed({
       inspect: this.inspect,
       control: this.control,
+      streams: this.#core.streams,
       guard: createGuard({}),
       clock,
       random: this.#core.random,

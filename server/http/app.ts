@@ -14,6 +14,7 @@ import { problemOf } from '../../shared/problem.ts'
 import { requireRole } from '../../shared/role.ts'
 import type { Control } from '../control.ts'
 import type { Inspect } from '../observe/inspect.ts'
+import type { Streams } from '../observe/streams.ts'
 import { paths } from '../paths.ts'
 import { readJson } from './body.ts'
 import { check, type Deps, type Endpoint } from './endpoint.ts'
@@ -25,10 +26,16 @@ import { healthEndpoints } from './routes/health.ts'
 import { processEndpoints } from './routes/process.ts'
 import { recordEndpoints } from './routes/record.ts'
 import { stepEndpoints } from './routes/step.ts'
+import { LONG_POLL_MS } from './stream/read.ts'
+import { STREAMS_PREFIX, serveStreams } from './stream/route.ts'
 
 export type AppOptions = GuardOptions & {
   readonly inspect: Inspect
   readonly control: Control
+  /** Serves the Durable Streams protocol under /api/v1/streams; absent serves none. */
+  readonly streams?: Streams
+  /** Ms a long-poll of a stream waits, default 20_000. */
+  readonly longPollMs?: number
   /** Absolute mount path, only where it cannot be seen: a host that strips it without leaving a trailing slash. */
   readonly basePath?: string
   /** Folder of the prebuilt observer; false serves none. */
@@ -71,6 +78,11 @@ export function createApp(options: AppOptions): Hono {
         'to the runtime: call runtime.attach(server).',
     )
   })
+  const { streams, longPollMs = LONG_POLL_MS } = options
+  if (streams !== undefined) {
+    const admit = (context: Context, writes: boolean) => admitted(guard, context, writes)
+    serveStreams(app, { prefix: API_PREFIX + STREAMS_PREFIX, streams, longPollMs, admit, report: options.report })
+  }
   app.all(`${API_PREFIX}/*`, refuseUnknown)
   if (web !== false) serveObserver(app, { guard, folder: web, basePath })
   return app

@@ -9,7 +9,7 @@ export const BODY_BYTES_MAX = 1024 * 1024
 /** The parsed body; an empty one is `{}`, because every field of many bodies is optional.
  *  @throws PAYLOAD_TOO_LARGE REQUEST_INVALID */
 export async function readJson(request: Request): Promise<unknown> {
-  const text = await readText(request)
+  const text = utf8(await readBytes(request))
   if (text.trim() === '') return {}
   const type = request.headers.get('content-type') ?? ''
   if (!/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type)) {
@@ -26,9 +26,10 @@ export async function readJson(request: Request): Promise<unknown> {
   }
 }
 
-async function readText(request: Request): Promise<string> {
+/** The whole body as it is. @throws PAYLOAD_TOO_LARGE */
+export async function readBytes(request: Request): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > BODY_BYTES_MAX) throw tooLarge()
-  if (request.body === null) return ''
+  if (request.body === null) return new Uint8Array()
   const parts: Uint8Array[] = []
   let bytes = 0
   for await (const part of request.body) {
@@ -36,8 +37,13 @@ async function readText(request: Request): Promise<string> {
     if (bytes > BODY_BYTES_MAX) throw tooLarge() // leaving the loop cancels the stream
     parts.push(part)
   }
+  return Buffer.concat(parts)
+}
+
+/** @throws REQUEST_INVALID */
+export function utf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new RuntimeError('REQUEST_INVALID', 'The body is not valid UTF-8.')
   }

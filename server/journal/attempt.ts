@@ -8,6 +8,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import type { StepInfo } from '../definition/step.ts'
+import type { StreamOut } from '../definition/stream.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import type { StepPlan } from './step-option.ts'
 
@@ -21,6 +22,8 @@ export type AttemptHost = {
   readonly clock: Clock
   idempotencyKey(): string
   attemptKey(attempt: number): string
+  /** @throws CONTEXT_CLOSED REQUEST_INVALID */
+  stream(name: string, info: StepInfo): StreamOut
   /** A heartbeat came. */
   onProgress(value: Value): void
 }
@@ -151,6 +154,11 @@ class Info implements StepInfo {
   /** Bound: it may be taken out of the info and handed on. */
   get heartbeat(): (progress?: unknown) => void {
     return (progress) => this.#of.heartbeat(progress)
+  }
+
+  /** Bound, as above. */
+  get stream(): (name: string) => StreamOut {
+    return (name) => this.#of.host.stream(name, this)
   }
 }
 

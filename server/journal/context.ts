@@ -19,6 +19,7 @@ import type {
 } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
+import type { StreamOut } from '../definition/stream.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
@@ -34,6 +35,7 @@ import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { startInTurn } from './turn-start.ts'
 import { isInStep, type StepFn, stepInTurn } from './turn-step.ts'
+import { streamInTurn, streamOfStep } from './turn-stream.ts'
 import {
   demonitorInTurn,
   linkInTurn,
@@ -152,6 +154,11 @@ export class DurableContext implements Context<unknown>, Caller {
     const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
+  }
+
+  stream(name: string): StreamOut {
+    if (isInStep(this.#turn)) throw streamOfStep(name)
+    return streamInTurn(this.#turn, name)
   }
 
   now(): number {

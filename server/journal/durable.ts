@@ -36,6 +36,7 @@ import { putBack } from './taken.ts'
 import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
+import type { TurnStreams } from './turn-stream.ts'
 import { upgradeState } from './upgrade.ts'
 import { refusalOf } from './validation.ts'
 import { mayBegin, takeBack } from './withdrawal.ts'
@@ -270,11 +271,18 @@ export class DurableBehaviour implements Behaviour {
     } catch (error) {
       return this.#failed(turn, error)
     }
-    if (!isThenable(result)) return this.#done(turn, result)
+    if (!isThenable(result) && turn.streams === null) return this.#done(turn, result)
     return Promise.resolve(result).then(
-      (value) => this.#done(turn, value),
+      // M8: what a reader may have seen is stored before the end that says so.
+      (value) => (turn.streams === null ? this.#done(turn, value) : this.#streamed(turn, turn.streams, value)),
       (error: unknown) => this.#failed(turn, error),
     )
+  }
+
+  async #streamed(turn: Turn, streams: TurnStreams, value: unknown): Promise<void> {
+    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
+    await streams.stored()
+    return this.#done(turn, value)
   }
 
   #done(turn: Turn, value: unknown): void | Promise<void> {

@@ -4,7 +4,7 @@
  * - M3: one outcome per call. In memory it is `envelope.reply`; for a stored call it is a reply row, a request result
  *   or a row for the asking node, written by the commit that ends the turn.
  */
-import { type ErrorData, errorData, errorFromData, type RuntimeError } from '../../shared/error.ts'
+import { type ErrorData, errorData, errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
@@ -165,4 +165,8 @@ export function acceptedOf(envelope: Envelope): Accepted {
     chain: lineage.chain,
     ord: rowOf(envelope)?.ord ?? null,
   }
+}
+
+export function fenced(id: ProcessId): RuntimeError {
+  return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
 }

@@ -28,6 +28,7 @@ import { recordOf } from './durable.ts'
 import { cancelWaits } from './late-reply.ts'
 import { rowOf } from './message.ts'
 import type { DurableRecord, OpenTurn } from './record.ts'
+import { hasUnstored } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
 
 /** Ms. What ends sooner is not worth a statement and an activation. */
@@ -211,6 +212,7 @@ export class Parking {
 function onlyWaits(record: DurableRecord): boolean {
   const { turn, open, waits } = record
   if (turn === null || open === null || turn.closed || turn.replaying || record.pending || record.fenced) return false
+  if (hasUnstored(record)) return false
   return !record.diverged && waits.size > 0 && turn.pending === waits.size
 }
 

@@ -16,6 +16,7 @@ import type { Process } from '../kernel/process.ts'
 import type { Claim, MessageRow, NodeIdentity, Pid, ProcessRecord, Store } from '../store/store.ts'
 import type { Committer } from './committer.ts'
 import type { DurableRecord } from './record.ts'
+import type { StreamWriter } from './stream-writer.ts'
 import type { Suspects } from './suspicion.ts'
 
 export type AgentEntry = { readonly definition: AnyAgent; readonly code: AgentCode }
@@ -39,6 +40,7 @@ export type DurablePorts = {
   readonly tracing: Tracing
   readonly committer: Committer
   readonly suspects: Suspects
+  readonly streams: StreamWriter
   readonly codeVersion: string
   watching(kind: EventKind): boolean
   node(): NodeIdentity

@@ -15,6 +15,7 @@ import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewBlob, NewFa
 import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
 import type { Receiver } from './receive.ts'
+import type { StreamTail } from './stream-writer.ts'
 import type { Taken } from './taken.ts'
 import { TieBook } from './tie-book.ts'
 import type { DurableWait } from './wait.ts'
@@ -169,6 +170,8 @@ export class DurableRecord {
   endedBy: MessageRef | null = null
   /** Large values of the row that was taken last; null for nearly all rows. */
   blobs: readonly NewBlob[] | null = null
+  /** Streams this process writes; null for nearly all. */
+  streams: Map<string, StreamTail> | null = null
   /** Waits until fewer turns run ahead. */
   roomFor: (() => void) | null = null
 

@@ -13,6 +13,7 @@ import { errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
+import type { StreamOut } from '../definition/stream.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import { handOver } from './bytes.ts'
 import type { Outcome } from './entry.ts'
@@ -23,6 +24,7 @@ import type { Part } from './record.ts'
 import { idempotencyKey, type Retry, type StepHost, type StepPast, StepRun } from './step.ts'
 import { planOf, type StepPlan } from './step-option.ts'
 import type { Turn } from './turn.ts'
+import { streamsOf } from './turn-stream.ts'
 
 export type StepFn = (info: never) => unknown
 
@@ -167,6 +169,10 @@ export class LiveStep implements StepHost {
     return this.#run
   }
 
+  stream(name: string, info: StepInfo): StreamOut {
+    return streamsOf(this.turn).ofStep(this.key, info, name)
+  }
+
   onWait(attempt: number, due: number): void {
     this.show({ kind: 'retry', deadline: due, attempt })
   }
@@ -183,6 +189,13 @@ export class LiveStep implements StepHost {
   /** Records the one outcome and hands it over. */
   record(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
     this.#progress?.close()
+    // M8: what a reader may have seen is stored before the result that says so.
+    const streamed = this.turn.streams?.ended(this.key) ?? null
+    if (streamed !== null) return streamed.then(() => this.#place(out, attempts, more))
+    return this.#place(out, attempts, more)
+  }
+
+  #place(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
     const place = this.turn.place()
     if (place !== null) return place.then(() => this.#record(out, attempts, more))
     return this.#record(out, attempts, more)

@@ -22,7 +22,7 @@ import type { NewMessage, NewTimer } from '../store/store.ts'
 import { assertUntouched, handOver } from './bytes.ts'
 import { Delivery } from './delivery.ts'
 import type { Entry, Outcome } from './entry.ts'
-import { acceptedOf, dataOfError, newMessage } from './message.ts'
+import { acceptedOf, dataOfError, fenced, newMessage } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
@@ -30,6 +30,7 @@ import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 import { bookOf, type StepBook } from './step-book.ts'
 import { abandoned, type LiveStep } from './turn-step.ts'
+import type { TurnStreams } from './turn-stream.ts'
 import type { Due } from './wait.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
@@ -74,6 +75,8 @@ export class Turn {
   quiet: (() => void) | null = null
   closed = false
   open: OpenTurn | null
+  readonly isAgain: boolean // it ran before, here or on an earlier node
+  streams: TurnStreams | null = null
   sent = 0
   spawned = 0
   /** Steps that run now, oldest first. */
@@ -113,6 +116,7 @@ export class Turn {
     this.incarnation = process.incarnation
     this.epoch = process.epoch
     this.open = record.open?.turn === this.id ? record.open : null
+    this.isAgain = this.open !== null
     this.#base0 = this.open?.base ?? record.live
     this.#base = this.#base0
     this.#now = this.open?.startedAt ?? Math.max(record.lastNow, Math.floor(ports.clock.now() + ports.clockOffset()))
@@ -493,8 +497,4 @@ function added<T extends { readonly key: string }>(map: Map<string, T> | null, e
 
 export function emptyOutbox(): Outbox {
   return { messages: [], timers: [], cancelTimers: [], part: {}, answers: null, after: [] }
-}
-
-export function fenced(id: ProcessId): RuntimeError {
-  return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
 }

@@ -22,6 +22,7 @@ import {
   waitEdges,
 } from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
+import { memoryStreams } from './memory/stream.ts'
 import { sweepTies } from './memory/tie.ts'
 import { type Store, StoreFailure, type StoreHandle } from './store.ts'
 
@@ -86,6 +87,7 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
       process.desired = desired
       return true
     },
+    ...memoryStreams(db),
     clockOffset: async () => 0,
     close,
   }

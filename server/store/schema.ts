@@ -29,6 +29,7 @@ import {
 } from 'drizzle-orm/pg-core'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../shared/snapshot.ts'
 import type { JournalRow, NodeRow, ProcessRecord, RequestRow, TimerRow } from './store.ts'
+import type { StreamRecord, StreamRow } from './stream.ts'
 
 /** Schema of the tables where the option does not name another one. */
 export const SCHEMA_DEFAULT = 'vivarium'
@@ -36,10 +37,12 @@ export const SCHEMA_DEFAULT = 'vivarium'
 /** The version of `journal.payload`. A later format gets a new number, never a new meaning (V3). */
 export const JOURNAL_FORMAT = 1
 
+const bytes = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
 /** Names that are keys. Byte order: the same on every server, the cheapest to compare, and prefixes use the index. */
 const name = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 const surrogate = () => bigint({ mode: 'number' })
+const surrogateNamed = (column: string) => bigint(column, { mode: 'number' })
 const instant = () => timestamp({ withTimezone: true, mode: 'date' })
 const created = () => instant().notNull().default(sql`now()`)
 
@@ -287,6 +290,70 @@ function blobRefTable(table: MakeTable) {
   )
 }
 
+/** M8, F5: a stream and where it stands. `claim` is the newest one that wrote: an older one writes nothing. */
+function streamTable(table: MakeTable) {
+  return table(
+    'streams',
+    {
+      id: surrogate().primaryKey().generatedAlwaysAsIdentity(),
+      namespace: name().notNull(),
+      path: name().notNull(),
+      /** Of the agent that writes it; null for one that is written over HTTP. */
+      process: surrogate(),
+      claim: surrogate().notNull().default(0),
+      contentType: text('content_type').notNull(),
+      config: text().notNull(),
+      tail: surrogate().notNull().default(0),
+      floor: surrogate().notNull().default(0),
+      bytes: surrogate().notNull().default(0),
+      closed: boolean().notNull().default(false),
+      closedBy: text('closed_by'),
+      writerSeq: text('writer_seq'),
+      ttlS: surrogateNamed('ttl_s'),
+      expiresAt: timestamp('expires_at', { withTimezone: true }),
+      forkOf: surrogateNamed('fork_of'),
+      gone: boolean().notNull().default(false),
+      createdAt: timestamp('created_at', { withTimezone: true }).notNull().default(sql`now()`),
+      touchedAt: timestamp('touched_at', { withTimezone: true }).notNull().default(sql`now()`),
+    } satisfies Columns<StreamRow>,
+    (t) => [
+      uniqueIndex('streams_path').on(t.namespace, t.path),
+      index('streams_process').on(t.process).where(sql`${t.process} is not null`),
+      index('streams_fork_of').on(t.forkOf).where(sql`${t.forkOf} is not null`),
+    ],
+  )
+}
+
+function streamRecordTable(table: MakeTable) {
+  return table(
+    'stream_records',
+    {
+      stream: surrogate().notNull(),
+      pos: surrogate().notNull(),
+      data: bytes().notNull(),
+      reset: boolean().notNull().default(false),
+      turn: text(),
+      step: text(),
+      attempt: integer().notNull().default(1),
+      at: created(),
+    } satisfies Columns<StreamRecord>,
+    (t) => [primaryKey({ name: 'stream_records_pk', columns: [t.stream, t.pos] })],
+  )
+}
+
+function streamProducerTable(table: MakeTable) {
+  return table(
+    'stream_producers',
+    {
+      stream: surrogate().notNull(),
+      producer: name().notNull(),
+      epoch: surrogate().notNull(),
+      seq: surrogate().notNull(),
+    },
+    (t) => [primaryKey({ name: 'stream_producers_pk', columns: [t.stream, t.producer] })],
+  )
+}
+
 function failureTable(table: MakeTable) {
   return table(
     'failures',
@@ -371,6 +438,9 @@ export function tablesIn(schema: string | null) {
     names: nameTable(make),
     blobs: blobTable(make),
     blobRefs: blobRefTable(make),
+    streams: streamTable(make),
+    streamRecords: streamRecordTable(make),
+    streamProducers: streamProducerTable(make),
     failures: failureTable(make),
     deadLetters: deadLetterTable(make),
     audit: auditTable(make),
@@ -396,6 +466,9 @@ export const {
   names,
   blobs,
   blobRefs,
+  streams,
+  streamRecords,
+  streamProducers,
   failures,
   deadLetters,
   audit,

@@ -20,6 +20,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
+import type { StreamStore } from './stream.ts'
 
 /** Never-reused surrogate of a process, given by the store (PROTOCOL F1). */
 export type Pid = number
@@ -375,7 +376,7 @@ export type NodeStart = Pick<NodeRow, 'name' | 'host' | 'bootId' | 'osPid' | 'os
 }
 
 /** The durable side of turns: everything the journal needs. Every method may throw StoreFailure. */
-export interface Store {
+export interface Store extends StreamStore {
   /** One statement for the whole batch (C1). Outcomes in the order of `batch`. */
   commit(node: NodeIdentity, batch: readonly Commit[]): Promise<CommitOutcome[]>
   /** Reads heads back after an unknown or refused commit (F3); absent processes are left out. */

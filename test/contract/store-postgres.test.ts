@@ -10,6 +10,7 @@ import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
 import { messageContract } from '../support/store-contract/message.ts'
+import { streamContract } from '../support/store-contract/stream.ts'
 import { tieContract } from '../support/store-contract/tie.ts'
 import type { StoreWorld } from '../support/store-world.ts'
 
@@ -34,3 +35,4 @@ messageContract(world)
 archiveContract(world)
 tieContract(world)
 blobContract(world)
+streamContract(world)

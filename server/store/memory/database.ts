@@ -19,6 +19,7 @@ import type {
   RequestRow,
   TimerRow,
 } from '../store.ts'
+import type { StoredStream } from './stream.ts'
 
 export type StoredProcess = ProcessRecord & {
   readonly namespace: string
@@ -69,6 +70,10 @@ export class MemoryDatabase {
   readonly blobs = new Map<string, { readonly value: string; touchedAt: number }>()
   /** Per process: which of its rows refer to which blob. */
   readonly blobRefs = new Map<Pid, StoredRef[]>()
+  readonly streams = new Map<number, StoredStream>()
+  readonly streamPaths = new Map<string, number>()
+  /** The verb on streams that runs now; the next one follows it. */
+  streamVerb: Promise<unknown> = Promise.resolve()
   /** Control connections that are open, by node. */
   readonly sessions = new Map<number, { epoch: number; onHint(targets: readonly string[]): void }>()
   #pids = 0
@@ -76,6 +81,7 @@ export class MemoryDatabase {
   #claims = 0
   #epochs = 0
   #nodes = 0
+  #streams = 0
 
   constructor(clock: Clock) {
     this.clock = clock
@@ -90,6 +96,7 @@ export class MemoryDatabase {
   nextClaim = (): Claim => ++this.#claims
   nextEpoch = (): number => ++this.#epochs
   nextNode = (): number => ++this.#nodes
+  nextStream = (): number => ++this.#streams
 
   /** F2: the epoch is current. */
   alive(node: Pick<NodeIdentity, 'id' | 'epoch' | 'namespace'>): boolean {

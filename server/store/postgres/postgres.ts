@@ -25,6 +25,7 @@ import { release } from './release.ts'
 import { request, requestRow } from './request.ts'
 import { schemaName } from './schema-name.ts'
 import { snapshot } from './snapshot.ts'
+import { postgresStreams } from './stream.ts'
 import { sweepTies } from './sweep-ties.ts'
 import { waitEdges } from './wait-edge.ts'
 import { whereis } from './whereis.ts'
@@ -82,6 +83,7 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     buryNode: (node, victim, proof) => guarded(() => buryNode(at, node, { victim, proof })),
     leave: (node) => guarded(() => leave(at, node)),
     setDesired: (node, id, desired) => guarded(() => setDesired(at, node, { id, desired })),
+    ...postgresStreams(at),
     clockOffset: () => guarded(() => clockOffset(at, clock)),
     close,
   }
