@@ -66,7 +66,7 @@ test('[D42] an append that began before an heir opened the stream writes nothing
   expect(await bench.store.streamRecords(opened.row.id, 0)).toEqual([])
 })
 
-test('[R4] an agent that streams goes on on another node after a kill, and its reader there misses nothing', async () => {
+test('[R4] an agent that streams goes on on another node after a kill, and its reader misses nothing', async () => {
   let runs = 0
   const teller = agent('teller', {
     state: () => ({ done: false }),

@@ -331,6 +331,28 @@ describe('replay', () => {
     expect((await all(node, 'teller/t', 'answer')).map(shown)).toEqual(['attempt 1', 'reset 0', 'attempt 2'])
   })
 
+  test('[R4] a turn that leaves memory while it waits goes on with its stream', async () => {
+    const teller = agent('teller', {
+      state: () => null,
+      on: {
+        async tell(ctx) {
+          const out = ctx.stream('s')
+          oracle.hit('run')
+          await out.write('before')
+          await ctx.sleep(3_600_000)
+          await out.write('after')
+          await out.close()
+        },
+      },
+    })
+    const node = await world.node('n', [teller])
+    await node.send(node.ref(teller, 't').tell())
+    await world.until(() => node.seen('process:passivate').length > 0)
+    await world.advance(3_600_000)
+    expect((await all(node, 'teller/t', 's')).map(shown)).toEqual(['before', 'after'])
+    expect(oracle.count('run')).toBe(2)
+  })
+
   test('[R4] a lost answer of the store writes nothing twice', async () => {
     const teller = agent('teller', {
       state: () => null,
