@@ -43,4 +43,7 @@ export interface Control {
   completeStep(token: string, value: unknown, act: Act): Promise<ActResult>
   /** Fails an external step for good: no retry follows. @throws STEP_NOT_FOUND ALREADY_COMPLETED */
   failStep(token: string, error: unknown, act: Act): Promise<ActResult>
+  /** Stores an exported process, under another id of its agent if told so; recovery looks at it.
+   *  @throws FILE_INVALID REQUEST_INVALID  PROCESS_EXISTS  unless `replace`, and while a node runs it */
+  importProcess(file: unknown, act: Act & { as?: ProcessId; replace?: boolean }): Promise<ActResult>
 }

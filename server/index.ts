@@ -15,6 +15,7 @@ import { Runtime } from './host/runtime-facade.ts'
 import { checkTree } from './host/tree.ts'
 import { RuntimeCore } from './runtime.ts'
 
+export type { Diagnosis, Finding } from '../shared/doctor.ts'
 export type { ErrorCode } from '../shared/error.ts'
 export { RuntimeError } from '../shared/error.ts'
 export type { RuntimeEvent } from '../shared/event.ts'
@@ -47,6 +48,7 @@ export { pool, supervisor } from './definition/supervisor.ts'
 export type { Handle, StartOptions } from './host/handle.ts'
 export type { RuntimeOptions } from './host/options.ts'
 export type { Runtime } from './host/runtime-facade.ts'
+export { diagnoseStore } from './host/store-doctor.ts'
 export type {
   StoredDeadLetter,
   StoredMessage,

@@ -34,7 +34,8 @@ import { RequestWaits } from './host/request-wait.ts'
 import { streamHubOf } from './host/stream-hub.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
-import { DurableLayer, type LayerPorts } from './journal/layer.ts'
+import { DurableLayer } from './journal/layer.ts'
+import type { LayerPorts } from './journal/layer-port.ts'
 import type { AgentEntry } from './journal/port.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
 import type { Clock, Random } from './kernel/clock-port.ts'
@@ -189,6 +190,7 @@ export class RuntimeCore {
       clockOffset: () => this.#clockOffset,
       agent: (name) => this.#entries.get(name) ?? null,
       start: (id, agent, key) => this.#startProcess(id, agent, key),
+      agents: () => this.tree.agents(),
       childSpec: (agent, key) => this.tree.childSpec(agent, key),
       callInMemory: (from, call, timeoutMs, chain) =>
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
@@ -246,8 +248,7 @@ export class RuntimeCore {
     await this.recovery.start()
     this.layer.timers.start()
     this.#passivator.start()
-    this.layer.deadlocks.start()
-    this.layer.blobs.start()
+    this.layer.startChores()
     this.streams.start()
     this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })

@@ -95,6 +95,9 @@ export const CODES = {
 
   // Store, node, embedded server
   STORE_UNAVAILABLE: operating(503, 'The database cannot be reached; work goes on when it is back.'),
+  PROCESS_EXISTS: caller(409, 'Import under another id, or stop the process and say that it is replaced.'),
+  FILE_INVALID: caller(422, 'Export the process again; the file must arrive as it was written.'),
+  VERSION_NOT_KEPT: caller(410, 'Ask for a version that is kept; retention of the agent says how far back that is.'),
   BLOB_MISSING: operating(500, 'A stored value is gone; restore the table blobs from a backup.', false),
   STORE_FULL: operating(507, 'Free disk space on the database server; work goes on by itself.'),
   STORE_VERSION_UNSUPPORTED: caller(500, 'Use Postgres 15 or later.'),

@@ -7,6 +7,8 @@
 import { parseArgs } from 'node:util'
 import type { Command } from './command.ts'
 import { killCommand, restartCommand, resumeCommand, suspendCommand } from './commands/act.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { exportCommand, importCommand } from './commands/file.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { callCommand, sendCommand } from './commands/message.ts'
 import { psCommand } from './commands/ps.ts'
@@ -19,12 +21,15 @@ const COMMANDS: readonly Command[] = [
   stopCommand,
   psCommand,
   inspectCommand,
+  doctorCommand,
   sendCommand,
   callCommand,
   killCommand,
   restartCommand,
   suspendCommand,
   resumeCommand,
+  exportCommand,
+  importCommand,
 ]
 
 const COMMON_HELP = [

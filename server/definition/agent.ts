@@ -8,6 +8,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { assertAgentName, assertKey, RESERVED_AGENTS } from '../../shared/id.ts'
+import { RETENTION_DEFAULT, type Retention } from '../../shared/retention.ts'
 import type { Context, Signals } from './context.ts'
 import type { StandardSchema } from './schema.ts'
 
@@ -42,6 +43,9 @@ export type AgentOptions<S, On, Q> = Signals<S> & {
   /** What is kept of streams (`ctx.stream`): records younger than `maxAgeMs`, and at most `maxBytes` of each stream.
    *  Closed streams go with their last record of that age. Default: everything, for ever. */
   streams?: { maxAgeMs?: number; maxBytes?: number }
+  /** How long the journal stays readable: rows go when they are older than `maxAgeMs` (default 30 days) or when more
+   *  than `maxRows` (default 100,000) came after them. `forever` sets no limit. What a process needs to run stays. */
+  retention?: { maxAgeMs?: number | 'forever'; maxRows?: number | 'forever' }
   /** Deliveries of one message in all, default 3. */
   maxAttempts?: number
   /** Schemas by operation, checked at the border before the message is stored. */
@@ -72,6 +76,7 @@ export type AgentDefinition<S, On, Q> = {
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
   readonly streams: StreamRetention
+  readonly retention: Retention
   readonly schemas: { readonly [op: string]: StandardSchema }
   readonly validate: { readonly [op: string]: Validator | undefined }
   /** A static child of a supervisor: always running while its supervisor does. */
@@ -94,6 +99,7 @@ export type AnyAgent = {
   readonly passivateAfterMs: number | null
   readonly maxAttempts: number
   readonly streams: StreamRetention
+  readonly retention: Retention
   readonly schemas: { readonly [op: string]: StandardSchema }
   readonly validate: { readonly [op: string]: Validator | undefined }
 }
@@ -161,6 +167,7 @@ export function agent<S, On extends Handlers<S>, Q extends Queries<S> = Record<n
       maxAgeMs: limit(name, 'streams.maxAgeMs', options.streams?.maxAgeMs),
       maxBytes: limit(name, 'streams.maxBytes', options.streams?.maxBytes),
     },
+    retention: retentionOf(name, options.retention),
     schemas: options.schemas ?? {},
     validate: checkValidators(name, options.on, options.validate ?? {}),
     spec: ({ key, ...rest }) => {
@@ -188,6 +195,17 @@ function checkOps(name: string, handlers: readonly string[], queries: readonly s
   }
   const doubled = handlers.find((op) => queries.includes(op))
   if (doubled !== undefined) throw invalid(name, `"${doubled}" is both a handler and a query`)
+}
+
+function retentionOf(
+  name: string,
+  given: { maxAgeMs?: number | 'forever'; maxRows?: number | 'forever' } = {},
+): Retention {
+  const limit = (what: keyof Retention): number | null => {
+    const value = given[what] ?? RETENTION_DEFAULT[what]
+    return value === 'forever' || value === null ? null : positive(name, `retention.${what}`, value)
+  }
+  return { maxAgeMs: limit('maxAgeMs'), maxRows: limit('maxRows') }
 }
 
 function positive(name: string, what: string, value: number): number {

@@ -19,6 +19,7 @@ import { SHUTDOWN } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import { renew } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
+import { importFile, readFile } from './process-file.ts'
 import { notFound } from './runtime-inspect.ts'
 import { refuseService } from './service.ts'
 import { StepDoor, type StepOutcome } from './step-door.ts'
@@ -225,6 +226,15 @@ export class RuntimeControl implements Control {
       await this.#steps.settle(token, outcome, lineageOf(act))
       const done = 'value' in outcome ? 'completed' : 'failed'
       return { id, incarnation: this.#core.kernel.find(id)?.incarnation ?? 0, outcome: done }
+    })
+  }
+
+  async importProcess(file: unknown, act: Act & { as?: ProcessId; replace?: boolean }): Promise<ActResult> {
+    const read = readFile(file, act.as)
+    const { id, body } = read
+    return this.#auditedRaw('import', id, act, async () => {
+      const outcome = await importFile(this.#core, read, act.replace === true)
+      return { id, incarnation: body.process.incarnation, outcome }
     })
   }
 

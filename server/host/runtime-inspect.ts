@@ -4,10 +4,12 @@
  * - O1: nothing here waits for, wakes or calls into a process.
  * - O2: every list is bounded; pages are keyset pages over the sorted rows.
  */
+import type { Diagnosis } from '../../shared/doctor.ts'
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
 import { type ProcessId, splitId } from '../../shared/id.ts'
+import type { ProcessFile } from '../../shared/process-file.ts'
 import { matches, parseQuery, type QueryContext } from '../../shared/query.ts'
 import type {
   AuditItem,
@@ -32,10 +34,14 @@ import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQue
 import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow, ProcessRecord } from '../store/store.ts'
 import { blastRadius } from './blast-radius.ts'
+import { diagnose, doctorNode } from './doctor.ts'
 import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
+import { pastState } from './past-state.ts'
+import { exportFile } from './process-file.ts'
 import { compareRows } from './row-order.ts'
 import { asksForServices, isService, isServiceUnder, refuseService, Services } from './service.ts'
+import { LETTERS_MAX } from './store-doctor.ts'
 import { VitalSigns } from './vitals.ts'
 
 const PAGE_LIMIT = 100
@@ -110,7 +116,8 @@ export class RuntimeInspect implements Inspect {
     return record === null ? null : passiveDetail(record, this.#ops(record.agent))
   }
 
-  async state(id: ProcessId): Promise<StateSnapshot> {
+  async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {
+    if (query.version !== undefined) return pastState(this.#core, id, query.version)
     const process = this.#core.kernel.find(id)
     if (isService(id)) return this.#services.state(id)
     if (process?.kind === 'supervisor') return this.#treeState(process)
@@ -131,6 +138,10 @@ export class RuntimeInspect implements Inspect {
       if (!isRuntimeError(error, 'PROCESS_NOT_FOUND')) throw error
       return { version: 0, value: null, seq: null, at: stats.since }
     }
+  }
+
+  exportProcess(id: ProcessId): Promise<ProcessFile> {
+    return exportFile(this.#core, id)
   }
 
   async mailbox(
@@ -212,6 +223,19 @@ export class RuntimeInspect implements Inspect {
   async needs(): Promise<Need[]> {
     const letters = await this.#core.backend.handle.archive.deadLetters(this.#core.namespace, { limit: 20 })
     return needsOf(this.#core, letters)
+  }
+
+  async doctor(): Promise<Diagnosis> {
+    const { backend, namespace, node, kernel } = this.#core
+    const { archive, store } = backend.handle
+    const symptoms = await archive.symptoms(namespace)
+    const nodes = (await store.nodes(namespace)).map((row) => doctorNode(row, symptoms.now))
+    const letters = await archive.deadLetters(namespace, { limit: LETTERS_MAX })
+    const status = (id: ProcessId): ProcessRow['status'] | null => {
+      const process = kernel.find(id)
+      return process === undefined ? null : this.#row(process).status
+    }
+    return diagnose({ symptoms, nodes, letters }, { name: node.name, status, needs: needsOf(this.#core, []) })
   }
 
   async nodes(): Promise<NodeView[]> {

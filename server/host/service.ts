@@ -18,7 +18,7 @@ import { RUNTIME_ID } from './complaint.ts'
 type Numbers = { readonly [name: string]: Value }
 
 /** In the order of the list. */
-const NAMES = ['committer', 'database', 'feed', 'node', 'recovery', 'snapshots', 'timers', 'tree'] as const
+const NAMES = ['committer', 'database', 'feed', 'node', 'recovery', 'retention', 'snapshots', 'timers', 'tree'] as const
 type Name = (typeof NAMES)[number]
 
 /** Words of a query that mean services. */
@@ -120,6 +120,8 @@ export class Services {
       }
       case 'recovery':
         return { ...recovery.stats, activations: activator.count }
+      case 'retention':
+        return { ...layer.chores.pruner.stats, blobs: layer.chores.blobs.collected }
       case 'snapshots':
         return { taken: snapshots.taken }
       case 'timers':

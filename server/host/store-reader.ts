@@ -70,9 +70,19 @@ export interface StoreReader {
 /** Calls `read` with a view of one instant and returns what it returns.
  *  @throws NOT_FOUND  no database was ever made in the folder  @throws EMBEDDED_* STORE_UNAVAILABLE */
 export async function readStore<T>(options: StoreReaderOptions, read: (reader: StoreReader) => Promise<T>): Promise<T> {
-  const { databaseUrl, schema = SCHEMA_DEFAULT, namespace = NAMESPACE_DEFAULT } = options
-  const look = (connection: PostgresConnection) =>
-    viewInstant({ connection, schema, namespace }, (view) => read(readerOf(view)))
+  const { schema = SCHEMA_DEFAULT, namespace = NAMESPACE_DEFAULT } = options
+  return withStore(options, (connection) =>
+    viewInstant({ connection, schema, namespace }, (view) => read(readerOf(view))),
+  )
+}
+
+/** The database of `options`; an embedded server that is down runs while `look` does.
+ *  @throws NOT_FOUND EMBEDDED_* */
+export async function withStore<T>(
+  options: StoreReaderOptions,
+  look: (connection: PostgresConnection) => Promise<T>,
+): Promise<T> {
+  const { databaseUrl } = options
   if (databaseUrl !== undefined) return look({ url: databaseUrl })
   const dataDir = resolve(options.data ?? DATA_DEFAULT)
   if ((await findFolder(dataDir)) === undefined) {

@@ -96,7 +96,10 @@ function route(app: Hono, endpoint: Endpoint, { guard, deps }: { guard: Guard; d
     const caller = probe ? NOBODY : await admitted(guard, context, writes)
     if (endpoint.role !== null) requireRole(caller, endpoint.role, `${endpoint.method.toUpperCase()} ${endpoint.path}`)
     const query = check(endpoint.query, context.req.query(), 'query')
-    const body = endpoint.body === null ? undefined : check(endpoint.body, await readJson(context.req.raw), 'body')
+    const body =
+      endpoint.body === null
+        ? undefined
+        : check(endpoint.body, await readJson(context.req.raw, endpoint.bodyBytesMax), 'body')
     const params: Record<string, string> = context.req.param()
     const answer = await endpoint.handle({ params, query, body, caller, deps })
     const headers = { 'cache-control': 'no-store' }

@@ -28,6 +28,8 @@ type EndpointOf<Q extends z.ZodType, B extends z.ZodType> = {
   role: Role | null
   query: Q
   body: B | null
+  /** Larger than the default (body.ts), for files. */
+  bodyBytesMax?: number
   response: { status: number; schema: z.ZodType; description: string }
   handle(call: Call<z.output<Q>, z.output<B>>): Promise<Answer> | Answer
 }

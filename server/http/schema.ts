@@ -39,6 +39,23 @@ export const processSchema = z
 export const pageOf = (item: z.ZodType) =>
   z.object({ items: z.array(item), total: z.int().optional(), cursor: z.string().nullable() })
 
+export const diagnosisSchema = z
+  .object({
+    at: time,
+    ok: z.boolean().meta({ description: 'Nothing is worse than a notice' }),
+    findings: z.array(
+      z.looseObject({
+        kind: z.string(),
+        severity: z.enum(['critical', 'warning', 'notice']),
+        process: z.string().nullable(),
+        since: time.nullable(),
+        why: z.string(),
+        todo: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'Diagnosis' })
+
 export const record = z.looseObject({})
 export const actResultSchema = z.object({ id: z.string(), incarnation: z.int(), outcome: z.string() })
 

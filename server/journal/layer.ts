@@ -11,23 +11,23 @@ import { OVERSEER_AGENTS, type ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
 import { FENCED } from '../kernel/exit.ts'
-import type { Process, ProcessSpec } from '../kernel/process.ts'
+import type { Process } from '../kernel/process.ts'
 import {
   type Commit,
   type MessageRow,
   type NewMessage,
   type ProcessRecord,
   type Release,
-  type RequestResult,
   WAKE,
 } from '../store/store.ts'
 import { Activator } from './activation.ts'
-import { BlobCollector } from './blob-collector.ts'
+import { Chores } from './chores.ts'
 import { Committer, type Stored } from './committer.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
 import { heldRows, rejectUnknown } from './held-row.ts'
 import { consume, isAwaited, woken } from './late-reply.ts'
+import type { LayerPorts } from './layer-port.ts'
 import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
 import { Parking } from './parking.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -41,35 +41,6 @@ import { TimerService } from './timer-service.ts'
 import { TreeBook } from './tree-book.ts'
 import { takeBack } from './withdrawal.ts'
 
-export type LayerPorts = Omit<
-  DurablePorts,
-  | 'committer'
-  | 'suspects'
-  | 'deliver'
-  | 'forward'
-  | 'giveUp'
-  | 'hintOwner'
-  | 'release'
-  | 'released'
-  | 'sweep'
-  | 'revived'
-  | 'timerArmed'
-> & {
-  stopped(): boolean
-  /** Messages may be stored that nobody here was told of. */
-  mayHaveLost(): void
-  /** The node's epoch is over. */
-  nodeFenced(): void
-  /** How to run an agent's process; null for an agent this code does not know. */
-  childSpec(agent: string, key: string): ProcessSpec | null
-  /** Rows for a process of another node, or for a caller there: tell it to look. */
-  hintNode(node: number, target: ProcessId): void
-  /** Node id of the live owner; null when nobody owns the process. */
-  ownerOf(id: ProcessId): Promise<number | null>
-  /** Results of started operations are stored. */
-  requestsStored(results: readonly RequestResult[]): void
-}
-
 /** A mailbox that is being read: what came meanwhile, and what was handled meanwhile. */
 type Reading = { again: boolean; readonly hints: MessageRow[]; readonly consumed: Set<number> }
 
@@ -81,7 +52,7 @@ export class DurableLayer {
   readonly snapshots: Snapshotter
   readonly sweeper: TieSweeper
   readonly deadlocks: DeadlockSearch
-  readonly blobs: BlobCollector
+  readonly chores: Chores
   /** What is stored of supervisors and pools. */
   readonly book: TreeBook
   readonly parking: Parking
@@ -128,7 +99,7 @@ export class DurableLayer {
       failed: (error) => host.failed('looking for ties that end', error),
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
-    this.blobs = new BlobCollector({ store, clock, node, failed: (error) => host.failed('collecting blobs', error) })
+    this.chores = new Chores({ store, clock, node, agents: host.agents, failed: host.failed })
     this.deadlocks = new DeadlockSearch({
       store,
       clock,
@@ -198,9 +169,15 @@ export class DurableLayer {
     return this.#releasing.get(id) ?? Promise.resolve()
   }
 
+  /** What keeps the store in order, beside the work. */
+  startChores(): void {
+    this.deadlocks.start()
+    this.chores.start()
+  }
+
   close(): void {
     this.deadlocks.close()
-    this.blobs.close()
+    this.chores.close()
     this.timers.close()
     this.snapshots.close()
     this.sweeper.close()

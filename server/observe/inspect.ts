@@ -6,9 +6,11 @@
  * - O2: every list is bounded; what was cut is said.
  */
 
+import type { Diagnosis } from '../../shared/doctor.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
 import type { ProcessId } from '../../shared/id.ts'
+import type { ProcessFile } from '../../shared/process-file.ts'
 import type {
   AuditItem,
   BlastRadius,
@@ -61,8 +63,10 @@ export interface Inspect {
   treeVersion(): number
   /** null when no such process exists, live, passive or ended. */
   process(id: ProcessId): Promise<ProcessDetail | null>
-  /** Last committed value. @throws PROCESS_NOT_FOUND */
-  state(id: ProcessId): Promise<StateSnapshot>
+  /** Last committed value, or the one of an earlier version. @throws PROCESS_NOT_FOUND VERSION_NOT_KEPT */
+  state(id: ProcessId, query?: { version?: number }): Promise<StateSnapshot>
+  /** Everything stored of a process as a file. @throws PROCESS_NOT_FOUND */
+  exportProcess(id: ProcessId): Promise<ProcessFile>
   mailbox(id: ProcessId, query: { after?: string; limit?: number }): Promise<Page<MailboxItem> & { total: number }>
   /** Newest first. */
   journal(id: ProcessId, query: { before?: number; limit?: number }): Promise<Page<JournalItem>>
@@ -73,6 +77,8 @@ export interface Inspect {
   /** Vital signs of the last minutes, oldest first, one a second while somebody reads them. */
   vitalsHistory(): Vitals[]
   needs(): Promise<Need[]>
+  /** Work that does not go on by itself, with why and what to do: worst first. Asks the store. */
+  doctor(): Promise<Diagnosis>
   nodes(): Promise<NodeView[]>
   /** What `verb` on `id` would do now. @throws PROCESS_NOT_FOUND */
   plan(verb: Verb, id: ProcessId): Promise<BlastRadius>

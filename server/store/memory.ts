@@ -22,6 +22,8 @@ import {
   waitEdges,
 } from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
+import { importProcess } from './memory/process-file.ts'
+import { prune, sweep } from './memory/prune.ts'
 import { memoryStreams } from './memory/stream.ts'
 import { sweepTies } from './memory/tie.ts'
 import { type Store, StoreFailure, type StoreHandle } from './store.ts'
@@ -65,6 +67,9 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     snapshot: async (node, writes) => snapshot(db, node, writes),
     writeBlobs: async (node, blobs) => writeBlobs(db, node, blobs),
     collectBlobs: async (node, step) => collectBlobs(db, node, step),
+    prune: async (node, step) => prune(db, node, step),
+    sweep: async (node, limit) => sweep(db, node, limit),
+    importProcess: async (node, body, place) => importProcess(db, node, { body, place }),
     enqueue: async (node, list) => enqueue(db, node, list),
     messages: async (namespace, target, afterOrd, limit) => messages(db, { namespace, target, afterOrd, limit }),
     waitEdges: async (namespace, targets, limit) => waitEdges(db, { namespace, targets, limit }),

@@ -15,7 +15,6 @@ import { sql } from 'drizzle-orm'
 import {
   bigint,
   boolean,
-  customType,
   index,
   integer,
   pgSchema,
@@ -28,6 +27,18 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../shared/snapshot.ts'
+import {
+  bytes,
+  type Columns,
+  created,
+  instant,
+  type MakeTable,
+  name,
+  surrogate,
+  surrogateNamed,
+  xid8,
+} from './column.ts'
+import { choreTable, waypointTable } from './schema-keep.ts'
 import type { JournalRow, NodeRow, ProcessRecord, RequestRow, TimerRow } from './store.ts'
 import type { StreamRecord, StreamRow } from './stream.ts'
 
@@ -36,19 +47,6 @@ export const SCHEMA_DEFAULT = 'vivarium'
 
 /** The version of `journal.payload`. A later format gets a new number, never a new meaning (V3). */
 export const JOURNAL_FORMAT = 1
-
-const bytes = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
-const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
-/** Names that are keys. Byte order: the same on every server, the cheapest to compare, and prefixes use the index. */
-const name = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
-const surrogate = () => bigint({ mode: 'number' })
-const surrogateNamed = (column: string) => bigint(column, { mode: 'number' })
-const instant = () => timestamp({ withTimezone: true, mode: 'date' })
-const created = () => instant().notNull().default(sql`now()`)
-
-/** Columns carry the names of the shared row type (in snake_case in SQL) and may add their own. */
-type Columns<Row> = Record<keyof Row, unknown> & Record<string, unknown>
-type MakeTable = typeof pgTable
 
 function nodeTable(table: MakeTable) {
   return table(
@@ -116,6 +114,9 @@ function processTable(table: MakeTable) {
         .on(t.namespace, t.owner, t.ownerEpoch)
         .where(sql`${t.owner} is not null and not ${t.ended}`),
       index('processes_open').on(t.namespace, t.id).where(sql`${t.open}`),
+      index('processes_held')
+        .on(t.namespace, t.id)
+        .where(sql`not ${t.ended} and (${t.diverged} or ${t.desired} <> 'running')`),
     ],
   )
 }
@@ -174,7 +175,10 @@ function requestTable(table: MakeTable) {
       expiresAt: timestamp('expires_at', { withTimezone: true }),
       at: created(),
     } satisfies Columns<RequestRow>,
-    (t) => [primaryKey({ name: 'requests_pk', columns: [t.namespace, t.scope, t.key] })],
+    (t) => [
+      primaryKey({ name: 'requests_pk', columns: [t.namespace, t.scope, t.key] }),
+      index('requests_at').on(t.namespace, t.at),
+    ],
   )
 }
 
@@ -433,6 +437,8 @@ export function tablesIn(schema: string | null) {
     requests: requestTable(make),
     journal: journalTable(make),
     snapshots: snapshotTable(make),
+    waypoints: waypointTable(make),
+    chores: choreTable(make),
     timers: timerTable(make),
     links: linkTable(make),
     names: nameTable(make),
@@ -461,6 +467,8 @@ export const {
   requests,
   journal,
   snapshots,
+  waypoints,
+  chores,
   timers,
   links,
   names,

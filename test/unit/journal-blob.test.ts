@@ -217,7 +217,7 @@ describe('large values of agents', () => {
     await world.advance(31 * 60_000)
     expect([...blobs().values()]).not.toContain(orphan)
     expect(blobs().size).toBe(1)
-    expect(second.core.layer.blobs.collected).toBe(1)
+    expect(second.core.layer.chores.blobs.collected).toBe(1)
     expect((await second.stored('reader/kept')) as Book).toMatchObject({ pages: 'y'.repeat(LARGE) })
   })
 

@@ -9,7 +9,18 @@ import type { ProcessQuery } from '../../server/observe/inspect.ts'
 import { type TestNode, World } from '../support/runtime.ts'
 import { ledgered } from '../support/tree-world.ts'
 
-const NAMES = ['committer', 'database', 'feed', 'node', 'recovery', 'runtime', 'snapshots', 'timers', 'tree']
+const NAMES = [
+  'committer',
+  'database',
+  'feed',
+  'node',
+  'recovery',
+  'retention',
+  'runtime',
+  'snapshots',
+  'timers',
+  'tree',
+]
 const SERVICES = NAMES.map((name) => `vivarium/${name}`)
 
 let world: World

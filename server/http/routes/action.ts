@@ -5,6 +5,7 @@ import { fromPlain, toPlain } from '../../../shared/plain.ts'
 import type { Caller } from '../../../shared/role.ts'
 
 import type { Act, Control } from '../../control.ts'
+import { FILE_BYTES_MAX } from '../body.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { actResultSchema, record } from '../schema.ts'
 
@@ -23,6 +24,13 @@ const sendBody = z.strictObject({
   idempotencyKey: z.string().min(1).max(128).optional(),
 })
 const callBody = sendBody.extend({ timeoutMs: timeoutSchema })
+
+const importBody = z.strictObject({
+  file: z.unknown(),
+  as: z.string().min(1).max(400).optional(),
+  replace: z.boolean().optional(),
+  reason,
+})
 
 const tag = 'actions'
 const acted = { status: 200, schema: actResultSchema, description: 'What was done' }
@@ -96,6 +104,22 @@ export const actionEndpoints: readonly Endpoint[] = [
     response: acted,
     async handle({ params, body, caller, deps }) {
       return json(await deps.control.redeliverDeadLetter(params.id ?? '', actOf(caller, body)))
+    },
+  }),
+  endpoint({
+    method: 'post',
+    path: '/import',
+    summary: 'Store an exported process, owned by nobody; recovery looks at it',
+    tag,
+    role: 'operator',
+    query: noQuery,
+    body: importBody,
+    bodyBytesMax: FILE_BYTES_MAX,
+    response: acted,
+    async handle({ body, caller, deps }) {
+      const { file, as, replace = false } = body
+      const place = as === undefined ? { replace } : { replace, as }
+      return json(await deps.control.importProcess(file, { ...actOf(caller, body), ...place }))
     },
   }),
   endpoint({

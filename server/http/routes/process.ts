@@ -20,6 +20,7 @@ const listQuery = z.strictObject({
   hidden: flagSchema.optional(),
 })
 
+const versionQuery = z.strictObject({ version: z.coerce.number().int().nonnegative().optional() })
 const afterQuery = z.strictObject({ after: z.string().max(400).optional(), limit: limitSchema })
 const beforeQuery = z.strictObject({ before: z.coerce.number().int().nonnegative().optional(), limit: limitSchema })
 
@@ -60,20 +61,31 @@ export const processEndpoints: readonly Endpoint[] = [
   endpoint({
     method: 'get',
     path: '/processes/{id}/state',
-    summary: 'The last committed state; dates, maps, sets and bytes in the tagged form of docs/http.md',
+    summary: 'The last committed state, or that of a version; dates, maps, sets, bytes in the form of docs/http.md',
     tag,
     role: 'viewer',
-    query: noQuery,
+    query: versionQuery,
     body: null,
     response: {
       status: 200,
       schema: z.object({ version: z.int(), value: z.unknown() }),
       description: 'Version and value',
     },
-    async handle({ params, deps }) {
-      const { version, value } = await deps.inspect.state(params.id ?? '')
+    async handle({ params, query, deps }) {
+      const { version, value } = await deps.inspect.state(params.id ?? '', withoutUndefined(query))
       return json({ version, value: toPlain(value) })
     },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/export',
+    summary: 'Everything stored of it but ties and names, as a file for POST /import',
+    tag,
+    role: 'operator',
+    query: noQuery,
+    body: null,
+    response: { status: 200, schema: record, description: 'The file' },
+    handle: async ({ params, deps }) => json(await deps.inspect.exportProcess(params.id ?? '')),
   }),
   endpoint({
     method: 'get',

@@ -1,7 +1,7 @@
 /** What happened and what is: failures, dead letters, audit, nodes, needs, vital signs. */
 import { z } from 'zod'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
-import { limitSchema, pageOf, record } from '../schema.ts'
+import { diagnosisSchema, limitSchema, pageOf, record } from '../schema.ts'
 import { withoutUndefined } from './process.ts'
 
 const processId = z.string().max(400).optional()
@@ -67,6 +67,17 @@ export const recordEndpoints: readonly Endpoint[] = [
     body: null,
     response: { status: 200, schema: z.object({ items: z.array(record) }), description: 'All needs' },
     handle: async ({ deps }) => json({ items: await deps.inspect.needs() }),
+  }),
+  endpoint({
+    method: 'get',
+    path: '/doctor',
+    summary: 'Work that does not go on by itself, why, and what to do; worst first',
+    tag,
+    role: 'viewer',
+    query: noQuery,
+    body: null,
+    response: { status: 200, schema: diagnosisSchema, description: 'The diagnosis' },
+    handle: async ({ deps }) => json(await deps.inspect.doctor()),
   }),
   endpoint({
     method: 'get',

@@ -1,4 +1,6 @@
 /** The archive on memory: the answers of postgres/archive.ts. */
+import type { Symptoms } from '../../../shared/doctor.ts'
+import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { decode } from '../../../shared/value.ts'
 import { assertWhole, shownBlobs, shownRows } from '../attach.ts'
@@ -6,6 +8,9 @@ import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ProcessRecord,
 import { load, recordOf } from './claim.ts'
 import { keyOf, type MemoryDatabase, type StoredDeadLetter } from './database.ts'
 import { messages } from './message.ts'
+import { exportProcess } from './process-file.ts'
+import { stateRowsAt } from './prune.ts'
+import { symptoms } from './symptom.ts'
 
 /** Rows. The same as on Postgres. */
 const PAGE_MAX = 1_000
@@ -15,6 +20,14 @@ export class MemoryArchive implements Archive {
 
   constructor(db: MemoryDatabase) {
     this.#db = db
+  }
+
+  async symptoms(namespace: string): Promise<Symptoms> {
+    return symptoms(this.#db, namespace)
+  }
+
+  async exportProcess(namespace: string, id: string): Promise<ProcessBody | null> {
+    return exportProcess(this.#db, namespace, id)
   }
 
   async process(namespace: string, id: string): Promise<ProcessRecord | null> {
@@ -43,6 +56,10 @@ export class MemoryArchive implements Archive {
   async stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {
     const { snapshot, journal } = assertWhole(load(this.#db, pid), `process ${pid}`)
     return { snapshot, journal }
+  }
+
+  async stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null> {
+    return stateRowsAt(this.#db, pid, seq)
   }
 
   async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {
@@ -112,7 +129,7 @@ export class MemoryArchive implements Archive {
   async writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem> {
     // Through JSON, as the column does: what a caller passed and changes later is not what was written.
     const detail: unknown = JSON.parse(JSON.stringify(item.detail ?? null))
-    const row = { ...item, detail, id: String(this.#db.audit.length + 1), at: this.#db.clock.now() }
+    const row = { ...item, detail, id: String(this.#db.nextAudit()), at: this.#db.clock.now() }
     this.#db.audit.push({ ...row, namespace })
     return row
   }

@@ -24,7 +24,8 @@ export function refer(
   hashes: readonly string[] = [],
 ): void {
   const known = db.blobRefs.get(process) ?? []
-  const kept = row.snapshot ? known.filter((ref) => !ref.snapshot) : known
+  const stays = new Set((db.waypoints.get(process) ?? []).map(({ seq }) => seq))
+  const kept = row.snapshot ? known.filter((ref) => !ref.snapshot || stays.has(ref.seq)) : known
   if (hashes.length === 0 && kept.length === known.length) return
   db.blobRefs.set(process, [...kept, ...hashes.map((hash) => ({ ...row, hash }))])
 }
@@ -33,7 +34,7 @@ export function refer(
 export function blobRefs(db: MemoryDatabase, process: Pid): BlobRef[] {
   const from = db.snapshots.get(process)?.seq ?? 0
   return (db.blobRefs.get(process) ?? [])
-    .filter((ref) => ref.snapshot || ref.seq > from)
+    .filter((ref) => (ref.snapshot ? ref.seq === from : ref.seq > from))
     .map((ref) => ({ ...ref, process, value: db.blobs.get(ref.hash)?.value ?? null }))
 }
 

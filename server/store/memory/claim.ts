@@ -1,4 +1,5 @@
 /** Claims, loads, releases and snapshots on memory: the verdicts of the files of these names in postgres/. */
+import { WAYPOINT_ROWS } from '../../../shared/retention.ts'
 import { Attachments } from '../attach.ts'
 import {
   type ClaimOutcome,
@@ -142,7 +143,16 @@ export function snapshot(db: MemoryDatabase, node: NodeIdentity, writes: readonl
     const head = db.heads.get(pid)
     if (head === undefined || head.claim !== held || head.seq < seq) continue
     if ((db.snapshots.get(pid)?.seq ?? 0) >= seq || !blobs.every((hash) => isFresh(db, hash))) continue
-    db.snapshots.set(pid, { seq, claim: held, stateVersion, value })
+    keepWaypoint(db, pid)
+    db.snapshots.set(pid, { seq, claim: held, stateVersion, value, at: db.clock.now() })
     refer(db, pid, { seq, snapshot: true }, blobs)
   }
+}
+
+/** V4: the snapshot that is replaced stays when the last waypoint is far behind it. */
+function keepWaypoint(db: MemoryDatabase, pid: Pid): void {
+  const before = db.snapshots.get(pid)
+  const waypoints = db.waypoints.get(pid) ?? []
+  if (before === undefined || before.seq < WAYPOINT_ROWS + (waypoints.at(-1)?.seq ?? 0)) return
+  db.waypoints.set(pid, [...waypoints, before])
 }

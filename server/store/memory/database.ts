@@ -38,7 +38,8 @@ export type StoredTie = {
   readonly incarnation: number | null
   readonly peerIncarnation: number | null
 }
-export type StoredSnapshot = { seq: number; claim: Claim; stateVersion: number; value: string }
+export type StoredSnapshot = { seq: number; claim: Claim; stateVersion: number; value: string; at: number }
+export type StoredChore = { holder: { id: number; epoch: number }; until: number; cursor: Pid }
 export type StoredRef = { readonly seq: number; readonly snapshot: boolean; readonly hash: string }
 export type InNamespace<T> = T & { readonly namespace: string }
 export type StoredDeadLetter = Omit<DeadLetter, 'args'> & { readonly namespace: string; readonly args: string }
@@ -57,9 +58,12 @@ export class MemoryDatabase {
   readonly heads = new Map<Pid, { seq: number; claim: Claim }>()
   readonly journal = new Map<Pid, JournalRow[]>()
   readonly snapshots = new Map<Pid, StoredSnapshot>()
+  /** Snapshots of the past that stay, ascending. */
+  readonly waypoints = new Map<Pid, StoredSnapshot[]>()
+  readonly chores = new Map<string, StoredChore>()
   /** Per namespace and target, by `ord`, ascending. */
   readonly mailbox = new Map<string, Map<number, MessageRow>>()
-  readonly requests = new Map<string, RequestRow & { expiresAt: number | null }>()
+  readonly requests = new Map<string, RequestRow & { expiresAt: number | null; at: number }>()
   /** Per process, by name. */
   readonly timers = new Map<Pid, Map<string, InNamespace<TimerRow>>>()
   readonly ties = new Map<string, StoredTie>()
@@ -82,6 +86,7 @@ export class MemoryDatabase {
   #epochs = 0
   #nodes = 0
   #streams = 0
+  #audits = 0
 
   constructor(clock: Clock) {
     this.clock = clock
@@ -97,6 +102,7 @@ export class MemoryDatabase {
   nextEpoch = (): number => ++this.#epochs
   nextNode = (): number => ++this.#nodes
   nextStream = (): number => ++this.#streams
+  nextAudit = (): number => ++this.#audits
 
   /** F2: the epoch is current. */
   alive(node: Pick<NodeIdentity, 'id' | 'epoch' | 'namespace'>): boolean {

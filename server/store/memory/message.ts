@@ -80,6 +80,7 @@ export function request(
     status: 'pending' as const,
     result: null,
     expiresAt: wanted.expiresAt,
+    at: db.clock.now(),
   }
   db.requests.set(key, row)
   const { ord } = db.deliver(node.namespace, wanted.message)
@@ -91,7 +92,7 @@ export function requestRow(db: MemoryDatabase, namespace: string, scope: string,
   return row === undefined ? null : requestShape(row)
 }
 
-function requestShape({ expiresAt: _expiresAt, ...row }: RequestRow & { expiresAt: number | null }): RequestRow {
+function requestShape({ expiresAt: _expiresAt, at: _at, ...row }: RequestRow & Record<'expiresAt' | 'at', unknown>) {
   return row
 }
 

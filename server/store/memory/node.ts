@@ -77,7 +77,7 @@ export function leave(db: MemoryDatabase, node: NodeIdentity): void {
 }
 
 /** W2: parked, and nothing in its mailbox is for the open turn. */
-function isParkedFor(db: MemoryDatabase, { takes, judged, namespace, id }: StoredProcess): boolean {
+export function isParkedFor(db: MemoryDatabase, { takes, judged, namespace, id }: StoredProcess): boolean {
   if (takes === null) return false
   const recent = db.clock.now() - JUDGED_MS
   return ![...(db.box(namespace, id)?.values() ?? [])].some(

@@ -4,6 +4,8 @@
  */
 import { and, asc, between, count, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
+import type { Symptoms } from '../../../shared/doctor.ts'
+import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { Attachments, assertWhole, type BlobSize, shownBlobs, shownRows } from '../attach.ts'
 import { type Tables, tablesIn } from '../schema.ts'
@@ -12,6 +14,9 @@ import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordO
 import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
 import { guarded } from './failure.ts'
+import { stateRowsAt } from './past.ts'
+import { exportProcess } from './process-file.ts'
+import { symptoms } from './symptom.ts'
 
 /** Rows. A page is for a screen; a program pages on. */
 const PAGE_MAX = 1_000
@@ -22,11 +27,21 @@ export class PostgresArchive implements Archive {
   readonly #db: PostgresJsDatabase
   readonly #t: Tables
   readonly #q: string
+  readonly #at: Context
 
-  constructor({ archive, schema, q }: Context) {
-    this.#q = q
-    this.#db = drizzle(archive)
-    this.#t = tablesIn(schema)
+  constructor(at: Context) {
+    this.#at = at
+    this.#q = at.q
+    this.#db = drizzle(at.archive)
+    this.#t = tablesIn(at.schema)
+  }
+
+  symptoms(namespace: string): Promise<Symptoms> {
+    return guarded(() => symptoms(this.#at, namespace))
+  }
+
+  exportProcess(namespace: string, id: string): Promise<ProcessBody | null> {
+    return guarded(() => exportProcess(this.#at, namespace, id))
   }
 
   process(namespace: string, id: string): Promise<ProcessRecord | null> {
@@ -90,6 +105,10 @@ export class PostgresArchive implements Archive {
         return assertWhole(new Attachments(refs).attach(pid, read), `process ${pid}`)
       }, INSTANT),
     )
+  }
+
+  stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null> {
+    return guarded(() => stateRowsAt(this.#db, { tables: this.#t, pid, seq }))
   }
 
   journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {

@@ -50,6 +50,7 @@ export function refSql(q: string, pids: string): string {
     from unnest(${pids}) as x(pid)
     cross join lateral (
       select s.* from ${q}blob_refs s where s.process = x.pid and s.snapshot
+        and s.seq = (select n.seq from ${q}snapshots n where n.process = x.pid)
       union all
       select j.* from ${q}blob_refs j where j.process = x.pid and not j.snapshot
         and j.seq > coalesce((select s.seq from ${q}snapshots s where s.process = x.pid), 0)) r

@@ -68,11 +68,16 @@ function orphanSql(q: string): string {
        and ${runnable(`split_part(t.target, '/', 1)`, 'coalesce(p.state_version, 0)')}
        and (p.pid is null or (not p.ended and p.desired = 'running' and not exists (
          select 1 from ${q}nodes n where n.id = p.owner and n.epoch = p.owner_epoch)))
-       and (p.takes is null or exists (
-         select 1 from ${q}mailbox m where m.namespace = $3::text and m.target = t.target
-           and (m.kind in ('reply', 'exit') or m.op = '${WAKE}'
-             or (m.kind not in ('withdraw', 'down') and ('*' = any(p.takes) or m.op = any(p.takes))
-               and (m.ord > p.judged or m.at > now() - interval '${JUDGED_MS} milliseconds')))))
+       and (p.takes is null or ${wakesSql(q, '$3::text')})
      limit $4::int))
   select id, split_part(id, '/', 1) as agent, substr(id, strpos(id, '/') + 1) as key from found limit $4::int`
+}
+
+/** W2: a message that wakes the parked turn of `p` waits for `t.target`. */
+export function wakesSql(q: string, namespace: string): string {
+  return `exists (
+    select 1 from ${q}mailbox m where m.namespace = ${namespace} and m.target = t.target
+      and (m.kind in ('reply', 'exit') or m.op = '${WAKE}'
+        or (m.kind not in ('withdraw', 'down') and ('*' = any(p.takes) or m.op = any(p.takes))
+          and (m.ord > p.judged or m.at > now() - interval '${JUDGED_MS} milliseconds'))))`
 }

@@ -21,11 +21,14 @@ import { epochAlive, heads } from './heads.ts'
 import { load } from './load.ts'
 import { buryNode, leave, nodes, registerNode, renewLease } from './node.ts'
 import { orphans } from './orphans.ts'
+import { importProcess } from './process-file.ts'
+import { prune } from './prune.ts'
 import { release } from './release.ts'
 import { request, requestRow } from './request.ts'
 import { schemaName } from './schema-name.ts'
 import { snapshot } from './snapshot.ts'
 import { postgresStreams } from './stream.ts'
+import { sweep } from './sweep.ts'
 import { sweepTies } from './sweep-ties.ts'
 import { waitEdges } from './wait-edge.ts'
 import { whereis } from './whereis.ts'
@@ -65,6 +68,9 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     snapshot: (node, writes) => guarded(() => snapshot(at, node, writes)),
     writeBlobs: (node, blobs) => guarded(() => writeBlobs(at, node, blobs)),
     collectBlobs: (node, step) => guarded(() => collectBlobs(at, node, step)),
+    prune: (node, step) => guarded(() => prune(at, node, step)),
+    sweep: (node, limit) => guarded(() => sweep(at, node, limit)),
+    importProcess: (node, body, place) => guarded(() => importProcess(at, node, { body, place })),
     enqueue: (node, list) => guarded(() => enqueue(at, node, list)),
     messages: (namespace, target, afterOrd, limit) =>
       guarded(() => messages(at, { namespace, target, afterOrd, limit })),

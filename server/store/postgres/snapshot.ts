@@ -1,7 +1,9 @@
 /**
  * D5, F5: snapshots move forward only, only under the current claim, and never past what the journal holds.
  * D21: nor without the blobs they refer to. The references of the snapshot before leave with it.
+ * V4: the one before becomes a waypoint when the last waypoint is far behind it. The statement sees it as it was.
  */
+import { WAYPOINT_ROWS } from '../../../shared/retention.ts'
 import type { NodeIdentity, SnapshotWrite } from '../store.ts'
 import { freshBlob } from './blob.ts'
 import { type Context, fence } from './context.ts'
@@ -45,8 +47,18 @@ function snapshotSql(q: string): string {
       state_version = excluded.state_version, value = excluded.value, at = now()
     where s.seq < excluded.seq
     returning s.process, s.seq),
+  waypoint as (
+    insert into ${q}waypoints (process, seq, claim, state_version, value, at)
+    select s.process, s.seq, s.claim, s.state_version, s.value, s.at from written w
+    join ${q}snapshots s on s.process = w.process and s.seq < w.seq
+    where s.seq >= ${WAYPOINT_ROWS} + coalesce(
+      (select k.seq from ${q}waypoints k where k.process = s.process order by k.seq desc limit 1), 0)
+    on conflict do nothing
+    returning process, seq),
   left_behind as (
-    delete from ${q}blob_refs o using written w where o.process = w.process and o.snapshot and o.seq < w.seq)
+    delete from ${q}blob_refs o using written w, ${q}snapshots s
+    where s.process = w.process and o.process = w.process and o.snapshot and o.seq = s.seq and o.seq < w.seq
+      and not exists (select 1 from waypoint k where k.process = o.process and k.seq = o.seq))
   insert into ${q}blob_refs (process, snapshot, seq, hash)
   select w.process, true, w.seq, r.hash from refs r join written w on w.process = r.process`
 }
