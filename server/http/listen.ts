@@ -3,18 +3,18 @@
  *
  * - H12: an address that others can reach is bound only when they have to show who they are.
  * - H13: a busy port is refused with the name of the program that holds it, as far as the system tells.
- * - H14: `server.json` in the data folder says where the server is, for local tools. It is written in one piece,
- *   readable by its owner only, after the port is open, and removed at close if it is still this server's.
+ * - H14: `server.json` in the data folder says where the server is, for local tools (announcement.ts).
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { RuntimeError } from '../../shared/error.ts'
 import { type Clock, realClock } from '../clock.ts'
 import { paths } from '../paths.ts'
+import { Announcement } from './announcement.ts'
 import { type AppOptions, createApp, FEED_PATH } from './app.ts'
 import { createGuard } from './guard.ts'
 import { portHolder } from './port-holder.ts'
@@ -48,8 +48,6 @@ export type Listening = {
   close(): Promise<void>
 }
 
-export type ServerFile = { url: string; pid: number; startedAt: number; version: string }
-
 /** @throws BIND_REFUSED PORT_IN_USE CONFIG_INVALID */
 export async function listen(options: ListenOptions): Promise<Listening> {
   const { port = DEFAULT_PORT, host = '127.0.0.1', data, feed, clock = realClock() } = options
@@ -67,11 +65,12 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   feed.attach(server, FEED_PATH)
   const bound = server.address() as AddressInfo // a TCP server that listens has one
   const url = `http://${urlHost(host)}:${bound.port}`
-  const file = data === undefined ? null : join(data, SERVER_FILE)
-  if (file !== null) await announce(file, { url, pid: process.pid, startedAt: clock.now(), version })
+  const content = { url, pid: process.pid, startedAt: clock.now(), version }
+  const announcement = data === undefined ? null : new Announcement(join(data, SERVER_FILE), content, clock)
+  await announcement?.publish()
   let closing: Promise<void> | null = null
   const close = async () => {
-    if (file !== null) await withdraw(file, url)
+    await announcement?.withdraw()
     // Viewers first: a server waits for its sockets, upgraded ones too.
     feed.close()
     await closeServer(server, clock)
@@ -132,24 +131,6 @@ function refuseStrayUpgrades(server: Server): void {
 function urlHost(host: string): string {
   if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
   return host.includes(':') ? `[${host}]` : host
-}
-
-async function announce(file: string, content: ServerFile): Promise<void> {
-  const draft = `${file}.${process.pid}`
-  await mkdir(dirname(file), { recursive: true })
-  await writeFile(draft, `${JSON.stringify(content)}\n`, { mode: 0o600 })
-  await rename(draft, file)
-}
-
-async function withdraw(file: string, url: string): Promise<void> {
-  try {
-    const found: unknown = JSON.parse(await readFile(file, 'utf8'))
-    const own = Reflect.get(Object(found), 'pid') === process.pid && Reflect.get(Object(found), 'url') === url
-    if (own) await rm(file, { force: true })
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
-    if (!(error instanceof SyntaxError)) throw error // not ours then: we write JSON
-  }
 }
 
 async function closeServer(server: Server, clock: Clock): Promise<void> {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -7,6 +7,7 @@ import { type Listening, type ListenOptions, listen } from '../../server/http/li
 import { RuntimeError } from '../../shared/error.ts'
 import { toyFeed } from '../support/feed-viewer.ts'
 import { ToyWorld } from '../support/toy-inspect.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const open: Listening[] = []
 const folders: string[] = []
@@ -79,12 +80,37 @@ test('[H14] server.json tells local tools where the server is, and goes with it'
     version: '1',
   })
   expect((await stat(file)).mode & 0o777).toBe(0o600)
-  const second = await start({ data })
   await close()
-  // The file is the second server's by now.
-  expect(JSON.parse(await readFile(file, 'utf8')).url).toBe(second.url)
-  await second.close()
   expect(existsSync(file)).toBe(false)
+})
+
+test('[H14] a second server on the folder leaves the file alone, and speaks for it once the first is gone', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
+  folders.push(data)
+  const named = async (): Promise<string> => JSON.parse(await readFile(join(data, 'server.json'), 'utf8')).url
+  const clock = new VirtualClock()
+  const first = await start({ data })
+  const second = await start({ data, clock })
+  expect(await named()).toBe(first.url)
+  const third = await start({ data })
+  await third.close()
+  expect(await named()).toBe(first.url)
+  await first.close()
+  await clock.advance(10_000)
+  await expect.poll(named).toBe(second.url)
+  await second.close()
+  expect(existsSync(join(data, 'server.json'))).toBe(false)
+})
+
+test('[H14] a file that a killed server left behind is taken over at once', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
+  folders.push(data)
+  const { port, close } = await start()
+  await close()
+  const left = { url: `http://127.0.0.1:${port}`, pid: process.pid, startedAt: 1, version: '1' }
+  await writeFile(join(data, 'server.json'), JSON.stringify(left))
+  const { url } = await start({ data })
+  expect(JSON.parse(await readFile(join(data, 'server.json'), 'utf8')).url).toBe(url)
 })
 
 test('[H12] an upgrade that nobody takes is answered, not left hanging', async () => {
