@@ -111,7 +111,7 @@ export const CODES = {
   EMBEDDED_FOLDER_LOCKED: operating(500, 'Another program holds the folder; stop it or choose another folder.'),
 
   // Surfaces
-  PORT_IN_USE: caller(500, 'Stop the program that holds the port or choose another with --port.'),
+  PORT_IN_USE: caller(500, 'Stop it or choose another port (--port).'),
   ORIGIN_REFUSED: caller(403, 'Open the observer under the address the server listens on.'),
   HOST_REFUSED: caller(403, 'Use the address the server listens on, or list the host in allowedHosts.'),
   BIND_REFUSED: caller(500, 'Bind to loopback, or configure tokens or an authorize hook first.'),

@@ -301,7 +301,9 @@ class Refusal extends RuntimeError {
   readonly path: Path
   readonly what: string
   constructor(what: string, path: Path = []) {
-    super('VALUE_UNSUPPORTED', `Value at ${pathText(path)} ${what}.`, { detail: { path: pathText(path) } })
+    super('VALUE_UNSUPPORTED', `Value at ${pathText(path)} ${what.replace(/\.$/, '')}.`, {
+      detail: { path: pathText(path) },
+    })
     this.path = path
     this.what = what
   }

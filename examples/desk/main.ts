@@ -83,8 +83,11 @@ async function close(runtime: Runtime): Promise<number> {
 /** What happened and what to do, without a stack where the message says it all. */
 function explained(error: unknown): string {
   if (error instanceof RuntimeError) {
-    const cause = error.cause === undefined ? '' : `\n  because of ${explained(error.cause)}`
-    return `${error.code}: ${error.message}${cause}`
+    const { code, message, cause } = error
+    if (cause === undefined) return `${code}: ${message}`
+    // What the system itself names is no bug of ours: its stack would say nothing.
+    const isNamed = cause instanceof Error && typeof Reflect.get(cause, 'code') === 'string'
+    return `${code}: ${message}\n  because of ${isNamed ? cause.message : explained(cause)}`
   }
   if (!(error instanceof Error)) return String(error)
   const code: unknown = Reflect.get(error, 'code')

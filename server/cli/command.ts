@@ -45,6 +45,7 @@ export const ACT_HELP: readonly string[] = [
 
 export function textOf(values: Values, name: string): string | undefined {
   const value = values[name]
+  if (value === '') throw usage(`--${name} is empty. Give it a value or leave it out.`)
   return typeof value === 'string' ? value : undefined
 }
 

@@ -38,6 +38,7 @@ const COMMON_HELP = [
   '    --token TEXT       token, where the server asks for one',
   '    --json             one JSON value a line',
   '-h, --help             this text',
+  '-v, --version          the version of this program',
   '',
   'The server is looked for in this order: --url, VIVARIUM_URL (unless --data is given), server.json in the folder of',
   '--data, server.json in ./.vivarium.',
@@ -65,6 +66,7 @@ async function run(args: readonly string[], print: Output['print']): Promise<Exi
   const asked = name === undefined ? undefined : COMMANDS.find((command) => command.name === name)
   if (asked === undefined) {
     if (name === '--help' || name === '-h' || name === 'help') return show(overview(), print)
+    if (name === '--version' || name === '-v') return show([await version()], print)
     const problem = name === undefined ? 'Name a command.' : `There is no command ${JSON.stringify(name)}.`
     throw usage(`${problem} Commands: ${COMMANDS.map((command) => command.name).join(', ')}. viv --help tells more.`)
   }
@@ -77,6 +79,12 @@ async function run(args: readonly string[], print: Output['print']): Promise<Exi
   if (values.help === true) return show(helpOf(asked), print)
   const plain = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, single(value)]))
   return asked.run({ values: plain, words: positionals, print, json: values.json === true })
+}
+
+/** Loaded when asked for: listening brings a web framework that no other command needs here. */
+async function version(): Promise<string> {
+  const { packageVersion } = await import('../http/listen.ts')
+  return packageVersion()
 }
 
 function single(value: unknown): string | boolean | undefined {

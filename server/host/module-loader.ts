@@ -5,7 +5,8 @@ import { isSupervisor, type PoolDefinition, type SupervisorDefinition } from '..
 
 export type LoadedModules = { root: SupervisorDefinition | PoolDefinition | null; agents: AnyAgent[] }
 
-/** @throws MODULE_LOAD_FAILED naming the module, its cause kept  @throws DEFINITION_INVALID for two trees */
+/** @throws MODULE_LOAD_FAILED  naming the module, its cause kept
+ *  @throws DEFINITION_INVALID  two trees, a default export that is none, or a module with nothing to run */
 export async function loadModules(urls: readonly URL[]): Promise<LoadedModules> {
   const loaded: LoadedModules = { root: null, agents: [] }
   for (const url of urls) {
@@ -19,6 +20,10 @@ export async function loadModules(urls: readonly URL[]): Promise<LoadedModules> 
       } else if (name === 'default') {
         throw new RuntimeError('DEFINITION_INVALID', `The default export of ${url.href} is no supervisor and no pool.`)
       }
+    }
+    if (!Object.values(exports).some((value) => isAgent(value) || isSupervisor(value))) {
+      const advice = 'Make a supervisor or a pool its default export.'
+      throw new RuntimeError('DEFINITION_INVALID', `${url.href} exports no agent and no tree. ${advice}`)
     }
   }
   return loaded

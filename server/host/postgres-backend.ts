@@ -132,5 +132,9 @@ async function patiently<T>(work: () => Promise<T>, place: string, clock: Clock)
 }
 
 function unusable(place: string, what: string, cause: StoreFailure): RuntimeError {
-  return new RuntimeError('STORE_UNAVAILABLE', `The database at ${place} ${what}: ${cause.message}.`, { cause })
+  return new RuntimeError(
+    'STORE_UNAVAILABLE',
+    `The database at ${place} ${what}: ${cause.message.replace(/\.$/, '')}.`,
+    { cause },
+  )
 }

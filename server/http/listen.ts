@@ -86,7 +86,8 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   }
 }
 
-async function packageVersion(): Promise<string> {
+/** Of this package. */
+export async function packageVersion(): Promise<string> {
   const manifest: unknown = JSON.parse(await readFile(join(paths.root, 'package.json'), 'utf8'))
   return String(Reflect.get(Object(manifest), 'version'))
 }
@@ -110,7 +111,7 @@ async function openError(error: unknown, port: number, host: string): Promise<un
   if (code === 'EADDRINUSE') {
     const holder = await portHolder(port)
     const who = holder === null ? 'another program' : `process ${holder.pid} (${holder.command})`
-    const message = `Port ${port} on ${host} is held by ${who}. Stop it or choose another with --port.`
+    const message = `Port ${port} on ${host} is held by ${who}. Stop it or choose another port (--port).`
     return new RuntimeError('PORT_IN_USE', message, { cause: error, detail: { port, holder } })
   }
   if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'ERR_SOCKET_BAD_PORT') {

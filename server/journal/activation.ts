@@ -128,5 +128,7 @@ export class Activator {
 }
 
 function unavailable(id: ProcessId, cause: Error): RuntimeError {
-  return new RuntimeError('STORE_UNAVAILABLE', `${id} could not be activated: ${cause.message}.`, { cause })
+  return new RuntimeError('STORE_UNAVAILABLE', `${id} could not be activated: ${cause.message.replace(/\.$/, '')}.`, {
+    cause,
+  })
 }

@@ -328,7 +328,7 @@ export class Committer {
     this.stats.refused += 1
     const error = new RuntimeError(
       'COMMIT_REJECTED',
-      `The store refused row ${commit.seq} of ${record.id}: ${failure.message}.`,
+      `The store refused row ${commit.seq} of ${record.id}: ${failure.message.replace(/\.$/, '')}.`,
       { cause: failure, detail: { process: record.id, seq: commit.seq, sqlState: failure.sqlState } },
     )
     this.#ports.refused(record, { dropped: record.drop(), error, missing })

@@ -1,6 +1,6 @@
 /** The examples are run as a reader would run them; what they print is what they promise. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,6 +56,30 @@ test('06-two-runtimes keeps two runtimes apart', async () => {
   const text = await output('06-two-runtimes.ts')
   expect(text).toContain('left: 1 right: 10')
   expect(text).toContain('right alone: 20')
+}, 60_000)
+
+test('the sample of the README runs as it is printed, and ends at Ctrl-C', async () => {
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  const [, sample = ''] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
+  expect(sample).toContain('runtime.listen()')
+  const home = join(folder, 'readme')
+  await mkdir(join(home, 'node_modules'), { recursive: true })
+  await symlink(root, join(home, 'node_modules', 'vivarium'))
+  // The port is the only thing changed: another server may hold the default one.
+  await writeFile(join(home, 'sample.ts'), sample.replace('listen()', 'listen({ port: 0 })'))
+  const child = spawn(process.execPath, ['--conditions=vivarium-source', 'sample.ts'], { cwd: home })
+  let text = ''
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+    if (text.includes('http://')) child.kill('SIGINT')
+  })
+  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  expect(await ended, text).toBe(0)
+  expect(text).toMatch(/^1\n4242, charged once as \S+\nhttp:\S+\n$/)
+  expect(await stopEmbedded(join(home, '.vivarium'), { force: true }), 'the database ended with the sample').toBe(
+    'not-running',
+  )
 }, 60_000)
 
 const HOSTS = ['04-embed-hono.ts', '05-embed-node-http.ts']

@@ -113,6 +113,16 @@ describe('viv', () => {
     expect(JSON.parse(err)).toMatchObject({ code: 'PROCESS_NOT_FOUND' })
   })
 
+  test('[H18] an empty option, a module with nothing to run, and the version', async () => {
+    const empty = await viv(['ps', '--data', ''])
+    expect([empty.code, empty.err]).toEqual([2, expect.stringContaining('--data is empty')])
+    const module = join(data, 'nothing.js')
+    await writeFile(module, 'export const nothing = 1\n')
+    const nothing = await viv(['start', module, '--data', join(data, 'unused')])
+    expect([nothing.code, nothing.err]).toEqual([1, expect.stringContaining('exports no agent and no tree')])
+    expect((await viv(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n?$/)
+  })
+
   test('[H18] help names commands, search order and exit codes', async () => {
     const { code, out } = await viv(['--help'])
     expect(code).toBe(0)
