@@ -6,6 +6,7 @@
  * - Nothing here reads the current directory: an app may embed the runtime and start anywhere.
  */
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -23,6 +24,12 @@ export const paths: Paths = locate(fileURLToPath(import.meta.url))
 /** URL of a module under `server/` named without extension, e.g. `moduleUrl('scheduler/entry')` for a new Worker. */
 export function moduleUrl(name: string): URL {
   return new URL(`${name}${extname(import.meta.url)}`, import.meta.url)
+}
+
+/** Of this package, as published. */
+export async function packageVersion(): Promise<string> {
+  const manifest: unknown = JSON.parse(await readFile(join(paths.root, 'package.json'), 'utf8'))
+  return String(Reflect.get(Object(manifest), 'version'))
 }
 
 /** Exported for its test: `file` is the path this module would have, in the sources or in `dist`. */

@@ -5,6 +5,7 @@
  * - Exit codes are a promise, see `EXIT` and --help.
  */
 import { parseArgs } from 'node:util'
+import { packageVersion } from '../paths.ts'
 import type { Command } from './command.ts'
 import { killCommand, restartCommand, resumeCommand, suspendCommand } from './commands/act.ts'
 import { doctorCommand } from './commands/doctor.ts'
@@ -66,7 +67,7 @@ async function run(args: readonly string[], print: Output['print']): Promise<Exi
   const asked = name === undefined ? undefined : COMMANDS.find((command) => command.name === name)
   if (asked === undefined) {
     if (name === '--help' || name === '-h' || name === 'help') return show(overview(), print)
-    if (name === '--version' || name === '-v') return show([await version()], print)
+    if (name === '--version' || name === '-v') return show([await packageVersion()], print)
     const problem = name === undefined ? 'Name a command.' : `There is no command ${JSON.stringify(name)}.`
     throw usage(`${problem} Commands: ${COMMANDS.map((command) => command.name).join(', ')}. viv --help tells more.`)
   }
@@ -79,12 +80,6 @@ async function run(args: readonly string[], print: Output['print']): Promise<Exi
   if (values.help === true) return show(helpOf(asked), print)
   const plain = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, single(value)]))
   return asked.run({ values: plain, words: positionals, print, json: values.json === true })
-}
-
-/** Loaded when asked for: listening brings a web framework that no other command needs here. */
-async function version(): Promise<string> {
-  const { packageVersion } = await import('../http/listen.ts')
-  return packageVersion()
 }
 
 function single(value: unknown): string | boolean | undefined {

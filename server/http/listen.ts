@@ -5,7 +5,6 @@
  * - H13: a busy port is refused with the name of the program that holds it, as far as the system tells.
  * - H14: `server.json` in the data folder says where the server is, for local tools (announcement.ts).
  */
-import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,7 +12,7 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { RuntimeError } from '../../shared/error.ts'
 import { type Clock, realClock } from '../clock.ts'
-import { paths } from '../paths.ts'
+import { packageVersion } from '../paths.ts'
 import { Announcement } from './announcement.ts'
 import { type AppOptions, createApp, FEED_PATH } from './app.ts'
 import { createGuard } from './guard.ts'
@@ -84,12 +83,6 @@ export async function listen(options: ListenOptions): Promise<Listening> {
       return closing
     },
   }
-}
-
-/** Of this package. */
-export async function packageVersion(): Promise<string> {
-  const manifest: unknown = JSON.parse(await readFile(join(paths.root, 'package.json'), 'utf8'))
-  return String(Reflect.get(Object(manifest), 'version'))
 }
 
 async function open(server: Server, port: number, host: string): Promise<void> {

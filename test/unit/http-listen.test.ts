@@ -84,10 +84,11 @@ test('[H14] server.json tells local tools where the server is, and goes with it'
   expect(existsSync(file)).toBe(false)
 })
 
-test('[H14] a second server on the folder leaves the file alone, and speaks for it once the first is gone', async () => {
+test('[H14] a second server on the folder leaves the file alone and takes it over when the first is gone', async () => {
   const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
   folders.push(data)
-  const named = async (): Promise<string> => JSON.parse(await readFile(join(data, 'server.json'), 'utf8')).url
+  const file = join(data, 'server.json')
+  const named = async (): Promise<string> => JSON.parse(await readFile(file, 'utf8')).url
   const clock = new VirtualClock()
   const first = await start({ data })
   const second = await start({ data, clock })
@@ -99,7 +100,7 @@ test('[H14] a second server on the folder leaves the file alone, and speaks for 
   await clock.advance(10_000)
   await expect.poll(named).toBe(second.url)
   await second.close()
-  expect(existsSync(join(data, 'server.json'))).toBe(false)
+  expect(existsSync(file)).toBe(false)
 })
 
 test('[H14] a file that a killed server left behind is taken over at once', async () => {
