@@ -198,6 +198,12 @@ export class EphemeralContext implements Context<unknown>, Caller {
     return this.#ports.random.next()
   }
 
+  /** Nothing is replayed here: the code that runs is the code that began. */
+  patched(id: string): boolean {
+    assertLabel('Patch id', id)
+    return true
+  }
+
   async sleep(ms: number): Promise<void> {
     assertDuration('A sleep', ms)
     const { clock } = this.#ports

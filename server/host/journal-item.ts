@@ -67,7 +67,9 @@ function summary(entry: Entry): string {
     case 'exit':
       return `incarnation ${entry.incarnation} ended`
     case 'diverged':
-      return `diverged: journal expects ${entry.expected}, code asks for ${entry.found}`
+      return divergedSummary(entry)
+    case 'patched':
+      return `goes on with the code behind ${entry.id}`
     case 'recovered':
       return `node died with this turn in hand, ${count(entry.recoveries, 'time')} in all`
     case 'suspected':
@@ -77,6 +79,13 @@ function summary(entry: Entry): string {
     default:
       return entry satisfies never
   }
+}
+
+function divergedSummary({ expected, found, where }: Extract<Entry, { k: 'diverged' }>): string {
+  const what = `diverged: journal expects ${expected}, code asks for ${found}`
+  if (where === undefined) return what
+  const { position, recorded, recordedBy, runs } = where
+  return `${what} at result ${position} of ${recorded} (code ${recordedBy} then, ${runs} now)`
 }
 
 /** Changes told in one sentence; the others are in the payload. */

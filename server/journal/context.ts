@@ -26,6 +26,7 @@ import { checkMessage } from './border.ts'
 import { rearm, runEffects } from './finish.ts'
 import { makeLog } from './log.ts'
 import { applyPatches } from './patch.ts'
+import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
 import type { Part } from './record.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
@@ -176,6 +177,10 @@ export class DurableContext implements Context<unknown>, Caller {
     return this.#turn.random.uuid()
   }
 
+  patched(id: string): boolean {
+    return patchedInTurn(this.#turn, id)
+  }
+
   sleep(ms: number): Promise<void> {
     return sleepInTurn(this.#turn, ms)
   }
@@ -313,21 +318,25 @@ export class DurableContext implements Context<unknown>, Caller {
     const isLast = recorded !== undefined && turn.isLastCheckpoint(key)
     const state = isLast ? turn.record.live : applyPatches(turn.base, patches)
     turn.rebase(state)
-    await turn.request(key, async () => {
-      const { messages, timers, cancelTimers, part, after, answers } = outbox
-      const { answered } = turn
-      const taken = settleTaken(turn.record, turn.accept(), { answers, answered, how: 'checkpoint' })
-      const extra = taken.consumed.length + taken.requests.length === 0 ? {} : pick(taken)
-      turn.append(
-        { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
-        { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
-      )
-      rearm(turn.record, outbox)
-      await turn.flushed()
-      if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
-      runEffects(turn.ports, [...after, ...taken.release])
-      return null
-    })
+    await turn.request(
+      key,
+      async () => {
+        const { messages, timers, cancelTimers, part, after, answers } = outbox
+        const { answered } = turn
+        const taken = settleTaken(turn.record, turn.accept(), { answers, answered, how: 'checkpoint' })
+        const extra = taken.consumed.length + taken.requests.length === 0 ? {} : pick(taken)
+        turn.append(
+          { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
+          { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
+        )
+        rearm(turn.record, outbox)
+        await turn.flushed()
+        if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
+        runEffects(turn.ports, [...after, ...taken.release])
+        return null
+      },
+      'checkpoint',
+    )
   }
 }
 

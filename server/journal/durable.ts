@@ -287,9 +287,8 @@ export class DurableBehaviour implements Behaviour {
 
   #done(turn: Turn, value: unknown): void | Promise<void> {
     if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
-    const missing = turn.unreplayed
-    if (missing !== null) {
-      turn.diverge(missing, 'the end of the turn')
+    if (turn.unreplayed !== null) {
+      turn.diverge({ asked: [], ended: 'the end of the turn' })
       return NEVER
     }
     const unused = turn.calls.find((call) => !call.used)
@@ -307,9 +306,8 @@ export class DurableBehaviour implements Behaviour {
   #failed(turn: Turn, error: unknown): void | Promise<void> {
     if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
     if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
-    const missing = turn.unreplayed
-    if (missing !== null) {
-      turn.diverge(missing, 'a rejection')
+    if (turn.unreplayed !== null) {
+      turn.diverge({ asked: [], ended: 'a rejection' })
       return NEVER
     }
     // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.

@@ -4,6 +4,7 @@
  * - T5: results stand in the order in which they were handed to user code; replay hands them over in that order.
  * - Entries are immutable once written; a later format gets a new number in the row (`format`), never a new meaning.
  */
+import type { Divergence } from '../../shared/divergence.ts'
 import type { ErrorData } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode, encodeCopied, type Value } from '../../shared/value.ts'
@@ -135,7 +136,16 @@ export type Entry =
       readonly base?: Value
     }
   | { readonly k: 'exit'; readonly incarnation: number; readonly reason: Value }
-  | { readonly k: 'diverged'; readonly turn: string; readonly expected: string; readonly found: string }
+  /** `where`: the whole comparison; absent in rows of older releases. */
+  | {
+      readonly k: 'diverged'
+      readonly turn: string
+      readonly expected: string
+      readonly found: string
+      readonly where?: Divergence
+    }
+  /** The turn goes on with the code behind this patch (V6). */
+  | { readonly k: 'patched'; readonly turn: string; readonly id: string }
   /** The node died with the accepted turn in hand; its message has no row in which this could be counted (P2). */
   | { readonly k: 'recovered'; readonly turn: string; readonly recoveries: number }
   /** From here on the turn runs with no other suspect beside it, for the nth time (P2). */

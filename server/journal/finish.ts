@@ -90,6 +90,7 @@ function partOf(
   if (turn.record.diverged) {
     part.patch = { ...part.patch, diverged: false }
     turn.record.diverged = false
+    turn.record.divergence = null
   }
   if (row !== null) part.consumed = [{ target: row.target, ord: row.ord }]
   if (outbox.timers.length > 0) part.timers = outbox.timers

@@ -26,9 +26,8 @@ export type Folded = {
   snapshotBytes: number
 }
 
-export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Loaded['mailbox'] = []): Folded {
-  const { snapshot } = loaded
-  const folded: Folded = {
+export function foldedSnapshot(snapshot: Loaded['snapshot']): Folded {
+  return {
     state: snapshot === null ? undefined : decode(snapshot.value),
     stateVersion: snapshot?.stateVersion ?? 0,
     seq: snapshot?.seq ?? 0,
@@ -37,23 +36,30 @@ export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Load
     patchBytes: 0,
     snapshotBytes: snapshot?.value.length ?? 0,
   }
+}
+
+export function fold(loaded: Pick<Loaded, 'snapshot' | 'journal'>, mailbox: Loaded['mailbox'] = []): Folded {
+  const folded = foldedSnapshot(loaded.snapshot)
   for (const row of loaded.journal) {
     folded.seq = row.seq
     folded.at = row.at
     folded.stateVersion = row.stateVersion
     folded.patchBytes += row.payload.length
-    for (const entry of decodeEntries(row.payload)) foldEntry(folded, entry, mailbox)
+    for (const entry of decodeEntries(row.payload)) foldEntry(folded, entry, { mailbox, codeVersion: row.codeVersion })
   }
   return folded
 }
 
-function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): void {
+/** What an entry needs besides itself. */
+type Beside = { mailbox: Loaded['mailbox']; codeVersion: string }
+
+export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
   switch (entry.k) {
     case 'init':
       folded.state = entry.value
       return
     case 'accepted':
-      folded.open = openTurn(entry, folded.state ?? null, mailbox)
+      folded.open = openTurn(entry, folded.state ?? null, beside)
       return
     case 'upgrade':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
@@ -84,7 +90,7 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
         folded.open.taken ??= new Map()
         folded.open.taken.set(
           entry.message.id,
-          takenAgain(entry.message, mailbox.find((row) => row.ord === ord) ?? null),
+          takenAgain(entry.message, beside.mailbox.find((row) => row.ord === ord) ?? null),
         )
       }
       return
@@ -105,6 +111,7 @@ function foldEntry(folded: Folded, entry: Entry, mailbox: Loaded['mailbox']): vo
     case 'called':
     case 'refused':
     case 'due':
+    case 'patched':
     case 'woke':
     case 'reply':
       keep(folded, entry.turn, entry)
@@ -124,12 +131,13 @@ function keep(folded: Folded, turn: string, entry: Entry): void {
   if (entry.k === 'failed') folded.open.envelope.attempts = entry.attempt
 }
 
-function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, mailbox: Loaded['mailbox']): OpenTurn {
+function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, { mailbox, codeVersion }: Beside): OpenTurn {
   const row = mailbox.find((message) => message.id === entry.turn)
   const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
   const { turn, branch, at, message } = entry
   const suspicion = { recoveries: 0, alone: 0, marked: false, taken: null }
-  return { turn, branch, op: message.op, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
+  const began = { turn, branch, codeVersion, op: message.op }
+  return { ...began, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
 }
 
 /** A call that had no row: its caller is gone with the node that held it, so nobody waits for the answer (T3). */

@@ -44,7 +44,7 @@ export async function receiveInTurn(
   if (timeoutMs !== undefined) assertDuration('A timeout', timeoutMs)
   const ask = checkPattern(turn, pattern)
   const key = turn.nextKey('receive')
-  const message = await turn.request(key, () => live(turn, { key, ask, timeoutMs: timeoutMs ?? null }))
+  const message = await turn.request(key, () => live(turn, { key, ask, timeoutMs: timeoutMs ?? null }), 'message')
   return message === null ? null : receivedOf(turn, message as TakenMessage) // recorded by `take` below
 }
 

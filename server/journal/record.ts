@@ -6,6 +6,7 @@
  * - T9: parts belong to the record, not to an incarnation: what was appended goes out whatever becomes of the process.
  * - Parts settle strictly in the order of append, each exactly once: stored, refused or fenced.
  */
+import type { Divergence } from '../../shared/divergence.ts'
 import type { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
@@ -75,6 +76,8 @@ export type Dropped = { flying: Part[]; waiting: Part[]; opens: ReadonlySet<Open
 export type OpenTurn = {
   readonly turn: string
   readonly branch: number
+  /** Of the code that accepted it. */
+  readonly codeVersion: string
   readonly op: string
   /** State the turn began with; a replay begins there again. */
   readonly base: Value
@@ -143,6 +146,8 @@ export class DurableRecord {
   fenced = false
   /** A stored mark says that the open turn parked; the end of a turn takes it away. */
   diverged = false
+  /** Where the replay of this activation left the journal. */
+  divergence: Divergence | null = null
   /** An operator stopped it: whoever restarts it must claim it anew, and finds that it is not wanted (F7). */
   stopped = false
   /** First row of a new process carries its first state. */

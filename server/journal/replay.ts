@@ -15,45 +15,56 @@ import type { Entry, Outcome } from './entry.ts'
 /** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
 export const STALL_MS = 500
 
-export type Recorded = { key: string; out: Outcome; at: number }
+/** What the code is given: a request of one shape is never answered with a result of another. */
+export type Shape = 'result' | 'message' | 'sleep' | 'checkpoint'
+
+export type Recorded = { key: string; shape: Shape; out: Outcome; at: number }
 
 type Refused = Extract<Entry, { k: 'refused' }>
 
-type Request = { resolve(value: unknown): void; reject(error: unknown): void; live(): Promise<unknown> }
+type Request = {
+  shape: Shape
+  resolve(value: unknown): void
+  reject(error: unknown): void
+  live(): Promise<unknown>
+}
 
 export type ReplayPorts = {
   clock: Clock
   /** A recorded result is about to be handed over. */
   delivering(item: Recorded): void
-  diverged(expected: string, found: string): void
+  /** The code waits for this instead of what comes next. */
+  diverged(asked: readonly { key: string; shape: Shape }[]): void
 }
 
 export class Replay {
   readonly #ports: ReplayPorts
-  readonly #queue: Recorded[]
+  readonly items: readonly Recorded[]
+  /** Results handed over so far. */
+  position = 0
   readonly #requests = new Map<string, Request>()
   #scheduled = false
   #stall: Timer | null = null
   #over = false
 
   constructor(queue: readonly Recorded[], ports: ReplayPorts) {
-    this.#queue = [...queue]
+    this.items = queue
     this.#ports = ports
   }
 
   /** True once everything recorded was handed over: from then on requests are live. */
   get done(): boolean {
-    return this.#over || (this.#queue.length === 0 && this.#requests.size === 0)
+    return this.#over || (this.expected === null && this.#requests.size === 0)
   }
 
   /** Key of the next recorded result; null when none is left. */
   get expected(): string | null {
-    return this.#queue[0]?.key ?? null
+    return this.items[this.position]?.key ?? null
   }
 
-  request(key: string, live: () => Promise<unknown>): Promise<unknown> {
+  request(key: string, shape: Shape, live: () => Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#requests.set(key, { resolve, reject, live })
+      this.#requests.set(key, { shape, resolve, reject, live })
       this.#schedule()
     })
   }
@@ -74,13 +85,14 @@ export class Replay {
   }
 
   #pump(): void {
-    const next = this.#queue[0]
+    const next = this.items[this.position]
     if (next === undefined) return this.#goLive()
     const request = this.#requests.get(next.key)
     if (request === undefined) return this.#watch(next)
     this.#stall?.cancel()
     this.#stall = null
-    this.#queue.shift()
+    if (request.shape !== next.shape) return this.#diverge()
+    this.position += 1
     this.#requests.delete(next.key)
     this.#ports.delivering(next)
     if ('ok' in next.out) request.resolve(handOver(next.out.ok))
@@ -93,10 +105,14 @@ export class Replay {
     if (this.#stall !== null || this.#requests.size === 0) return
     this.#stall = this.#ports.clock.after(STALL_MS, () => {
       this.#stall = null
-      if (this.#over || this.#queue[0] !== next || this.#requests.has(next.key)) return
-      this.close()
-      this.#ports.diverged(next.key, [...this.#requests.keys()].join(', '))
+      if (this.#over || this.items[this.position] !== next || this.#requests.has(next.key)) return
+      this.#diverge()
     })
+  }
+
+  #diverge(): void {
+    this.close()
+    this.#ports.diverged([...this.#requests].map(([key, { shape }]) => ({ key, shape })))
   }
 
   #goLive(): void {
@@ -116,12 +132,13 @@ export function recordedOf(entries: readonly Entry[]): Recorded[] {
       const last = found.at(-1)
       if (last?.step === true && 'err' in last.out) found.pop()
     } else if (entry.k === 'step' || entry.k === 'reply') {
-      found.push({ key: entry.key, out: entry.out, at: entry.at, step: entry.k === 'step' })
+      found.push({ key: entry.key, shape: 'result', out: entry.out, at: entry.at, step: entry.k === 'step' })
     } else if (entry.k === 'received') {
       const message = entry.message as unknown as Value // entries are built of values
-      found.push({ key: entry.key, out: { ok: message }, at: entry.at, step: false })
+      found.push({ key: entry.key, shape: 'message', out: { ok: message }, at: entry.at, step: false })
     } else if (entry.k === 'checkpoint' || entry.k === 'woke') {
-      found.push({ key: entry.key, out: { ok: null satisfies Value }, at: entry.at, step: false })
+      const shape = entry.k === 'woke' ? 'sleep' : 'checkpoint'
+      found.push({ key: entry.key, shape, out: { ok: null satisfies Value }, at: entry.at, step: false })
     }
   }
   return found

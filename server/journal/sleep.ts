@@ -40,19 +40,23 @@ export function sleepUntilInTurn(turn: Turn, at: number | Date): Promise<void> {
 
 async function sleep(turn: Turn, dueOf: () => number): Promise<void> {
   const key = turn.nextKey('sleep')
-  await turn.request(key, () => {
-    const at = turn.wallclock()
-    const { due, since } = turn.dueOf(key) ?? { due: dueOf(), since: at }
-    if (due <= at) return Promise.resolve(woke(turn, key, due))
-    recordDue(turn, key, { due, since })
-    return new Promise<null>((resolve) => {
-      const view: Wait = { kind: 'sleep', target: null, since, deadline: due, attempt: 1 }
-      const wait = startWait(turn, view, () => {
-        wait.end()
-        resolve(woke(turn, key, due))
+  await turn.request(
+    key,
+    () => {
+      const at = turn.wallclock()
+      const { due, since } = turn.dueOf(key) ?? { due: dueOf(), since: at }
+      if (due <= at) return Promise.resolve(woke(turn, key, due))
+      recordDue(turn, key, { due, since })
+      return new Promise<null>((resolve) => {
+        const view: Wait = { kind: 'sleep', target: null, since, deadline: due, attempt: 1 }
+        const wait = startWait(turn, view, () => {
+          wait.end()
+          resolve(woke(turn, key, due))
+        })
       })
-    })
-  })
+    },
+    'sleep',
+  )
 }
 
 function woke(turn: Turn, key: string, due: number): null {

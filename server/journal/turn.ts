@@ -10,6 +10,7 @@
  *
  * Awaits that matter: `flushed()`. Between two of them everything here is synchronous.
  */
+import type { Divergence } from '../../shared/divergence.ts'
 import { errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
@@ -21,12 +22,14 @@ import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NewTimer } from '../store/store.ts'
 import { assertUntouched, handOver } from './bytes.ts'
 import { Delivery } from './delivery.ts'
+import { divergenceOf, type Found, parkDiverged } from './divergence.ts'
 import type { Entry, Outcome } from './entry.ts'
 import { acceptedOf, dataOfError, fenced, newMessage } from './message.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
+import { PatchMarks } from './patch-mark.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
-import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
+import { type Recorded, Replay, recordedOf, refusedOf, type Shape } from './replay.ts'
 import { SeededRandom } from './seeded.ts'
 import { bookOf, type StepBook } from './step-book.ts'
 import { abandoned, type LiveStep } from './turn-step.ts'
@@ -83,6 +86,7 @@ export class Turn {
   running: Set<LiveStep> | null = null
   /** What an interrupted attempt of the turn left of steps without a result. */
   steps: StepBook | null = null
+  marks: PatchMarks | null = null
   readonly #base0: Value
   #base: Value
   #draft: Draft | null = null
@@ -146,6 +150,11 @@ export class Turn {
 
   get replaying(): boolean {
     return this.#replay !== null && !this.#replay.done
+  }
+
+  /** Something recorded lies ahead of the code. */
+  get isBehind(): boolean {
+    return this.unreplayed !== null || this.marks?.isBehind(this.#sends) === true
   }
 
   get lineage(): Lineage {
@@ -232,6 +241,7 @@ export class Turn {
     const open: OpenTurn = {
       turn: this.id,
       branch: 0,
+      codeVersion: this.ports.codeVersion,
       op: envelope.op,
       base: this.#base0,
       entries: [],
@@ -248,6 +258,7 @@ export class Turn {
     this.record.open = open
     this.append({ k: 'accepted', turn: this.id, branch: 0, message: acceptedOf(envelope), at: this.#now })
     for (const entry of this.#refused ?? []) this.append(entry)
+    for (const entry of this.marks?.early ?? []) this.append(entry)
     return open
   }
 
@@ -311,14 +322,15 @@ export class Turn {
   }
 
   /** Asks for a recorded result, or makes it live. */
-  async request(key: string, live: () => Promise<unknown>): Promise<unknown> {
+  async request(key: string, live: () => Promise<unknown>, shape: Shape = 'result'): Promise<unknown> {
     this.accept()
     this.#pending ??= new Set()
     const pending = this.#pending
     pending.add(key)
+    this.marks?.asked(key)
     try {
       if (this.#replay === null || this.#replay.done) return await live()
-      return await this.#replay.request(key, live)
+      return await this.#replay.request(key, shape, live)
     } finally {
       pending.delete(key)
     }
@@ -378,11 +390,12 @@ export class Turn {
       }
     }
     this.#refused = refusedOf(open.entries)
+    this.marks = new PatchMarks(open.entries)
     if (recorded.length === 0) return
     this.#replay = new Replay(recorded, {
       clock: this.ports.clock,
       delivering: (item) => this.#delivering(item),
-      diverged: (expected, found) => this.diverge(expected, found),
+      diverged: (asked) => this.diverge({ asked, ended: null }),
     })
   }
 
@@ -391,40 +404,19 @@ export class Turn {
     this.advance(item.at)
   }
 
-  /** Parks the process: nothing is overwritten, an operator or the right code goes on (T5). */
-  diverge(expected: string, found: string): void {
-    const { process, ports } = this
-    if (process.epoch !== this.epoch) return
-    this.close()
-    process.status = 'diverged'
-    process.stats.since = ports.clock.now()
-    process.wait = {
-      kind: 'user',
-      target: `journal expects ${expected}, code asks for ${found}`,
-      since: ports.clock.now(),
-      deadline: null,
-      attempt: 1,
-    }
-    ports.emit({
-      kind: 'process:diverge',
-      at: ports.clock.now(),
-      id: process.id,
-      incarnation: process.incarnation,
-      turn: this.id,
-      expected,
-      found,
-      codeVersion: ports.codeVersion,
-    })
-    this.record.diverged = true
-    this.record.append({
-      entries: [{ k: 'diverged', turn: this.id, expected, found }],
-      turn: this.id,
-      lineage: null,
-      keep: true,
-      patch: { diverged: true },
-      settle: () => {},
-    })
-    ports.committer.wake(this.record)
+  /** The code left what the journal holds. */
+  diverge(found: Found): void {
+    const replay = this.#replay
+    if (replay !== null) this.diverged(divergenceOf(this.label, replay.items, { position: replay.position, found }))
+  }
+
+  protected get label(): { id: string; op: string; recordedBy: string; runs: string } {
+    const { codeVersion: runs } = this.ports
+    return { id: this.id, op: this.envelope.op, recordedBy: this.open?.codeVersion ?? runs, runs }
+  }
+
+  protected diverged(divergence: Divergence): void {
+    parkDiverged(this, divergence)
   }
 
   #ambiguous(name: string, key: string): RuntimeError {
