@@ -2,6 +2,7 @@
  * What a reader sees of a process: plain data, shared by HTTP, feed, CLI, UI and tests.
  * Times are epoch milliseconds; durations end in Ms; a field that cannot be known is null, never guessed.
  */
+import type { Divergence } from './divergence.ts'
 import type { ErrorData } from './error.ts'
 import type { ProcessId } from './id.ts'
 
@@ -96,7 +97,12 @@ export type ProcessDetail = ProcessRow & {
   stateBytes: number | null
   /** The message in hand, if a turn is open. */
   current: { op: string; from: string | null; since: number; attempt: number; messageId: string | null } | null
+  /** Diverged processes only. */
+  divergence?: DivergenceView
 }
+
+/** `text`: the comparison in lines for people. */
+export type DivergenceView = Divergence & { text: string[] }
 
 export type SupervisorDetail = {
   strategy: string

@@ -35,6 +35,7 @@ import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow, ProcessRecord } from '../store/store.ts'
 import { blastRadius } from './blast-radius.ts'
 import { diagnose, doctorNode } from './doctor.ts'
+import { divergenceView, storedDivergence } from './divergence-view.ts'
 import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
 import { pastState } from './past-state.ts'
@@ -113,7 +114,9 @@ export class RuntimeInspect implements Inspect {
     if (process !== undefined) return this.#detail(process)
     if (isService(id)) return this.#services.detail(id)
     const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
-    return record === null ? null : passiveDetail(record, this.#ops(record.agent))
+    if (record === null) return null
+    const divergence = await storedDivergence(this.#core.backend.handle.archive, record)
+    return { ...passiveDetail(record, this.#ops(record.agent)), ...divergenceView(divergence) }
   }
 
   async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {
@@ -318,6 +321,7 @@ export class RuntimeInspect implements Inspect {
       ops: this.#ops(process.agent),
       placement: 'shared',
       stateBytes: record === null ? null : this.#bytesOf(record),
+      ...divergenceView(process.status === 'diverged' ? (record?.divergence ?? null) : null),
     }
   }
 

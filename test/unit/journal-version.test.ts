@@ -151,14 +151,118 @@ describe('patched', () => {
 
   test('[V6] an ephemeral agent has every patch, and wrong ids are refused', async () => {
     const plain = agent('plain', {
-      durable: false,
+      durability: 'ephemeral',
       state: () => ({}),
-      on: { ask: (ctx) => ctx.patched('fees'), wrong: (ctx) => ctx.patched('') },
+      on: { ask: (ctx) => ctx.patched('fees') },
     })
     const a = await world.node('a', [plain])
     expect(await a.call(a.ref(plain, 'k').ask())).toBe(true)
     const durable = worker(async (ctx) => ctx.patched(''))
     const b = await world.node('b', [durable])
     expect((await world.refusal(b.ref(durable, 'k').work())).message).toContain('Patch id')
+  })
+})
+
+describe('divergence', () => {
+  const places = worker(async (ctx) => {
+    for (const name of ['one', 'two', 'three']) await step(ctx, name)
+    await stop(ctx)
+    ctx.state.log.push('places')
+  })
+  const packs = worker(async (ctx) => {
+    for (const name of ['one', 'two', 'pack']) await step(ctx, name)
+    ctx.state.log.push('packs')
+  })
+  const inspectOf = (node: TestNode) => new RuntimeInspect(node.core)
+
+  async function diverged(): Promise<TestNode> {
+    const a = await world.node('a', [places], { codeVersion: 'v1' })
+    await begin(a, places, 'stop')
+    a.kill()
+    const b = await world.node('b', [packs], { codeVersion: 'v2' })
+    await world.until(() => b.core.kernel.find('worker/k')?.status === 'diverged')
+    return b
+  }
+
+  test('[T5] a parked process says what was expected, what was found, where, and under which code', async () => {
+    const b = await diverged()
+    const detail = await inspectOf(b).process('worker/k')
+    expect(detail?.divergence).toMatchObject({
+      op: 'work',
+      expected: { kind: 'step', name: 'three', key: 'three#0' },
+      found: [{ kind: 'step', name: 'pack', key: 'pack#0' }],
+      ...{ ended: null, position: 3, recorded: 3, recordedBy: 'v1', runs: 'v2' },
+    })
+    expect(detail?.divergence?.text.slice(1)).toEqual([
+      '     1  step       one#0',
+      '     2  step       two#0',
+      '-    3  step       three#0',
+      '+       step       pack#0',
+      'Recorded by code version v1, running v2.',
+    ])
+    const asked = 'journal expects three#0, code asks for pack#0 (result 3 of 3, code v1 then, v2 now)'
+    expect(detail?.wait?.target).toBe(asked)
+    await world.until(async () => (await entries(b)).some((entry) => entry.k === 'diverged'))
+    const [newest] = (await inspectOf(b).journal('worker/k', { limit: 1 })).items
+    expect(newest?.summary).toContain('at result 3 of 3 (code v1 then, v2 now)')
+    b.kill()
+    const c = await world.node('c', [])
+    const passive = await inspectOf(c).process('worker/k')
+    expect(passive).toMatchObject({ status: 'diverged', divergence: detail?.divergence })
+  })
+
+  test.each(['resume', 'restart'] as const)('[T5] %s goes on once the right code is back', async (verb) => {
+    let right = true
+    const code = worker(async (ctx) => {
+      for (const name of ['one', 'two', right ? 'three' : 'pack']) await step(ctx, name)
+      await stop(ctx)
+      ctx.state.log.push('places')
+    })
+    const a = await world.node('a', [code])
+    await begin(a, code, 'stop')
+    a.kill()
+    right = false
+    const b = await world.node('b', [code])
+    await world.until(() => b.core.kernel.find('worker/k')?.status === 'diverged')
+    right = true
+    await world.advance(60_000)
+    expect(b.core.kernel.find('worker/k')?.status).toBe('diverged')
+    await b.call(b.control[verb]('worker/k', { actor: 'test' }))
+    expect(await ended(b)).toEqual(['places'])
+    for (const name of ['one', 'two', 'three']) oracle.expectStep(name).once()
+    await world.until(() => b.core.kernel.find('worker/k')?.status === 'idle')
+    expect((await inspectOf(b).process('worker/k'))?.divergence).toBeUndefined()
+    expect((await b.core.backend.handle.archive.process('default', 'worker/k'))?.diverged).toBe(false)
+  })
+
+  test.each(['resume', 'restart'] as const)(
+    '[T5] %s with the wrong code parks again and loses nothing',
+    async (verb) => {
+      const b = await diverged()
+      await b.call(b.control[verb]('worker/k', { actor: 'test' }))
+      await world.until(() => b.seen('process:diverge').length === 2)
+      oracle.expectStep('pack').times(0)
+      expect((await inspectOf(b).process('worker/k'))?.divergence?.position).toBe(3)
+    },
+  )
+
+  test('[T5] a result is never handed to a request of another kind', async () => {
+    const old = worker(async (ctx) => {
+      await step(ctx, 'sleep')
+      await stop(ctx)
+    })
+    const code = worker(async (ctx) => {
+      await ctx.sleep(10)
+      ctx.state.log.push('slept')
+    })
+    const a = await world.node('a', [old])
+    await begin(a, old, 'stop')
+    a.kill()
+    const b = await world.node('b', [code])
+    await world.until(() => b.core.kernel.find('worker/k')?.status === 'diverged')
+    expect((await inspectOf(b).process('worker/k'))?.divergence).toMatchObject({
+      expected: { kind: 'step', key: 'sleep#0' },
+      found: [{ kind: 'sleep', key: 'sleep#0' }],
+    })
   })
 })
