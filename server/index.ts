@@ -20,6 +20,8 @@ export type { ErrorCode } from '../shared/error.ts'
 export { RuntimeError } from '../shared/error.ts'
 export type { RuntimeEvent } from '../shared/event.ts'
 export type { ProcessId } from '../shared/id.ts'
+export type { RecordedProcess, ReplayOutcome, ReplayReport, TurnReplay } from '../shared/recorded.ts'
+export { replayText } from '../shared/recorded.ts'
 export type { Value } from '../shared/value.ts'
 export type { Control } from './control.ts'
 export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
@@ -47,6 +49,7 @@ export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptio
 export { pool, supervisor } from './definition/supervisor.ts'
 export type { Handle, StartOptions } from './host/handle.ts'
 export type { RuntimeOptions } from './host/options.ts'
+export { type ReplayOptions, replayTurns } from './host/replay.ts'
 export type { Runtime } from './host/runtime-facade.ts'
 export { diagnoseStore } from './host/store-doctor.ts'
 export type {
@@ -94,6 +97,12 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     await backend.close()
     throw error
   }
+}
+
+/** The agents of modules, those of their tree included. @throws MODULE_LOAD_FAILED DEFINITION_INVALID */
+export async function loadAgents(modules: readonly URL[]): Promise<AnyAgent[]> {
+  const { root, agents } = await loadModules(modules)
+  return [...agents, ...(root === null ? [] : agentsOf(root).values())]
 }
 
 function capabilities(agents: readonly AnyAgent[]): Record<string, number> {

@@ -90,6 +90,7 @@ export const CODES = {
   STREAM_READ_ONLY: caller(405, 'Streams of agents are written by ctx.stream; over HTTP they are read.'),
   STREAM_GAP: caller(410, 'Read again from the position the message names; what was before it is not kept.'),
   RESTART_LIMIT: operating(503, 'The process failed too often outside a message and is halted. Mend it, restart it.'),
+  UPGRADE_FAILED: programmer('Mend the upgrade step; the stored state is as it was.'),
   UPGRADE_MISSING: programmer('Add upgrade steps from the stored state version to the current one.'),
   VERSION_UNSUPPORTED: operating(503, 'The stored state is newer than this code; deploy the newer code.', false),
 

@@ -13,6 +13,7 @@ import { exportCommand, importCommand } from './commands/file.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { callCommand, sendCommand } from './commands/message.ts'
 import { psCommand } from './commands/ps.ts'
+import { replayCommand } from './commands/replay.ts'
 import { startCommand } from './commands/start.ts'
 import { stopCommand } from './commands/stop.ts'
 import { cliError, EXIT, type ExitCode, usage } from './outcome.ts'
@@ -25,6 +26,7 @@ const COMMANDS: readonly Command[] = [
   doctorCommand,
   sendCommand,
   callCommand,
+  replayCommand,
   killCommand,
   restartCommand,
   suspendCommand,

@@ -11,6 +11,7 @@ import type { Verb } from '../../shared/frame.ts'
 import { type ProcessId, splitId } from '../../shared/id.ts'
 import type { ProcessFile } from '../../shared/process-file.ts'
 import { matches, parseQuery, type QueryContext } from '../../shared/query.ts'
+import type { RecordedProcess } from '../../shared/recorded.ts'
 import type {
   AuditItem,
   BlastRadius,
@@ -40,6 +41,7 @@ import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
 import { pastState } from './past-state.ts'
 import { exportFile } from './process-file.ts'
+import { recordedProcess } from './recorded.ts'
 import { compareRows } from './row-order.ts'
 import { asksForServices, isService, isServiceUnder, refuseService, Services } from './service.ts'
 import { LETTERS_MAX } from './store-doctor.ts'
@@ -191,6 +193,13 @@ export class RuntimeInspect implements Inspect {
       items: rows.map(journalItem),
       cursor: rows.length === limit && last !== undefined ? String(last.seq) : null,
     }
+  }
+
+  async recorded(id: ProcessId): Promise<RecordedProcess> {
+    const { archive } = this.#core.backend.handle
+    const record = await archive.process(this.#core.namespace, id)
+    if (record === null) throw notFound(id)
+    return recordedProcess(archive, id, record)
   }
 
   async failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>> {

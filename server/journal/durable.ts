@@ -25,6 +25,7 @@ import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
+import { loadFailed } from './load-failure.ts'
 import { envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -85,7 +86,12 @@ export class DurableBehaviour implements Behaviour {
     process.incarnation = Math.max(process.incarnation, row.incarnation)
     process.stats.restarts = Math.max(process.stats.restarts, row.restarts)
     process.trapExit = row.trapExit
-    const record = this.#build(process, activated)
+    let record: DurableRecord
+    try {
+      record = this.#build(process, activated)
+    } catch (error) {
+      return loadFailed(this.#ports, process, activated, error)
+    }
     record.trapExit = row.trapExit
     process.slot = record
     this.#fillMailbox(process, record, activated)
@@ -159,10 +165,10 @@ export class DurableBehaviour implements Behaviour {
     const from = record.stateVersion
     const patches = replaceAll(upgradeState(definition, record.acked, from))
     const { open } = record
+    const base = open === null ? null : copy(upgradeState(definition, open.base, from))
     const entry = { k: 'upgrade' as const, from, to: code.version, patches }
     record.stateVersion = code.version
     if (open === null) return this.#appendHook(record, entry)
-    const base = copy(upgradeState(definition, open.base, from))
     record.open = { ...open, base }
     this.#appendHook(record, open.base === record.acked ? entry : { ...entry, base })
   }

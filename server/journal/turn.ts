@@ -406,11 +406,11 @@ export class Turn {
 
   /** The code left what the journal holds. */
   diverge(found: Found): void {
-    const replay = this.#replay
-    if (replay !== null) this.diverged(divergenceOf(this.label, replay.items, { position: replay.position, found }))
+    const { items, position } = this.#replay ?? { items: [], position: 0 }
+    this.diverged(divergenceOf(this.#label, items, { position, found }))
   }
 
-  protected get label(): { id: string; op: string; recordedBy: string; runs: string } {
+  get #label(): { id: string; op: string; recordedBy: string; runs: string } {
     const { codeVersion: runs } = this.ports
     return { id: this.id, op: this.envelope.op, recordedBy: this.open?.codeVersion ?? runs, runs }
   }

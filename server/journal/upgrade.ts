@@ -3,7 +3,7 @@ import { RuntimeError } from '../../shared/error.ts'
 import type { Value } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 
-/** @throws UPGRADE_MISSING when a step of the chain is not defined */
+/** @throws UPGRADE_MISSING when a step of the chain is not defined  @throws UPGRADE_FAILED when one throws */
 export function upgradeState(definition: AnyAgent, state: Value, from: number): unknown {
   let upgraded: unknown = state
   for (let version = from; version < definition.version; version++) {
@@ -15,7 +15,16 @@ export function upgradeState(definition: AnyAgent, state: Value, from: number): 
           `from ${version} to ${version + 1}.`,
       )
     }
-    upgraded = step(upgraded)
+    try {
+      upgraded = step(upgraded)
+    } catch (error) {
+      const text = `Upgrade of agent "${definition.name}" from ${version} to ${version + 1} failed: ${messageOf(error)}`
+      throw new RuntimeError('UPGRADE_FAILED', text, { cause: error })
+    }
   }
   return upgraded
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -11,6 +11,7 @@ import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { ProcessFile } from '../../shared/process-file.ts'
+import type { RecordedProcess } from '../../shared/recorded.ts'
 import type {
   AuditItem,
   BlastRadius,
@@ -70,6 +71,9 @@ export interface Inspect {
   mailbox(id: ProcessId, query: { after?: string; limit?: number }): Promise<Page<MailboxItem> & { total: number }>
   /** Newest first. */
   journal(id: ProcessId, query: { before?: number; limit?: number }): Promise<Page<JournalItem>>
+  /** Its recorded turns as stored, for `replayTurns`: from the first row, or from the last snapshot of a long journal.
+   *  @throws PROCESS_NOT_FOUND BLOB_MISSING */
+  recorded(id: ProcessId): Promise<RecordedProcess>
   failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>>
   deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>>
   audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>>

@@ -2,6 +2,7 @@
  * A small world in memory behind Inspect and Control, for tests of the surfaces: processes that live and die when told
  * to, events that are really emitted, verbs that really act. It knows nothing of HTTP or the feed.
  */
+
 import type { Act, ActResult, Control } from '../../server/control.ts'
 import type { Inspect, ProcessQuery } from '../../server/observe/inspect.ts'
 import type { Finding } from '../../shared/doctor.ts'
@@ -10,6 +11,7 @@ import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import { splitId } from '../../shared/id.ts'
 import type { ProcessFile } from '../../shared/process-file.ts'
 import { matches, parseQuery } from '../../shared/query.ts'
+import { RECORDED_FORMAT, RECORDED_VERSION, type RecordedProcess } from '../../shared/recorded.ts'
 import {
   type AuditItem,
   type DeadLetter,
@@ -163,6 +165,11 @@ export class ToyWorld implements Inspect, Control {
       stateBytes: null,
       current: null,
     }
+  }
+
+  async recorded(id: string): Promise<RecordedProcess> {
+    const { agent } = this.#row(id)
+    return { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent: agent ?? '', snapshot: null, journal: [] }
   }
 
   async state(id: string) {

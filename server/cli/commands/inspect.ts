@@ -2,11 +2,11 @@
 import { type Command, type Invocation, processPath, SERVER_OPTIONS, server, words } from '../command.ts'
 import { EXIT, usage } from '../outcome.ts'
 
-const PARTS = ['state', 'mailbox', 'journal', 'failures'] as const
+const PARTS = ['state', 'mailbox', 'journal', 'failures', 'recorded'] as const
 
 export const inspectCommand: Command = {
   name: 'inspect',
-  synopsis: 'ID [state|mailbox|journal|failures]',
+  synopsis: 'ID [state|mailbox|journal|failures|recorded]',
   summary: 'show one process and its state, or one part of it',
   options: SERVER_OPTIONS,
   help: [],

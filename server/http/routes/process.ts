@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { RuntimeError } from '../../../shared/error.ts'
 import { toPlain } from '../../../shared/plain.ts'
 import { parseQuery } from '../../../shared/query.ts'
+import { recordedSchema } from '../../../shared/recorded.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { flagSchema, limitSchema, pageOf, processSchema, record, statusSchema } from '../schema.ts'
 
@@ -113,6 +114,17 @@ export const processEndpoints: readonly Endpoint[] = [
       const page = await deps.inspect.journal(params.id ?? '', withoutUndefined(query))
       return json({ ...page, items: page.items.map((item) => ({ ...item, payload: toPlain(item.payload) })) })
     },
+  }),
+  endpoint({
+    method: 'get',
+    path: '/processes/{id}/recorded',
+    summary: 'Its recorded turns as stored, for viv replay',
+    tag,
+    role: 'viewer',
+    query: noQuery,
+    body: null,
+    response: { status: 200, schema: recordedSchema, description: 'Snapshot and rows' },
+    handle: async ({ params, deps }) => json(await deps.inspect.recorded(params.id ?? '')),
   }),
   endpoint({
     method: 'get',
