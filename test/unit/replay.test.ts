@@ -157,7 +157,14 @@ describe('replayTurns', () => {
       const slow = ctx.step('slow', () => new Promise(() => {}))
       ctx.state.log.push(String(await Promise.race([step(ctx, 'fast'), slow])))
     }
-    expect(await outcomes(await finished(race), shop(race))).toEqual([{ kind: 'same' }])
+    const recorded = await finished(race)
+    expect(await outcomes(recorded, shop(race))).toEqual([{ kind: 'same' }])
+    // Also when the code takes a moment of its own before it ends.
+    const tarries: Work = async (ctx, item) => {
+      await race(ctx, item)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(await outcomes(recorded, shop(tarries))).toEqual([{ kind: 'same' }])
   })
 
   test('[V7] another end of the same steps differs, place by place', async () => {
