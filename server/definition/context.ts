@@ -99,9 +99,9 @@ export interface Context<S> {
   stream(name: string): StreamOut
   /** Epoch ms; the same on replay and never running backwards inside a turn (PROTOCOL V5). */
   now(): number
-  /** Whether this turn goes on with the code behind the change `id`: false where it is replayed and was recorded without
-   *  it, true otherwise and then on every replay. The first answer holds for the turn. When no turn from before the
-   *  change is open any more, the old branch and the call may go. Always true in ephemeral agents. */
+  /** Whether this turn goes on with the code behind the change `id`: false where it is replayed and was recorded
+   *  without it, true otherwise and then on every replay. The first answer holds for the turn. When no turn from before
+   *  the change is open any more, the old branch and the call may go. Always true in ephemeral agents. */
   patched(id: string): boolean
   /** Uniform in [0, 1); the same on replay. */
   random(): number

@@ -8,6 +8,7 @@
 import type { Divergence } from '../../shared/divergence.ts'
 import { isRuntimeError } from '../../shared/error.ts'
 import { copy, type Value } from '../../shared/value.ts'
+import type { StreamOut } from '../definition/stream.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import { handOver } from './bytes.ts'
@@ -19,6 +20,7 @@ import { DurableRecord } from './record.ts'
 import type { RecordedTurn } from './recorded-turn.ts'
 import { type Shape, STALL_MS } from './replay.ts'
 import { Turn } from './turn.ts'
+import { TurnStreams } from './turn-stream.ts'
 import { upgradeState } from './upgrade.ts'
 
 /** Ms a replayed turn may take: everything it waits for is there, what is slow is its own. */
@@ -63,6 +65,7 @@ export class ReplayedTurn extends Turn {
     // The verbs that would reach the others are overridden below.
     super(ports as DurablePorts, agent, process, record, open.envelope)
     this.#wasOpen = end.kind === 'open'
+    this.streams = new SilentStreams(this)
   }
 
   override append(): void {}
@@ -124,6 +127,21 @@ export class ReplayedTurn extends Turn {
     this.diverge({ asked: [], ended })
     return true
   }
+}
+
+/** Chunks are outputs, not results: a replay has nothing to compare them with. */
+class SilentStreams extends TurnStreams {
+  override own(name: string): StreamOut {
+    super.own(name) // refuses what cannot be a stream
+    return SILENT
+  }
+}
+
+const SILENT: StreamOut = {
+  write: async () => {},
+  append: async () => {},
+  close: async () => {},
+  flush: async () => {},
 }
 
 export function upgraded({ definition }: AgentEntry, state: Value, from: number): Value {

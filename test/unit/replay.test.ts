@@ -215,11 +215,12 @@ describe('replayTurns', () => {
     expect(await outcomes(recorded, shop(patched))).toEqual([{ kind: 'same' }])
   })
 
-  test('[V7] checkpoints, calls and received messages are answered from the journal', async () => {
+  test('[V7] checkpoints, calls and received messages come from the journal, and streams take nothing', async () => {
     const mixed: Work = async (ctx, item) => {
       ctx.state.log.push('before')
       await ctx.checkpoint()
       await ctx.ref(bin, 'c').drop()
+      await ctx.stream('out').write('a chunk')
       const got = await ctx.receive('plain', { timeoutMs: 10 })
       ctx.state.log.push(`${item} ${got === null}`)
     }
