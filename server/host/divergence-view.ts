@@ -1,4 +1,4 @@
-/** Where a diverged process left its journal, from memory or from the row that says so, with the comparison in lines. */
+/** Where a diverged process left its journal, from memory or from the row that says so, with lines for people. */
 import { type Divergence, divergenceText } from '../../shared/divergence.ts'
 import type { DivergenceView } from '../../shared/snapshot.ts'
 import { decodeEntries } from '../journal/entry.ts'
