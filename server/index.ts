@@ -49,6 +49,7 @@ export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptio
 export { pool, supervisor } from './definition/supervisor.ts'
 export type { Handle, StartOptions } from './host/handle.ts'
 export type { RuntimeOptions } from './host/options.ts'
+export { recordedFile } from './host/recorded.ts'
 export { type ReplayOptions, replayTurns } from './host/replay.ts'
 export type { Runtime } from './host/runtime-facade.ts'
 export { diagnoseStore } from './host/store-doctor.ts'

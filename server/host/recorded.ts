@@ -1,8 +1,10 @@
 /** The recorded turns of a process as a value: from its first row where the journal goes back that far, else from the
  *  last snapshot. */
+import { attachBlobs } from '../../shared/blob-text.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import { RECORDED_FORMAT, RECORDED_VERSION, type RecordedProcess } from '../../shared/recorded.ts'
-import type { Archive, ProcessRecord, ShownRow } from '../store/store.ts'
+import { RECORDED_FORMAT, RECORDED_VERSION, type RecordedProcess, recordedSchema } from '../../shared/recorded.ts'
+import { type Archive, blobMissing, type ProcessRecord, type ShownRow } from '../store/store.ts'
+import { readFile } from './process-file.ts'
 
 /** Rows read to find the first one. Older turns of longer journals are known by what the snapshot left. */
 const ROWS_MAX = 1_000
@@ -20,13 +22,45 @@ export async function recordedProcess(
   return {
     ...head,
     snapshot,
-    journal: journal.map(({ seq, at, stateVersion, codeVersion, payload }) => ({
-      ...{ seq, at, stateVersion, codeVersion, payload },
-    })),
+    journal: journal.map(rowOf),
   }
+}
+
+/** What was kept as JSON: recorded turns, or a whole process as `viv export` writes it.
+ *  @throws FILE_INVALID */
+export function recordedFile(given: unknown): RecordedProcess {
+  const parsed = recordedSchema.safeParse(given)
+  if (parsed.success) return parsed.data
+  const { id, body } = readFile(given, undefined)
+  const { snapshot, journal } = body
+  const texts = new Map(body.blobs.map(({ hash, value }) => [hash, value]))
+  const refs = body.refs.map((ref) => ({ ...ref, process: 0, value: texts.get(ref.hash) ?? null }))
+  const find = (hash: string): string => texts.get(hash) ?? ''
+  const lost = refs.find(({ value }) => value === null)
+  if (lost !== undefined) throw blobMissing(id, lost)
+  const large = new Set(refs.flatMap(({ snapshot: ofSnapshot, seq }) => (ofSnapshot ? [] : [seq])))
+  const rows = journal.map((row) => (large.has(row.seq) ? { ...row, payload: attachBlobs(row.payload, find) } : row))
+  const { agent } = body.process
+  const head = { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent } as const
+  if (snapshot === null || isUnbroken(rows)) return { ...head, snapshot: null, journal: rows.map(rowOf) }
+  const inSnapshot = refs.some((ref) => ref.snapshot && ref.seq === snapshot.seq)
+  const { seq, stateVersion } = snapshot
+  const value = inSnapshot ? attachBlobs(snapshot.value, find) : snapshot.value
+  return { ...head, snapshot: { seq, stateVersion, value }, journal: rows.filter((row) => row.seq > seq).map(rowOf) }
+}
+
+type Row = RecordedProcess['journal'][number]
+
+function rowOf({ seq, at, stateVersion, codeVersion, payload }: Row): Row {
+  return { seq, at, stateVersion, codeVersion, payload }
+}
+
+/** Oldest first, from the first row on. */
+function isUnbroken(rows: readonly Row[]): boolean {
+  return rows[0]?.seq === 1 && rows.at(-1)?.seq === rows.length
 }
 
 /** From the first row on, with nothing left out for its size. */
 function isWhole(rows: readonly ShownRow[]): boolean {
-  return rows.at(-1)?.seq === 1 && rows.every(({ omitted }) => omitted === 0)
+  return rows.at(-1)?.seq === 1 && rows[0]?.seq === rows.length && rows.every(({ omitted }) => omitted === 0)
 }

@@ -1,9 +1,9 @@
 /**
  * `ctx.patched`: which of two versions of the code a turn goes on with, decided once per turn and id (V6).
  *
- * - True where nothing recorded lies ahead of the call: then it is an entry of the turn, and every replay says the same.
- * - False while something recorded lies ahead: results not handed over yet, requests that had begun, refused sends. They
- *   came of code that did not ask.
+ * - True where nothing recorded lies ahead of the call: then it is an entry of the turn, and every replay says so.
+ * - False while something recorded lies ahead: results not handed over yet, requests that had begun, refused sends.
+ *   They came of code that did not ask.
  * - An entry that the code does not ask for any more is no divergence: once no older turn is open, the branch and the
  *   question may go.
  */

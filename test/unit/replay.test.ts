@@ -7,6 +7,7 @@ import { runProgram } from '../../server/cli/program.ts'
 import { type AnyAgent, agent } from '../../server/definition/agent.ts'
 import type { Context } from '../../server/definition/context.ts'
 import { Reject } from '../../server/definition/reject.ts'
+import { recordedFile } from '../../server/host/recorded.ts'
 import { replayTurns } from '../../server/host/replay.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { listen } from '../../server/http/listen.ts'
@@ -229,6 +230,19 @@ describe('replayTurns', () => {
   })
 })
 
+test('[V7] large values are part of what is recorded, live and in an exported file', async () => {
+  const big: Work = async (ctx) => {
+    const text = await ctx.step('big', () => 'x'.repeat(200_000))
+    ctx.state.log.push(text, String(await step(ctx, 'after')))
+  }
+  const recorded = await finished(big)
+  const inspect = new RuntimeInspect((world.nodes[0] as TestNode).core) // made by `finished`
+  const exported: unknown = JSON.parse(JSON.stringify(await inspect.exportProcess('shop/k')))
+  for (const source of [recorded, recordedFile(exported)]) {
+    expect(await outcomes(source, shop(big))).toEqual([{ kind: 'same' }])
+  }
+})
+
 describe('viv replay', () => {
   let folder: string
 
@@ -288,7 +302,11 @@ describe('viv replay', () => {
     expect(live).toEqual(bad)
     expect(JSON.parse(kept.out)).toEqual(recorded)
     expect((await viv('replay', file)).code).toBe(2)
+    const exported = join(folder, 'exported.json')
+    await writeFile(exported, JSON.stringify(await new RuntimeInspect(node.core).exportProcess('shop/k')))
+    expect(await viv('replay', exported, '--modules', join(folder, 'bad.ts'))).toEqual(bad)
     await writeFile(file, '{}')
-    expect((await viv('replay', file, '--modules', join(folder, 'bad.ts'))).code).toBe(2)
+    const invalid = await viv('replay', file, '--modules', join(folder, 'bad.ts'))
+    expect(invalid).toMatchObject({ code: 1, err: expect.stringContaining('is not one of ours') })
   })
 })

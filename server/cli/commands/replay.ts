@@ -12,7 +12,7 @@ export const replayCommand: Command = {
   summary: 'run recorded turns again under other code, without effects, and show what would diverge',
   options: { ...SERVER_OPTIONS, modules: { type: 'boolean' } },
   help: [
-    '    ID                 a process of the server; FILE what viv inspect ID recorded printed',
+    '    ID                 a process of the server; FILE what viv export or inspect ID recorded printed',
     '    --modules MODULE.. the code: the modules of its agent and of every agent it refers to',
     'Exit code 1 when a turn diverges or fails. The handlers run; what they do outside ctx happens.',
     '',
@@ -43,11 +43,9 @@ async function recordedOf(invocation: Invocation, subject: string): Promise<Reco
     const client = await server(invocation)
     return recordedSchema.parse(await client.get(processPath(subject, '/recorded')))
   }
-  const given: unknown = parsed(subject, await readFile(subject, 'utf8'))
-  const result = recordedSchema.safeParse(given)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  throw usage(`${subject} holds no recorded turns (${issue?.path.join('.')}: ${issue?.message}). Use viv inspect.`)
+  // Loaded here, as below.
+  const { recordedFile } = await import('../../index.ts')
+  return recordedFile(parsed(subject, await readFile(subject, 'utf8')))
 }
 
 function parsed(path: string, text: string): unknown {
