@@ -27,7 +27,10 @@ const keeper = agent('keeper', {
     nothing() {},
     async nothingLater() {},
     async step(ctx, { text }: { text: string }) {
-      return ctx.step(text, () => text)
+      return ctx.step('say', () => text)
+    },
+    async named(ctx, { name }: { name: string }) {
+      await ctx.step(name, () => null)
     },
     arm(ctx, { name }: { name: string }) {
       ctx.after(60_000, 'nothing', null, { name })
@@ -104,10 +107,11 @@ test.for([
   ['longer than 256 characters', 'k'.repeat(257)],
   ['with a zero character', 'a\u0000b'],
   ['with a lone surrogate', 'a\ud800'],
-] as const)('[B13] an idempotency key or a timer name that is %s is refused', async ([, name]) => {
+] as const)('[B13] an idempotency key, a timer name or a step name that is %s is refused', async ([, name]) => {
   const starting = runtime.start(keeper, 'labels', 'nothing', null, { idempotencyKey: name })
   await expect(starting).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
   await expect(runtime.ref(keeper, 'labels').arm({ name })).rejects.toThrow('REQUEST_INVALID')
+  await expect(runtime.ref(keeper, 'labels').named({ name })).rejects.toThrow('REQUEST_INVALID')
 })
 
 test('[B13] the longest key works, in every alphabet', async () => {
