@@ -100,11 +100,11 @@ function isFlat(source: Record<string, unknown>): boolean {
 function copyItems(out: Record<string, Value>, depth: number, lock: boolean): void {
   for (const key in out) {
     if (!Object.hasOwn(out, key)) continue // an enumerable key somebody added to Object.prototype is not ours
-    if (key === '__proto__') throw at(new Refusal('is a key that would change the prototype of the object'), key)
+    if (key === '__proto__') throw within(new Refusal('is a key that would change the prototype of the object'), key)
     try {
       out[key] = copyAt(out[key], depth + 1, lock)
     } catch (error) {
-      throw at(error, key)
+      throw within(error, key)
     }
   }
 }
@@ -116,7 +116,7 @@ function copyArray(value: readonly unknown[], depth: number, lock: boolean): Val
       if (!(i in value)) throw new Refusal('is a hole; use null')
       out[i] = copyAt(value[i], depth + 1, lock)
     } catch (error) {
-      throw at(error, i)
+      throw within(error, i)
     }
   }
   return lock ? Object.freeze(out) : out
@@ -129,7 +129,7 @@ function copyMap(value: ReadonlyMap<unknown, unknown>, depth: number, lock: bool
     try {
       out.set(key, copyAt(item, depth + 1, lock))
     } catch (error) {
-      throw at(error, key)
+      throw within(error, key)
     }
   }
   return lock ? lockMap(out) : out
@@ -232,40 +232,103 @@ function tag(value: Value): unknown {
 
 function copyDecoded(value: unknown): Value {
   if (typeof value !== 'object' || value === null) return copy(value)
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) value[i] = copyDecoded(value[i])
-    return Object.freeze(value)
-  }
+  if (Array.isArray(value)) return decodedItems(value)
   const source = value as Record<string, unknown> // JSON.parse makes plain objects only
   let tagged = false
-  for (const key in source) {
-    if (key.charCodeAt(0) === 36) tagged = true
-    else source[key] = copyDecoded(source[key])
+  let at: string | null = null
+  try {
+    for (const key in source) {
+      at = key
+      if (key.charCodeAt(0) === 36) tagged = true
+      else source[key] = copyDecoded(source[key])
+    }
+  } catch (error) {
+    throw within(error, at)
   }
   return tagged ? untag(source) : Object.freeze(source as Record<string, Value>)
+}
+
+function decodedItems(items: unknown[]): readonly Value[] {
+  let i = 0
+  try {
+    for (; i < items.length; i++) items[i] = copyDecoded(items[i])
+  } catch (error) {
+    throw within(error, i)
+  }
+  return Object.freeze(items as Value[]) // every item went through copyDecoded
 }
 
 function untag(source: Record<string, unknown>): Value {
   const keys = Object.keys(source)
   const only = keys.length === 1 ? keys[0] : undefined
   if (only !== undefined && !only.startsWith('$$')) {
-    const body = source[only]
-    if (only === '$n') return -0
-    if (only === '$date' && typeof body === 'number') return lockedDate(new Date(body))
-    if (only === '$bytes' && typeof body === 'string') return Uint8Array.fromBase64(body)
-    if (only === '$set' && Array.isArray(body)) return lockSet(new Set(body.map((x) => copyDecoded(x) as Primitive)))
-    if (only === '$map' && Array.isArray(body)) {
-      return lockMap(new Map(body.map(([key, item]: [string, unknown]) => [key, copyDecoded(item)])))
+    try {
+      return untagged(only, source[only])
+    } catch (error) {
+      throw within(error, only)
     }
   }
   const out: Record<string, Value> = {}
   for (const key of keys) {
-    if (key.startsWith('$') && !key.startsWith('$$')) throw at(new Refusal('is an unknown tag of the text form'), key)
+    if (key.startsWith('$') && !key.startsWith('$$')) throw within(new Refusal(UNKNOWN_TAG), key)
     // Keys without a `$` were decoded where they were found.
-    if (key.startsWith('$')) out[key.slice(1)] = copyDecoded(source[key])
-    else out[key] = source[key] as Value
+    try {
+      if (key.startsWith('$')) out[key.slice(1)] = copyDecoded(source[key])
+      else out[key] = source[key] as Value
+    } catch (error) {
+      throw within(error, key.slice(1))
+    }
   }
   return Object.freeze(out)
+}
+
+const UNKNOWN_TAG = 'is an unknown tag of the text form'
+
+/** A value of the text form under its tag. People write these too, so each body is looked at. */
+function untagged(tag: string, body: unknown): Value {
+  switch (tag) {
+    case '$n':
+      if (body === '-0') return -0
+      throw new Refusal('must be "-0"; write any other number as it is')
+    case '$date':
+      if (typeof body === 'number') return lockedDate(new Date(body))
+      throw new Refusal('must be a number of epoch milliseconds')
+    case '$bytes':
+      return bytesOf(body)
+    case '$set':
+      if (Array.isArray(body)) return lockSet(new Set(decodedItems(body).map(primitive)))
+      throw new Refusal('must be an array')
+    case '$map':
+      if (Array.isArray(body)) return lockMap(new Map(body.map(entryOf)))
+      throw new Refusal('must be an array of [key, value]')
+    default:
+      throw new Refusal(UNKNOWN_TAG)
+  }
+}
+
+function bytesOf(body: unknown): Uint8Array {
+  try {
+    if (typeof body === 'string') return Uint8Array.fromBase64(body)
+  } catch {} // what is wrong with it is said below
+  throw new Refusal('must be base64 text')
+}
+
+function primitive(item: Value, i: number): Primitive {
+  if (typeof item === 'object' && item !== null) {
+    throw within(new Refusal('is an object in a Set; use primitives'), i)
+  }
+  return item
+}
+
+function entryOf(entry: unknown, i: number): [string, Value] {
+  try {
+    if (!Array.isArray(entry) || entry.length !== 2 || typeof entry[0] !== 'string') {
+      throw new Refusal('must be [key, value] with a string as key')
+    }
+    return [entry[0], copyDecoded(entry[1])]
+  } catch (error) {
+    throw within(error, i)
+  }
 }
 
 export function isPlain(value: object): value is { readonly [key: string]: Value } {
@@ -309,8 +372,8 @@ class Refusal extends RuntimeError {
   }
 }
 
-function at(error: unknown, part: string | number): unknown {
-  return error instanceof Refusal ? new Refusal(error.what, [part, ...error.path]) : error
+function within(error: unknown, part: string | number | null): unknown {
+  return error instanceof Refusal && part !== null ? new Refusal(error.what, [part, ...error.path]) : error
 }
 
 function refused(value: unknown): Refusal {
