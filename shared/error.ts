@@ -33,7 +33,10 @@ export const CODES = {
   CONFIG_INVALID: caller(500, 'Correct the option or environment variable.'),
 
   // Processes and messages
-  PROCESS_NOT_FOUND: caller(404, 'Check the id; only keys of a known pool are activated on first message.'),
+  PROCESS_NOT_FOUND: caller(
+    404,
+    'Check the id. A message starts an unseen key of a known pool; reads and queries start nothing.',
+  ),
   OPERATION_UNKNOWN: caller(404, 'Use one of the operations the agent defines under `on`.'),
   INCARNATION_GONE: caller(409, 'The process was reborn since you looked. Look again, then repeat the action.'),
   PROCESS_EXITED: operating(410, 'The process ended before it answered. Its failure record says why.', false),
@@ -119,6 +122,7 @@ export const CODES = {
   UNAUTHORIZED: caller(401, 'Send a valid token.'),
   FORBIDDEN: caller(403, 'Ask for the role the message names.'),
   NOT_FOUND: caller(404, 'Check the address.'),
+  METHOD_NOT_ALLOWED: caller(405, 'Use one of the methods in the header Allow.'),
   UPGRADE_REQUIRED: caller(426, 'Call runtime.attach(server) so that the feed can take WebSocket upgrades.'),
   TOPIC_UNKNOWN: caller(404, 'Subscribe to a topic the server offers.'),
   FRAME_INVALID: caller(400, 'Send frames of the vivarium.v1 grammar.'),

@@ -120,6 +120,8 @@ export const problemSchema = z.object({
   status: z.number().int(),
   detail: z.string(),
   code: z.string(),
+  /** INTERNAL only: under which the log has the cause. */
+  trace: z.string().exactOptional(),
 })
 /** RFC 9457 problem document; `code` is from shared/error.ts. */
 export type Problem = z.infer<typeof problemSchema>

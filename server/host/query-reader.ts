@@ -63,5 +63,9 @@ export class QueryReader {
 }
 
 function notFound(id: ProcessId): RuntimeError {
-  return new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id} with a stored state.`)
+  return new RuntimeError(
+    'PROCESS_NOT_FOUND',
+    `There is no process ${id} with a stored state. ` +
+      'A query reads what is stored and starts nothing: send it a message first.',
+  )
 }

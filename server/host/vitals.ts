@@ -17,6 +17,9 @@ const DELAY_RESOLUTION_MS = 20
 
 type Totals = { at: number; turns: number; batches: number; rows: number; latencyMs: number; cpuUs: number }
 
+/** Ms for which a count of the passive processes serves: it reads an index of the whole table. */
+const COUNT_MS = 10_000
+
 export class VitalSigns {
   readonly #core: RuntimeCore
   readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
@@ -26,6 +29,9 @@ export class VitalSigns {
   #failures = 0
   #deadLetters = 0
   #restarts = 0
+  #passive = 0
+  #countedAt = Number.NEGATIVE_INFINITY
+  #counting: Promise<void> | null = null
   readonly #stop: () => void
   /** Set by the feed: its own cost. */
   feed: () => Vitals['feed'] = () => ({ viewers: 0, bytesPerSecond: 0, dropped: 0, cpuPercent: 0 })
@@ -50,8 +56,33 @@ export class VitalSigns {
     return this.#history.slice()
   }
 
+  /** Resolves once the passive processes were counted lately; else the last count stands. */
+  counted(): Promise<void> {
+    const { clock } = this.#core
+    if (this.#counting !== null) return this.#counting
+    if (clock.monotonic() - this.#countedAt < COUNT_MS) return Promise.resolve()
+    this.#countedAt = clock.monotonic()
+    this.#counting = this.#count().finally(() => {
+      this.#counting = null
+    })
+    return this.#counting
+  }
+
+  async #count(): Promise<void> {
+    const { backend, namespace } = this.#core
+    try {
+      this.#passive = (await backend.handle.archive.counts(namespace)).passive
+    } catch (error) {
+      this.#core.complain('counting passive processes', error)
+      return
+    }
+    const last = this.#last
+    if (last !== null) this.#last = { ...last, processes: { ...last.processes, passive: this.#passive } }
+  }
+
   now(): Vitals {
     const { clock } = this.#core
+    void this.counted() // for the next look
     if (this.#last !== null && clock.now() - this.#last.at < LOOK_MS) return this.#last
     const totals = this.#totals()
     const vitals = this.#measure(totals, this.#before)
@@ -85,6 +116,8 @@ export class VitalSigns {
       mailbox += process.mailboxLength
       total += 1
     }
+    // In the store alone; `total` is of those in memory.
+    processes.passive = this.#passive
     const memory = process.memoryUsage()
     return {
       at: now.at,

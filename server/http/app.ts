@@ -3,14 +3,14 @@
  *
  * - Order at the door: Host and Origin, who calls, role, input, handler. Nothing is read of a body before the role is
  *   known, and no handler sees unchecked input.
- * - Every error is a problem document (docs/http.md); what is not ours leaves as INTERNAL and is reported to the host.
+ * - Every error is a problem document (docs/http.md); what is not ours leaves as INTERNAL and is reported.
+ * - Addresses with what no store can hold are refused in one place, for all routes: `refuseUnfit`.
  */
 
 import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { RuntimeError } from '../../shared/error.ts'
-import { problemOf } from '../../shared/problem.ts'
 import { requireRole } from '../../shared/role.ts'
 import type { Control } from '../control.ts'
 import type { Inspect } from '../observe/inspect.ts'
@@ -19,8 +19,10 @@ import { paths } from '../paths.ts'
 import { readJson } from './body.ts'
 import { check, type Deps, type Endpoint } from './endpoint.ts'
 import { createGuard, type Guard, type GuardOptions } from './guard.ts'
+import { queryOf, refuseUnfit } from './input.ts'
 import { serveObserver } from './observer.ts'
 import { openApi } from './openapi.ts'
+import { answerProblem, type Report, reportToStderr } from './problem-answer.ts'
 import { actionEndpoints } from './routes/action.ts'
 import { healthEndpoints } from './routes/health.ts'
 import { processEndpoints } from './routes/process.ts'
@@ -41,8 +43,8 @@ export type AppOptions = GuardOptions & {
   /** Folder of the prebuilt observer; false serves none. */
   readonly web?: string | false
   readonly version?: string
-  /** Learns of errors that are bugs: their text never leaves by HTTP. */
-  readonly report?: (error: unknown) => void
+  /** Learns of errors that are bugs, with the trace id their answer carries; default writes them to standard error. */
+  readonly report?: Report
 }
 
 export const ENDPOINTS: readonly Endpoint[] = [
@@ -60,11 +62,9 @@ export function createApp(options: AppOptions): Hono {
   const { inspect, control, basePath, web = paths.web, version = '0' } = options
   const app = new Hono()
   const guard = createGuard(options)
-  app.onError((error) => {
-    if (!(error instanceof RuntimeError)) options.report?.(error)
-    return answerProblem(error)
-  })
-  app.notFound((context) => answerProblem(new RuntimeError('NOT_FOUND', `There is nothing at ${context.req.path}.`)))
+  const { report = reportToStderr } = options
+  app.onError((error) => answerProblem(error, report))
+  app.notFound(({ req }) => answerProblem(new RuntimeError('NOT_FOUND', `There is nothing at ${req.path}.`), report))
   for (const endpoint of ENDPOINTS) route(app, endpoint, { guard, deps: { inspect, control } })
   const document = openApi(ENDPOINTS, version)
   app.get(`${API_PREFIX}/openapi.json`, async (context) => {
@@ -81,21 +81,21 @@ export function createApp(options: AppOptions): Hono {
   const { streams, longPollMs = LONG_POLL_MS } = options
   if (streams !== undefined) {
     const admit = (context: Context, writes: boolean) => admitted(guard, context, writes)
-    serveStreams(app, { prefix: API_PREFIX + STREAMS_PREFIX, streams, longPollMs, admit, report: options.report })
+    serveStreams(app, { prefix: API_PREFIX + STREAMS_PREFIX, streams, longPollMs, admit, report })
   }
+  refuseOtherMethods(app)
   app.all(`${API_PREFIX}/*`, refuseUnknown)
   if (web !== false) serveObserver(app, { guard, folder: web, basePath })
   return app
 }
 
 function route(app: Hono, endpoint: Endpoint, { guard, deps }: { guard: Guard; deps: Deps }): void {
-  const path = API_PREFIX + endpoint.path.replace(/\{(\w+)\}/g, ':$1')
-  app.on(endpoint.method.toUpperCase(), path, async (context) => {
+  app.on(endpoint.method.toUpperCase(), routePath(endpoint.path), async (context) => {
     const writes = endpoint.method === 'post'
     const probe = endpoint.role === null
     const caller = probe ? NOBODY : await admitted(guard, context, writes)
     if (endpoint.role !== null) requireRole(caller, endpoint.role, `${endpoint.method.toUpperCase()} ${endpoint.path}`)
-    const query = check(endpoint.query, context.req.query(), 'query')
+    const query = check(endpoint.query, queryOf(context), 'query')
     const body =
       endpoint.body === null
         ? undefined
@@ -113,18 +113,34 @@ const NOBODY = { actor: 'probe:anonymous', roles: [] }
 async function admitted(guard: Guard, context: Context, writes: boolean) {
   const caller = await guard.admit(context.req.raw, writes)
   if (caller === null) throw new RuntimeError('UNAUTHORIZED', 'This server wants a token: Authorization: Bearer TOKEN.')
+  refuseUnfit(context)
   return caller
+}
+
+function routePath(path: string): string {
+  return API_PREFIX + path.replace(/\{(\w+)\}/g, ':$1')
+}
+
+/** Known addresses say which methods they have. */
+function refuseOtherMethods(app: Hono): void {
+  const allowed = new Map<string, string[]>([
+    [`${API_PREFIX}/openapi.json`, ['GET', 'HEAD']],
+    [FEED_PATH, ['GET', 'HEAD']],
+  ])
+  for (const { method, path } of ENDPOINTS) {
+    const methods = allowed.get(routePath(path)) ?? []
+    allowed.set(routePath(path), [...methods, ...(method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()])])
+  }
+  for (const [path, methods] of allowed) {
+    const allow = methods.join(', ')
+    app.all(path, ({ req }) => {
+      const text = `${req.path} has no method ${req.method}; it has ${allow}.`
+      throw new RuntimeError('METHOD_NOT_ALLOWED', text, { detail: { allow } })
+    })
+  }
 }
 
 function refuseUnknown(context: Context): never {
   const { method, path } = context.req
   throw new RuntimeError('NOT_FOUND', `There is no ${method} ${path}. ${API_PREFIX}/openapi.json lists what there is.`)
-}
-
-function answerProblem(error: unknown): Response {
-  const problem = problemOf(error)
-  const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
-  if (problem.code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer realm="vivarium"'
-  if (problem.code === 'UPGRADE_REQUIRED') headers['upgrade'] = 'websocket'
-  return new Response(JSON.stringify(problem), { status: problem.status, headers })
 }

@@ -18,6 +18,8 @@ export type Call<Q, B> = { params: Params; query: Q; body: B; caller: Caller; de
 
 export type Answer = { kind: 'json'; value: unknown; status?: number } | { kind: 'text'; text: string; type: string }
 
+type ResponseOf = { status: number; schema: z.ZodType; description: string }
+
 type EndpointOf<Q extends z.ZodType, B extends z.ZodType> = {
   method: 'get' | 'post'
   /** OpenAPI form, relative to /api/v1: `/processes/{id}/state`. */
@@ -30,7 +32,9 @@ type EndpointOf<Q extends z.ZodType, B extends z.ZodType> = {
   body: B | null
   /** Larger than the default (body.ts), for files. */
   bodyBytesMax?: number
-  response: { status: number; schema: z.ZodType; description: string }
+  response: ResponseOf
+  /** Another answer in the form of the operation itself; refusals are problem documents and need none. */
+  otherwise?: ResponseOf
   handle(call: Call<z.output<Q>, z.output<B>>): Promise<Answer> | Answer
 }
 

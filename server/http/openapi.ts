@@ -4,12 +4,15 @@ import { problemSchema } from '../../shared/frame.ts'
 import type { Endpoint } from './endpoint.ts'
 
 type Json = Record<string, unknown>
+/** Named schemas, met while the operations are written. */
+type Shared = Record<string, unknown>
 
 export function openApi(endpoints: readonly Endpoint[], version: string): Json {
   const paths: Record<string, Json> = {}
+  const shared: Shared = { Problem: schemaOf(problemSchema, 'output') }
   for (const each of endpoints) {
     const path = paths[each.path] ?? {}
-    path[each.method] = operation(each)
+    path[each.method] = operation(each, shared)
     paths[each.path] = path
   }
   return {
@@ -18,14 +21,14 @@ export function openApi(endpoints: readonly Endpoint[], version: string): Json {
     servers: [{ url: '.' }],
     paths,
     components: {
-      schemas: { Problem: schemaOf(problemSchema, 'output') },
+      schemas: shared,
       securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
     },
   }
 }
 
-function operation(each: Endpoint): Json {
-  const { status, schema, description } = each.response
+function operation(each: Endpoint, shared: Shared): Json {
+  const answers = each.otherwise === undefined ? [each.response] : [each.response, each.otherwise]
   const problem = { content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } }
   return {
     operationId: `${each.method}${each.path.replace(/[^A-Za-z]+(.)?/g, (_, next: string = '') => next.toUpperCase())}`,
@@ -37,7 +40,12 @@ function operation(each: Endpoint): Json {
       ? {}
       : { requestBody: { content: { 'application/json': { schema: schemaOf(each.body) } } } }),
     responses: {
-      [status]: { description, content: { 'application/json': { schema: schemaOf(schema, 'output') } } },
+      ...Object.fromEntries(
+        answers.map(({ status, schema, description }) => {
+          const content = { 'application/json': { schema: schemaOf(schema, 'output', shared) } }
+          return [status, { description, content }]
+        }),
+      ),
       default: { description: 'A problem document with a code of docs/errors.md', ...problem },
     },
   }
@@ -58,8 +66,11 @@ function queryParameters(query: z.ZodType): Json[] {
   return Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', schema }))
 }
 
-function schemaOf(schema: z.ZodType, io: 'input' | 'output' = 'input'): Json {
+/** What a schema names goes to the components of the document: a reference is resolved against its root. */
+function schemaOf(schema: z.ZodType, io: 'input' | 'output' = 'input', shared: Shared = {}): Json {
   const made: Json = { ...z.toJSONSchema(schema, { io, unrepresentable: 'any' }) }
-  const { $schema: _, ...rest } = made
+  const text = JSON.stringify(made).replaceAll('"$ref":"#/$defs/', '"$ref":"#/components/schemas/')
+  const { $schema: _, $defs, ...rest } = JSON.parse(text) as Json // an object went in
+  for (const [name, { id: _id, ...each }] of Object.entries(($defs ?? {}) as Record<string, Json>)) shared[name] = each
   return rest
 }

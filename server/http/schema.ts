@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { PROCESS_STATUSES, type Wait } from '../../shared/snapshot.ts'
+import { wholeNumber } from './input.ts'
 
 const time = z.int().meta({ description: 'Epoch milliseconds' })
 
@@ -36,8 +37,11 @@ export const processSchema = z
   })
   .meta({ id: 'Process' })
 
-export const pageOf = (item: z.ZodType) =>
-  z.object({ items: z.array(item), total: z.int().optional(), cursor: z.string().nullable() })
+export const pageOf = (item: z.ZodType) => z.object({ items: z.array(item), cursor: z.string().nullable() })
+
+/** A page that says how many there are in all. */
+export const countedPageOf = (item: z.ZodType) =>
+  z.object({ items: z.array(item), total: z.int(), cursor: z.string().nullable() })
 
 export const diagnosisSchema = z
   .object({
@@ -60,5 +64,5 @@ export const record = z.looseObject({})
 export const actResultSchema = z.object({ id: z.string(), incarnation: z.int(), outcome: z.string() })
 
 /** Query parameters arrive as text. */
-export const limitSchema = z.coerce.number().int().min(1).max(1_000).default(100)
+export const limitSchema = wholeNumber(1, 1_000).default(100)
 export const flagSchema = z.enum(['true', 'false']).transform((text) => text === 'true')

@@ -56,7 +56,9 @@ export type NodeView = {
 }
 
 export interface Inspect {
-  /** Keyset page over live processes; passive ones (from the store) only when `status` is `passive`. */
+  /** Keyset page over live processes; passive ones (from the store) only where `status` or a term of `q` names
+   *  `passive`. The cursor is a place, not a row: it holds when its row is gone.
+   *  @throws REQUEST_INVALID for a cursor that is none, or of another order  @throws PROCESS_NOT_FOUND for `under` */
   processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }>
   /** Every live process once, in no promised order; for samplers. Rows are fresh objects the caller may keep. */
   scan(visit: (row: ProcessRow) => void): void
@@ -78,6 +80,8 @@ export interface Inspect {
   deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>>
   audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>>
   vitals(): Vitals
+  /** Resolves once the numbers of `vitals` that come from the store are at most ten seconds old, or cannot be had. */
+  counted(): Promise<void>
   /** Vital signs of the last minutes, oldest first, one a second while somebody reads them. */
   vitalsHistory(): Vitals[]
   needs(): Promise<Need[]>

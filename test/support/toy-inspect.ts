@@ -218,6 +218,8 @@ export class ToyWorld implements Inspect, Control {
     return { ...head, processes, ...zero, ...load, ...rest }
   }
 
+  async counted(): Promise<void> {}
+
   vitalsHistory(): Vitals[] {
     return []
   }

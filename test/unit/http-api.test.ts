@@ -11,10 +11,11 @@ let app: ReturnType<typeof createApp>
 beforeEach(() => {
   world = new ToyWorld()
   reported = []
+  const report = (error: unknown, trace: string) => reported.push([(error as Error).message, trace])
   world.add('supervisor/desk', { kind: 'supervisor', strategy: 'one_for_one' })
   world.add('order/17', { parent: 'supervisor/desk', status: 'waiting' })
   world.add('order/18', { parent: 'supervisor/desk' })
-  app = createApp({ inspect: world, control: world, web: false, report: (error) => reported.push(error) })
+  app = createApp({ inspect: world, control: world, web: false, report })
 })
 
 async function get(path: string, headers: Record<string, string> = {}) {
@@ -159,6 +160,13 @@ describe('refusing', () => {
     ['get', '/processes/none%2F1', undefined, 404, 'PROCESS_NOT_FOUND'],
     ['get', '/processes/none%2F1/state', undefined, 404, 'PROCESS_NOT_FOUND'],
     ['get', '/processes?limit=0', undefined, 400, 'REQUEST_INVALID'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$bytes":"***"}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$n":"NaN"}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$n":"7"}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$date":"x"}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$map":[1]}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$map":[[1,2]]}}', 422, 'VALUE_UNSUPPORTED'],
+    ['post', '/processes/order%2F17/send', '{"op":"echo","args":{"$set":[{}]}}', 422, 'VALUE_UNSUPPORTED'],
     ['get', '/processes?colour=red', undefined, 400, 'REQUEST_INVALID'],
     ['get', '/processes?q=colour:red', undefined, 400, 'REQUEST_INVALID'],
     ['get', '/processes?status=asleep', undefined, 400, 'REQUEST_INVALID'],
@@ -188,6 +196,15 @@ describe('refusing', () => {
     expect(answer.body.detail.length).toBeGreaterThan(10)
   })
 
+  test.each([
+    ['{"a":[0,{"$bytes":"***"}]}', '$.a[1]["$bytes"]'],
+    ['{"a":{"$map":[["k",{"b":{"$n":"7"}}]]}}', '$.a["$map"][0].b["$n"]'],
+    ['{"a":{"$set":[1,[2]]}}', '$.a["$set"][1]'],
+  ])('[H6] the refusal of %s names %s', async (args, path) => {
+    const { body } = await post('/processes/order%2F17/send', `{"op":"echo","args":${args}}`)
+    expect(body.detail).toContain(`Value at ${path} `)
+  })
+
   test('[H6] the refusal names the path of what is wrong', async () => {
     expect((await post('/processes/order%2F17/kill', { incarnation: 'one' })).body.detail).toMatch(/body\.incarnation/)
     expect((await post('/processes/order%2F17/call', { op: 'echo', args: { a: { $x: 1 } } })).body.detail).toContain(
@@ -215,6 +232,7 @@ describe('refusing', () => {
     expect(status).toBe(500)
     expect(body.code).toBe('INTERNAL')
     expect(JSON.stringify(body)).not.toContain('hunter2')
-    expect(reported).toHaveLength(1)
+    expect(reported).toEqual([['password=hunter2', body.trace]])
+    expect(body.detail).toContain(body.trace)
   })
 })

@@ -7,13 +7,14 @@ import type { Caller } from '../../../shared/role.ts'
 import type { Act, Control } from '../../control.ts'
 import { FILE_BYTES_MAX } from '../body.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
+import { storedText } from '../input.ts'
 import { actResultSchema, record } from '../schema.ts'
 
-const reason = z.string().max(2_000).optional()
+const reason = storedText(0, 2_000).optional()
 const incarnation = z.int().nonnegative().optional()
 const actBody = z.strictObject({ reason, incarnation })
 const killBody = z.strictObject({ reason, incarnation, message: z.enum(['redeliver', 'drop']).optional() })
-const opSchema = z.string().min(1).max(200)
+const opSchema = storedText(1, 200)
 /** Milliseconds; an hour is what a call may wait at the most. */
 const timeoutSchema = z.int().min(1).max(3_600_000).optional()
 const sendBody = z.strictObject({
@@ -21,7 +22,7 @@ const sendBody = z.strictObject({
   args: z.unknown().optional(),
   reason,
   incarnation,
-  idempotencyKey: z.string().min(1).max(128).optional(),
+  idempotencyKey: storedText(1, 128).optional(),
 })
 const callBody = sendBody.extend({ timeoutMs: timeoutSchema })
 
@@ -129,7 +130,7 @@ export const actionEndpoints: readonly Endpoint[] = [
     tag,
     role: 'viewer',
     query: noQuery,
-    body: z.strictObject({ verb: z.enum(VERBS), target: z.string().min(1).max(400) }),
+    body: z.strictObject({ verb: z.enum(VERBS), target: storedText(1, 400) }),
     response: { status: 200, schema: record, description: 'The blast radius' },
     async handle({ body, deps }) {
       return json(await deps.inspect.plan(body.verb, body.target))

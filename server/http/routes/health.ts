@@ -4,6 +4,7 @@ import { PROCESS_STATUSES, type Vitals } from '../../../shared/snapshot.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 
 const tag = 'health'
+const readySchema = z.object({ ready: z.boolean(), reasons: z.array(z.string()) })
 
 export const healthEndpoints: readonly Endpoint[] = [
   endpoint({
@@ -25,11 +26,8 @@ export const healthEndpoints: readonly Endpoint[] = [
     role: null,
     query: noQuery,
     body: null,
-    response: {
-      status: 200,
-      schema: z.object({ ready: z.boolean(), reasons: z.array(z.string()) }),
-      description: 'Ready',
-    },
+    response: { status: 200, schema: readySchema, description: 'Ready' },
+    otherwise: { status: 503, schema: readySchema, description: 'Not ready, and why' },
     handle({ deps }) {
       const state = deps.inspect.ready()
       return json(state, state.ready ? 200 : 503)
@@ -44,11 +42,10 @@ export const healthEndpoints: readonly Endpoint[] = [
     query: noQuery,
     body: null,
     response: { status: 200, schema: z.string(), description: 'Prometheus text' },
-    handle: ({ deps }) => ({
-      kind: 'text',
-      text: metricsText(deps.inspect.vitals()),
-      type: 'text/plain; version=0.0.4',
-    }),
+    async handle({ deps }) {
+      await deps.inspect.counted()
+      return { kind: 'text', text: metricsText(deps.inspect.vitals()), type: 'text/plain; version=0.0.4' }
+    },
   }),
 ]
 

@@ -5,25 +5,29 @@ import { toPlain } from '../../../shared/plain.ts'
 import { parseQuery } from '../../../shared/query.ts'
 import { recordedSchema } from '../../../shared/recorded.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
-import { flagSchema, limitSchema, pageOf, processSchema, record, statusSchema } from '../schema.ts'
+import { wholeNumber } from '../input.ts'
+import { countedPageOf, flagSchema, limitSchema, pageOf, processSchema, record, statusSchema } from '../schema.ts'
 
 const SORTS = ['id', 'status', 'mailbox', 'turns', 'busyMs', 'restarts', 'since', 'failures'] as const
 
+/** Characters. Holds the longest id, and one longer sort value. */
+const CURSOR_LENGTH_MAX = 2_000
+
 const listQuery = z.strictObject({
   q: z.string().max(1_000).optional(),
-  under: z.string().max(400).optional(),
-  agent: z.string().max(64).optional(),
+  under: z.string().min(1).max(400).optional(),
+  agent: z.string().min(1).max(64).optional(),
   status: statusSchema.optional(),
   sort: z.enum(SORTS).optional(),
   dir: z.enum(['asc', 'desc']).optional(),
   limit: limitSchema,
-  cursor: z.string().max(1_000).optional(),
+  cursor: z.string().min(1).max(CURSOR_LENGTH_MAX).optional(),
   hidden: flagSchema.optional(),
 })
 
-const versionQuery = z.strictObject({ version: z.coerce.number().int().nonnegative().optional() })
-const afterQuery = z.strictObject({ after: z.string().max(400).optional(), limit: limitSchema })
-const beforeQuery = z.strictObject({ before: z.coerce.number().int().nonnegative().optional(), limit: limitSchema })
+const versionQuery = z.strictObject({ version: wholeNumber(0).optional() })
+const afterQuery = z.strictObject({ after: wholeNumber(0).transform(String).optional(), limit: limitSchema })
+const beforeQuery = z.strictObject({ before: wholeNumber(0).optional(), limit: limitSchema })
 
 const tag = 'processes'
 
@@ -31,12 +35,12 @@ export const processEndpoints: readonly Endpoint[] = [
   endpoint({
     method: 'get',
     path: '/processes',
-    summary: 'Processes that live now; passive ones only with status=passive',
+    summary: 'Processes that live now; passive ones only with status=passive or q=status:passive',
     tag,
     role: 'viewer',
     query: listQuery,
     body: null,
-    response: { status: 200, schema: pageOf(processSchema), description: 'A page of processes' },
+    response: { status: 200, schema: countedPageOf(processSchema), description: 'A page of processes' },
     async handle({ query, deps }) {
       if (query.q !== undefined) parseQuery(query.q)
       const { items, total, cursor } = await deps.inspect.processes(withoutUndefined(query))
@@ -96,7 +100,7 @@ export const processEndpoints: readonly Endpoint[] = [
     role: 'viewer',
     query: afterQuery,
     body: null,
-    response: { status: 200, schema: pageOf(record), description: 'A page of messages' },
+    response: { status: 200, schema: countedPageOf(record), description: 'A page of messages' },
     async handle({ params, query, deps }) {
       return json(await deps.inspect.mailbox(params.id ?? '', withoutUndefined(query)))
     },

@@ -1,10 +1,11 @@
 /** What happened and what is: failures, dead letters, audit, nodes, needs, vital signs. */
 import { z } from 'zod'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
+import { wholeNumber } from '../input.ts'
 import { diagnosisSchema, limitSchema, pageOf, record } from '../schema.ts'
 import { withoutUndefined } from './process.ts'
 
-const processId = z.string().max(400).optional()
+const processId = z.string().min(1).max(400).optional()
 const tag = 'records'
 const page = { status: 200, schema: pageOf(record), description: 'A page, newest first' }
 
@@ -17,7 +18,7 @@ export const recordEndpoints: readonly Endpoint[] = [
     role: 'viewer',
     query: z.strictObject({
       process: processId,
-      before: z.coerce.number().int().nonnegative().optional(),
+      before: wholeNumber(0).optional(),
       limit: limitSchema,
     }),
     body: null,
@@ -88,6 +89,9 @@ export const recordEndpoints: readonly Endpoint[] = [
     query: noQuery,
     body: null,
     response: { status: 200, schema: record, description: 'Vital signs' },
-    handle: ({ deps }) => json(deps.inspect.vitals()),
+    async handle({ deps }) {
+      await deps.inspect.counted()
+      return json(deps.inspect.vitals())
+    },
   }),
 ]

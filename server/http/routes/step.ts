@@ -4,9 +4,10 @@ import { fromPlain } from '../../../shared/plain.ts'
 import type { Caller } from '../../../shared/role.ts'
 import type { Act } from '../../control.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
+import { storedText } from '../input.ts'
 import { actResultSchema } from '../schema.ts'
 
-const reason = z.string().max(2_000).optional()
+const reason = storedText(0, 2_000).optional()
 const completeBody = z.strictObject({ value: z.unknown().optional(), reason })
 const errorSchema = z.union([
   z.string().max(10_000),

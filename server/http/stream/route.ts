@@ -7,9 +7,9 @@
  */
 import type { Context, Hono } from 'hono'
 import { RuntimeError } from '../../../shared/error.ts'
-import { problemOf } from '../../../shared/problem.ts'
 import { type Caller, requireRole } from '../../../shared/role.ts'
 import type { Streams } from '../../observe/streams.ts'
+import { answerProblem, type Report } from '../problem-answer.ts'
 import { SAFE_HEADERS } from './answer.ts'
 import { headOf, read, rowOf } from './read.ts'
 import { pathOf, readQuery } from './request.ts'
@@ -42,7 +42,7 @@ export type StreamRoutes = {
   /** @throws UNAUTHORIZED HOST_REFUSED ORIGIN_REFUSED */
   admit(context: Context, writes: boolean): Promise<Caller>
   /** Learns of errors that are bugs. */
-  readonly report: ((error: unknown) => void) | undefined
+  readonly report: Report
 }
 
 export function serveStreams(app: Hono, routes: StreamRoutes): void {
@@ -57,12 +57,7 @@ async function answered(routes: StreamRoutes, context: Context): Promise<Respons
   try {
     return await handled(routes, context)
   } catch (error) {
-    if (!(error instanceof RuntimeError)) routes.report?.(error)
-    const problem = problemOf(error)
-    const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
-    if (problem.code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer realm="vivarium"'
-    if (problem.code === 'STREAM_READ_ONLY') headers['allow'] = 'GET, HEAD'
-    return new Response(JSON.stringify(problem), { status: problem.status, headers })
+    return answerProblem(error, routes.report)
   }
 }
 
