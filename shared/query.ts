@@ -22,7 +22,12 @@ export type QueryContext = {
 }
 
 type Test = (row: ProcessRow, context: QueryContext) => boolean
-export type Query = { readonly text: string; readonly tests: readonly Test[] }
+export type Query = {
+  readonly text: string
+  readonly tests: readonly Test[]
+  /** Whether a term asks for the status `passive`: such processes are read from the store, and only when asked for. */
+  readonly passive: boolean
+}
 
 type TextField = (row: ProcessRow) => string | null
 type NumberField = { read: (row: ProcessRow, now: number) => number | null; duration: boolean }
@@ -70,7 +75,7 @@ export function parseQuery(text: string): Query {
   if (words.length > QUERY_TERMS_MAX) {
     throw refused(`has ${words.length} terms, at most ${QUERY_TERMS_MAX}. Remove some.`)
   }
-  return { text, tests: words.map(compile) }
+  return { text, tests: words.map(compile), passive: words.some(namesPassive) }
 }
 
 export function matches(query: Query, row: ProcessRow, context: QueryContext): boolean {
@@ -93,6 +98,11 @@ function split(text: string): Word[] {
     words.push({ text: plain, quoted: opened === 0, negated: minus !== '' })
   }
   return words
+}
+
+function namesPassive({ text, quoted, negated }: Word): boolean {
+  const [, values = ''] = quoted || negated ? [] : (/^status[:=](.*)$/s.exec(text) ?? [])
+  return values.split(',').includes('passive')
 }
 
 function compile(word: Word): Test {

@@ -64,7 +64,8 @@ class Scope {
     this.view = view
     this.#query = query
     this.#context = { now: census.now, isUnder: (id, ancestor) => isUnder(census.rows, id, ancestor) }
-    const passive = view.passive === true ? census.passive.filter((row) => !census.rows.has(row.id)) : []
+    const asked = view.passive === true || query.passive
+    const passive = asked ? census.passive.filter((row) => !census.rows.has(row.id)) : []
     this.#passive = new Map(passive.map((row) => [row.id, row]))
   }
 

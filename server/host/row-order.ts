@@ -1,7 +1,15 @@
-/** Orders of process lists. Ties are broken by id, so that pages neither repeat nor miss a row. */
+/**
+ * Orders of process lists, and places in them. Ties are broken by id, so that pages neither repeat nor miss a row.
+ *
+ * - A cursor is the sort value and the id of the last row of a page: a place, which is there when the row is not.
+ */
+import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessRow } from '../../shared/snapshot.ts'
 
-type Key = (row: ProcessRow) => string | number
+type SortValue = string | number
+type Key = (row: ProcessRow) => SortValue
+export type Order = { sort: string; dir: 'asc' | 'desc' }
+export type Place = { value: SortValue; id: string }
 
 const KEYS: Readonly<Record<string, Key>> = {
   id: (row) => row.id,
@@ -14,15 +22,58 @@ const KEYS: Readonly<Record<string, Key>> = {
   since: (row) => row.since,
 }
 
-export function compareRows(sort: string, dir: 'asc' | 'desc'): (a: ProcessRow, b: ProcessRow) => number {
-  const key = KEYS[sort] ?? byId
+export function placeOf({ sort }: Order, row: ProcessRow): Place {
+  return { value: (KEYS[sort] ?? byId)(row), id: row.id }
+}
+
+export function comparePlaces({ sort, dir }: Order): (a: Place, b: Place) => number {
   const sign = dir === 'desc' ? -1 : 1
+  // By id there are no ties to break, and the direction is that of the ids.
+  const tie = sort === 'id' ? sign : 1
   return (a, b) => {
-    const x = key(a)
-    const y = key(b)
-    if (x !== y) return (x < y ? -1 : 1) * sign
-    return a.id < b.id ? -1 : a.id > b.id ? 1 : 0
+    if (a.value !== b.value) return (a.value < b.value ? -1 : 1) * sign
+    return (a.id < b.id ? -1 : a.id > b.id ? 1 : 0) * tie
   }
+}
+
+export function cursorOf({ sort, dir }: Order, { value, id }: Place): string {
+  return Buffer.from(JSON.stringify([sort, dir, value, id])).toString('base64url')
+}
+
+/** @throws REQUEST_INVALID */
+export function placeAt({ sort, dir }: Order, cursor: string): Place {
+  const parsed: unknown = jsonOf(cursor)
+  const [usedSort, usedDir, value, id] = Array.isArray(parsed) ? (parsed as unknown[]) : []
+  if (typeof id !== 'string' || (typeof value !== 'string' && typeof value !== 'number')) {
+    throw refused('is not one that a page gave out. Use the cursor of the page before as it is, or leave it out.')
+  }
+  if (usedSort !== sort || usedDir !== dir || typeof value !== (sort in NUMERIC ? 'number' : 'string')) {
+    throw refused(
+      `is a place in the order ${usedSort} ${usedDir}, the list is in the order ${sort} ${dir}. Begin anew.`,
+    )
+  }
+  return { value, id }
+}
+
+const NUMERIC: Readonly<Record<string, true>> = {
+  mailbox: true,
+  turns: true,
+  busyMs: true,
+  restarts: true,
+  failures: true,
+  since: true,
+}
+
+function jsonOf(cursor: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(cursor, 'base64url').toString())
+  } catch {
+    return null // refused by whoever reads it, who says so
+  }
+}
+
+function refused(what: string): RuntimeError {
+  return new RuntimeError('REQUEST_INVALID', `The cursor ${what}`, { detail: { path: 'query.cursor' } })
 }
 
 function byId(row: ProcessRow): string {

@@ -2,15 +2,14 @@
  * The read side of a runtime: kernel objects in memory first, the archive for what is not there.
  *
  * - O1: nothing here waits for, wakes or calls into a process.
- * - O2: every list is bounded; pages are keyset pages over the sorted rows.
+ * - O2: every list is bounded; lists of processes are in process-list.ts.
  */
 import type { Diagnosis } from '../../shared/doctor.ts'
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
-import { type ProcessId, splitId } from '../../shared/id.ts'
+import type { ProcessId } from '../../shared/id.ts'
 import type { ProcessFile } from '../../shared/process-file.ts'
-import { matches, parseQuery, type QueryContext } from '../../shared/query.ts'
 import type { RecordedProcess } from '../../shared/recorded.ts'
 import type {
   AuditItem,
@@ -24,16 +23,15 @@ import type {
   ProcessRow,
   StateSnapshot,
   Vitals,
-  Wait,
 } from '../../shared/snapshot.ts'
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import { recordOf } from '../journal/durable.ts'
 import type { DurableRecord } from '../journal/record.ts'
 import type { Process } from '../kernel/process.ts'
-import { type KernelDetail, kernelDetail, mailboxItems, processRow } from '../kernel/row.ts'
+import { type KernelDetail, kernelDetail, mailboxItems } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
-import type { MessageRow, ProcessRecord } from '../store/store.ts'
+import type { MessageRow } from '../store/store.ts'
 import { blastRadius } from './blast-radius.ts'
 import { divergenceView, storedDivergence } from './divergence-view.ts'
 import { diagnose, doctorNode } from './doctor.ts'
@@ -41,10 +39,11 @@ import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
 import { pastState } from './past-state.ts'
 import { exportFile } from './process-file.ts'
+import { liveRow, ProcessList } from './process-list.ts'
 import { recordedProcess } from './recorded.ts'
-import { compareRows } from './row-order.ts'
-import { asksForServices, isService, isServiceUnder, refuseService, Services } from './service.ts'
+import { isService, refuseService, Services } from './service.ts'
 import { LETTERS_MAX } from './store-doctor.ts'
+import { storedDetail } from './stored-row.ts'
 import { VitalSigns } from './vitals.ts'
 
 const PAGE_LIMIT = 100
@@ -55,51 +54,18 @@ export class RuntimeInspect implements Inspect {
   readonly #core: RuntimeCore
   readonly #services: Services
   readonly signs: VitalSigns
+  readonly #list: ProcessList
   readonly #sizes = new WeakMap<DurableRecord, { value: Value; bytes: number }>()
 
   constructor(core: RuntimeCore) {
     this.#core = core
     this.signs = new VitalSigns(core)
     this.#services = new Services(core, () => this.signs.feed())
+    this.#list = new ProcessList(core, this.#services)
   }
 
-  async processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }> {
-    const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
-    if (query.status === 'passive') return this.#passive(query, limit)
-    const terms = query.q === undefined ? null : parseQuery(query.q)
-    const context = this.#queryContext()
-    const rows: ProcessRow[] = []
-    for (const process of this.#core.kernel.all()) {
-      if (process.hidden && query.hidden !== true) continue
-      if (query.agent !== undefined && process.agent !== query.agent) continue
-      if (query.under !== undefined && !isUnder(process, query.under)) continue
-      const row = this.#row(process)
-      if (query.status !== undefined && row.status !== query.status) continue
-      if (terms === null || matches(terms, row, context)) rows.push(row)
-    }
-    for (const row of asksForServices(query) ? this.#services.rows() : []) {
-      if (query.agent !== undefined && row.agent !== query.agent) continue
-      if (query.under !== undefined && !isServiceUnder(row.id, query.under)) continue
-      if (query.status !== undefined && row.status !== query.status) continue
-      if (terms === null || matches(terms, row, context)) rows.push(row)
-    }
-    rows.sort(compareRows(query.sort ?? 'id', query.dir ?? 'asc'))
-    const from = query.cursor === undefined ? 0 : rows.findIndex((row) => row.id === query.cursor) + 1
-    const items = rows.slice(from, from + limit)
-    const last = items.at(-1)
-    const more = from + limit < rows.length && last !== undefined
-    return { items, total: rows.length, cursor: more ? last.id : null }
-  }
-
-  async #passive(query: ProcessQuery, limit: number): Promise<Page<ProcessRow> & { total: number }> {
-    const page = await this.#core.backend.handle.archive.processes(this.#core.namespace, {
-      limit,
-      passiveOnly: true,
-      ...(query.agent === undefined ? {} : { agent: query.agent }),
-      ...(query.q === undefined ? {} : { prefix: query.q }),
-      ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
-    })
-    return { ...page, items: page.items.map(passiveRow) }
+  processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }> {
+    return this.#list.page(query)
   }
 
   scan(visit: (row: ProcessRow) => void): void {
@@ -113,12 +79,17 @@ export class RuntimeInspect implements Inspect {
 
   async process(id: ProcessId): Promise<ProcessDetail | null> {
     const process = this.#core.kernel.find(id)
-    if (process !== undefined) return this.#detail(process)
+    if (process !== undefined) {
+      const [detail] = await this.#list.settled([this.#detail(process)])
+      return detail ?? null
+    }
     if (isService(id)) return this.#services.detail(id)
     const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
     if (record === null) return null
+    const [row] = await this.#list.stored([record])
+    if (row === undefined) return null
     const divergence = await storedDivergence(this.#core.backend.handle.archive, record)
-    return { ...passiveDetail(record, this.#ops(record.agent)), ...divergenceView(divergence) }
+    return { ...storedDetail(row, record, this.#ops(record.agent)), ...divergenceView(divergence) }
   }
 
   async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {
@@ -154,7 +125,7 @@ export class RuntimeInspect implements Inspect {
     query: { after?: string; limit?: number },
   ): Promise<Page<MailboxItem> & { total: number }> {
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
-    const from = Number(query.after ?? 0)
+    const from = positionOf(query.after)
     const process = this.#core.kernel.find(id)
     if (process !== undefined) {
       const items = mailboxItems(process, from, limit)
@@ -228,6 +199,10 @@ export class RuntimeInspect implements Inspect {
     return this.signs.now()
   }
 
+  counted(): Promise<void> {
+    return this.signs.counted()
+  }
+
   vitalsHistory(): Vitals[] {
     return this.signs.history()
   }
@@ -290,19 +265,8 @@ export class RuntimeInspect implements Inspect {
     return { ready: reasons.length === 0, reasons }
   }
 
-  #queryContext(): QueryContext {
-    const { kernel, clock } = this.#core
-    return {
-      now: clock.now(),
-      isUnder: (id, ancestor) => {
-        const process = kernel.find(id)
-        return process === undefined ? isServiceUnder(id, ancestor) : isUnder(process, ancestor)
-      },
-    }
-  }
-
   #row(process: Process): ProcessRow {
-    return processRow(process, this.#core.node.name)
+    return liveRow(this.#core, process)
   }
 
   async #mustExist(id: ProcessId): Promise<void> {
@@ -352,9 +316,11 @@ export function notFound(id: ProcessId): RuntimeError {
   return new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`, { detail: { id } })
 }
 
-function isUnder(process: Process, id: ProcessId): boolean {
-  for (let at: Process | null = process; at !== null; at = at.parent) if (at.id === id) return true
-  return false
+/** @throws REQUEST_INVALID */
+function positionOf(after: string | undefined): number {
+  if (after === undefined) return 0
+  if (/^\d{1,15}$/.test(after)) return Number(after)
+  throw new RuntimeError('REQUEST_INVALID', `after is ${JSON.stringify(after)}; use the cursor of the page before.`)
 }
 
 function kindOf(kind: MessageRow['kind']): MailboxItem['kind'] {
@@ -386,56 +352,5 @@ function withTies(detail: KernelDetail, record: DurableRecord | null): KernelDet
     names: [...detail.names, ...record.ties.names],
     links: [...detail.links, ...peers('link')],
     monitors: [...detail.monitors, ...peers('monitor')],
-  }
-}
-
-function passiveRow(record: ProcessRecord): ProcessRow {
-  return {
-    id: record.id,
-    kind: record.kind,
-    agent: record.agent,
-    parent: record.parent,
-    status: record.ended ? 'exited' : record.diverged ? 'diverged' : 'passive',
-    incarnation: record.incarnation,
-    mailbox: 0,
-    turns: 0,
-    busyMs: 0,
-    restarts: record.restarts,
-    wait: waitOf(record),
-    stateVersion: 0,
-    durable: true,
-    depth: 0,
-    children: 0,
-    failures: 0,
-    since: record.createdAt,
-    strategy: null,
-    node: null,
-    hidden: false,
-  }
-}
-
-/** What a parked turn waits for. */
-function waitOf({ wait }: ProcessRecord): Wait | null {
-  return wait === null ? null : (JSON.parse(wait) as Wait) // written by the release that parked it
-}
-
-function passiveDetail(record: ProcessRecord, ops: ProcessDetail['ops']): ProcessDetail {
-  return {
-    ...passiveRow(record),
-    key: splitId(record.id).key,
-    names: [],
-    links: [],
-    monitors: [],
-    monitoredBy: [],
-    trapExit: false,
-    desired: record.desired,
-    startedAt: record.createdAt,
-    lastExit: null,
-    supervisor: null,
-    ops,
-    mailboxLimit: 0,
-    placement: 'shared',
-    stateBytes: null,
-    current: null,
   }
 }

@@ -464,12 +464,15 @@ export type ShownRow = JournalRow & { readonly omitted: number }
 export type Page<T> = { items: T[]; cursor: string | null }
 
 /** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
+/** `seq`: number of the last journal row. */
+export type ShownProcess = ProcessRecord & { seq: number }
+
 export interface Archive {
-  process(namespace: string, id: ProcessId): Promise<ProcessRecord | null>
+  process(namespace: string, id: ProcessId): Promise<ShownProcess | null>
   processes(
     namespace: string,
     query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ProcessRecord> & { total: number }>
+  ): Promise<Page<ShownProcess> & { total: number }>
   /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
   /** Committed state as of row `seq`. Null when it is not there any more, or not yet. @throws BLOB_MISSING */

@@ -4,9 +4,9 @@ import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { decode } from '../../../shared/value.ts'
 import { assertWhole, shownBlobs, shownRows } from '../attach.ts'
-import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ProcessRecord, ShownRow } from '../store.ts'
+import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ShownProcess, ShownRow } from '../store.ts'
 import { load, recordOf } from './claim.ts'
-import { keyOf, type MemoryDatabase, type StoredDeadLetter } from './database.ts'
+import { keyOf, type MemoryDatabase, type StoredDeadLetter, type StoredProcess } from './database.ts'
 import { messages } from './message.ts'
 import { exportProcess } from './process-file.ts'
 import { stateRowsAt } from './prune.ts'
@@ -30,15 +30,15 @@ export class MemoryArchive implements Archive {
     return exportProcess(this.#db, namespace, id)
   }
 
-  async process(namespace: string, id: string): Promise<ProcessRecord | null> {
+  async process(namespace: string, id: string): Promise<ShownProcess | null> {
     const row = this.#db.find(namespace, id)
-    return row === undefined ? null : recordOf(row)
+    return row === undefined ? null : this.#shown(row)
   }
 
   async processes(
     namespace: string,
     query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ProcessRecord> & { total: number }> {
+  ): Promise<Page<ShownProcess> & { total: number }> {
     const { agent, prefix = '', passiveOnly = false, cursor } = query
     const all = [...this.#db.processes.values()]
       .filter((row) => row.namespace === namespace && row.id.startsWith(prefix))
@@ -49,8 +49,12 @@ export class MemoryArchive implements Archive {
     const items = all
       .filter((row) => cursor === undefined || row.id > cursor)
       .slice(0, size)
-      .map(recordOf)
+      .map((row) => this.#shown(row))
     return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all.length }
+  }
+
+  #shown(row: StoredProcess): ShownProcess {
+    return { ...recordOf(row), seq: this.#db.heads.get(row.pid)?.seq ?? 0 }
   }
 
   async stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {

@@ -9,7 +9,7 @@ import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { Attachments, assertWhole, type BlobSize, shownBlobs, shownRows } from '../attach.ts'
 import { type Tables, tablesIn } from '../schema.ts'
-import type { Archive, Loaded, NewFailure, Page, Pid, ProcessRecord, ShownRow } from '../store.ts'
+import type { Archive, Loaded, NewFailure, Page, Pid, ShownProcess, ShownRow } from '../store.ts'
 import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordOf } from './archive-row.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
@@ -44,22 +44,23 @@ export class PostgresArchive implements Archive {
     return guarded(() => exportProcess(this.#at, namespace, id))
   }
 
-  process(namespace: string, id: string): Promise<ProcessRecord | null> {
-    const { processes: p } = this.#t
+  process(namespace: string, id: string): Promise<ShownProcess | null> {
+    const { processes: p, heads: h } = this.#t
     return guarded(async () => {
       const [row] = await this.#db
-        .select()
+        .select({ process: p, seq: h.seq })
         .from(p)
+        .leftJoin(h, eq(h.process, p.pid))
         .where(and(eq(p.namespace, namespace), eq(p.id, id)))
-      return row === undefined ? null : recordOf(row)
+      return row === undefined ? null : shownProcess(row)
     })
   }
 
   processes(
     namespace: string,
     query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ProcessRecord> & { total: number }> {
-    const { processes: p } = this.#t
+  ): Promise<Page<ShownProcess> & { total: number }> {
+    const { processes: p, heads: h } = this.#t
     const wanted = [eq(p.namespace, namespace), ...this.#passive(query.passiveOnly === true)]
     if (query.agent !== undefined) wanted.push(eq(p.agent, query.agent))
     if (query.prefix !== undefined)
@@ -69,8 +70,9 @@ export class PostgresArchive implements Archive {
       const after = query.cursor === undefined ? wanted : [...wanted, gt(p.id, query.cursor)]
       const [rows, [all]] = await Promise.all([
         this.#db
-          .select()
+          .select({ process: p, seq: h.seq })
           .from(p)
+          .leftJoin(h, eq(h.process, p.pid))
           .where(and(...after))
           .orderBy(asc(p.id))
           .limit(size),
@@ -79,7 +81,7 @@ export class PostgresArchive implements Archive {
           .from(p)
           .where(and(...wanted)),
       ])
-      const items = rows.map(recordOf)
+      const items = rows.map(shownProcess)
       return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all?.total ?? 0 }
     })
   }
@@ -287,6 +289,10 @@ export class PostgresArchive implements Archive {
       .where(and(eq(n.id, p.owner), eq(n.epoch, p.ownerEpoch)))
     return [eq(p.kind, 'agent'), ne(p.ended, true), or(isNull(p.owner), sql`not exists (${owner})`)]
   }
+}
+
+function shownProcess({ process, seq }: { process: Tables['processes']['$inferSelect']; seq: number | null }) {
+  return { ...recordOf(process), seq: seq ?? 0 }
 }
 
 function limitOf(limit: number): number {

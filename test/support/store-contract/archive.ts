@@ -30,7 +30,11 @@ export function archiveContract(world: StoreWorld): void {
       await bench.store.release(node, claims)
       await bench.store.buryNode(node, dead, 'host')
       const passive = await bench.archive.processes(bench.namespace, { passiveOnly: true, limit: 10 })
-      expect(passive.items.map(({ id }) => id)).toEqual(['cart/dead', 'cart/freed'])
+      expect(passive.items.map(({ id, seq }) => [id, seq])).toEqual([
+        ['cart/dead', 0],
+        ['cart/freed', 0],
+      ])
+      expect(await bench.archive.process(bench.namespace, 'cart/ended')).toMatchObject({ seq: 1 })
       expect(await bench.archive.counts(bench.namespace)).toEqual({ processes: 3, passive: 2, deadLetters: 0 })
     })
 
