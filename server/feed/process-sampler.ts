@@ -15,7 +15,7 @@ import type { Inspect } from '../observe/inspect.ts'
 import { Collector } from './collector.ts'
 import type { CostMeter } from './cost.ts'
 import { type Listing, type RowSource, same } from './row-source.ts'
-import { type Census, type Direction, listProcesses, type SortKey, viewKey } from './view.ts'
+import { asksForPassive, type Census, type Direction, listProcesses, type SortKey, viewKey } from './view.ts'
 
 /** Milliseconds between scans: 2 Hz is as fast as people read numbers. */
 const PERIOD_MS = 500
@@ -105,7 +105,7 @@ export class ProcessSampler extends Collector implements RowSource, Census {
   }
 
   list(view: View): Listing {
-    if (view.passive === true) void this.#readPassive()
+    if (asksForPassive(view)) void this.#readPassive()
     const key = viewKey(view)
     const known = this.#listings.get(key)
     if (known !== undefined) return known

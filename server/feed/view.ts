@@ -39,6 +39,11 @@ export function isTree(view: View): boolean {
   return view.mode !== 'flat' && (view.sort === undefined || view.sort === 'tree')
 }
 
+/** Whether a view is about passive processes too. @throws REQUEST_INVALID for a query that does not parse */
+export function asksForPassive({ passive, q }: View): boolean {
+  return passive === true || (q?.includes('passive') === true && parseQuery(q).passive)
+}
+
 /** @throws REQUEST_INVALID for a query that does not parse */
 export function listProcesses(census: Census, view: View): Listing {
   const query = parseQuery(view.q ?? '')
@@ -64,8 +69,7 @@ class Scope {
     this.view = view
     this.#query = query
     this.#context = { now: census.now, isUnder: (id, ancestor) => isUnder(census.rows, id, ancestor) }
-    const asked = view.passive === true || query.passive
-    const passive = asked ? census.passive.filter((row) => !census.rows.has(row.id)) : []
+    const passive = asksForPassive(view) ? census.passive.filter((row) => !census.rows.has(row.id)) : []
     this.#passive = new Map(passive.map((row) => [row.id, row]))
   }
 

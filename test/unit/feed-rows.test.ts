@@ -227,6 +227,19 @@ describe('tree', () => {
     await clock.advance(1_500)
     const { order } = new Screen().apply(viewer.frames, 's')
     expect(order.toSorted()).toEqual([...world.rows.keys()].toSorted())
+    viewer.say({ t: 'view', id: 's', view: { mode: 'flat', q: 'status:passive' } })
+    await clock.advance(1_500)
+    expect(new Screen().apply(viewer.frames, 's').order).toEqual(['order/slept'])
+  })
+
+  test('[F15] a term that names passive processes is asking for them', async () => {
+    const { world, clock, feed } = toyFeed()
+    populate(world, 2)
+    world.add('order/slept', { parent: 'pool/order', status: 'passive' })
+    const viewer = new Viewer(feed)
+    watch(viewer, { mode: 'flat', q: 'status:passive' })
+    await clock.advance(1_500)
+    expect(new Screen().apply(viewer.frames, 's').order).toEqual(['order/slept'])
   })
 })
 
