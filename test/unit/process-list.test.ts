@@ -1,9 +1,11 @@
 /** Lists of processes on a real runtime: places that hold, passive ones as live ones, rows that agree with states. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
+import { supervisor } from '../../server/definition/supervisor.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import type { ProcessQuery } from '../../server/observe/inspect.ts'
 import { type TestNode, World } from '../support/runtime.ts'
+import { supervisorAt } from '../support/tree-world.ts'
 
 /** Ms; long enough to be asked while alive. */
 const PASSIVATE_MS = 2_000
@@ -138,11 +140,20 @@ describe('passive processes', () => {
     expect(passive).toMatchObject({ depth: idle?.depth, parent: 'pool/cart', turns: 0 })
   })
 
-  test('[O17] a stopped process in memory tells the version of its last row', async () => {
-    await live('a')
-    await node.call(node.control.stop('cart/a', { actor: 'ana' }))
-    const state = await world.run(inspect.state('cart/a'))
-    expect(await world.run(inspect.process('cart/a'))).toMatchObject({ stateVersion: state.version })
+  test('[O17] a static child that is down tells the version of its last row, in lists too', async () => {
+    const root = supervisor('app', { strategy: 'one_for_one', children: [order.spec({ key: 's' })] })
+    const b = await world.node('b', [order], { root, namespace: 'b' })
+    const other = new RuntimeInspect(b.core)
+    for (let i = 0; i < 3; i++) await b.call(b.ref(order, 's').add())
+    const [spec] = await world.run(supervisorAt(b, 'app').which())
+    await world.run(supervisorAt(b, 'app').terminateChild(spec?.id ?? ''))
+    const state = await world.run(other.state('order/s'))
+    expect(b.core.kernel.find('order/s')?.alive).toBe(false)
+    expect(await world.run(other.process('order/s'))).toMatchObject({ stateVersion: state.version })
+    expect((await world.run(other.processes({ agent: 'order' }))).items).toMatchObject([
+      { id: 'order/s', status: 'exited', stateVersion: state.version },
+    ])
+    other.close()
   })
 
   test('[O17] vital signs count them', async () => {
