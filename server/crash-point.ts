@@ -12,6 +12,8 @@ export const CRASH_POINTS = [
   'commit:sent',
   'commit:stored-before-reply',
   'commit:before-hint',
+  'transaction:before-commit',
+  'transaction:committed',
   'replay:middle',
   'blob:write',
   'snapshot:write',

@@ -47,6 +47,7 @@ export type {
 export type { StreamOut } from './definition/stream.ts'
 export type { PoolDefinition, PoolOptions, SupervisorDefinition, SupervisorOptions } from './definition/supervisor.ts'
 export { pool, supervisor } from './definition/supervisor.ts'
+export type { Transaction, TransactionOptions } from './definition/transaction.ts'
 export type { Handle, StartOptions } from './host/handle.ts'
 export type { RuntimeOptions } from './host/options.ts'
 export { recordedFile } from './host/recorded.ts'

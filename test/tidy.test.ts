@@ -56,7 +56,8 @@ const AREAS: Areas = {
   'server/config.ts': { imports: ['shared', 'server/paths.ts'], packages: ['zod'], builtins: true },
   'server/control.ts': { imports: ['shared'], packages: [], builtins: false },
   'server/kernel': { imports: KERNEL, packages: [], builtins: false },
-  'server/definition': { imports: DEFINITION, packages: [], builtins: true },
+  // A type only: what `ctx.transaction` hands to its callback.
+  'server/definition': { imports: DEFINITION, packages: ['drizzle-orm'], builtins: true },
   'server/journal': { imports: JOURNAL, packages: ['mutative'], builtins: true },
   'server/store/store.ts': { imports: ['shared', STREAM], packages: [], builtins: false },
   'server/store/stream.ts': { imports: ['shared', STORE], packages: [], builtins: false },

@@ -14,6 +14,7 @@ import type { Call } from './call.ts'
 import type { Ref } from './ref.ts'
 import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
 import type { StreamOut } from './stream.ts'
+import type { Transaction, TransactionOptions } from './transaction.ts'
 
 export type Log = {
   debug(message: string, data?: unknown): void
@@ -178,6 +179,14 @@ export interface Context<S> {
   unsubscribe(pattern: string): void
   /** Commits state and outbox so far; a replay begins here (T2). Resolves once stored. */
   checkpoint(): Promise<void>
+  /** A checkpoint whose commit also carries SQL of your own: state and outbox so far, the result of `fn`, and your rows
+   *  are stored together or not at all (T2). `tx` is a Drizzle transaction on the database of the runtime. `fn` is SQL
+   *  and nothing else: it runs again when two writers meet, and not at all once it is committed; a replay is given the
+   *  recorded result. Inside, state can be read and no verb be used. An error rolls everything back; the turn may catch
+   *  it and go on. Take `ctx.state` anew afterwards. Durable agents only.
+   *  @throws TRANSACTION_FAILED  with what `fn` threw as its cause  @throws TRANSACTION_CONTENDED TRANSACTION_TIMEOUT
+   *  @throws TRANSACTION_OPEN  a verb inside, or a second one beside it  @throws TRANSACTION_UNSUPPORTED */
+  transaction<T>(fn: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T>
 }
 
 export type Signals<S> = {

@@ -321,6 +321,12 @@ export class EphemeralContext implements Context<unknown>, Caller {
     return Promise.resolve()
   }
 
+  async transaction(): Promise<never> {
+    this.#assertAlive()
+    const text = `${this.#process.id} is not durable: it has no commit that could carry rows. Make the agent durable.`
+    throw new RuntimeError('TRANSACTION_UNSUPPORTED', text)
+  }
+
   #lineage(): Lineage {
     const current = this.#process.current
     const traceparent = this.#ports.tracing.traceparent()

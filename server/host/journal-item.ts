@@ -53,7 +53,7 @@ function summary(entry: Entry): string {
     case 'woke':
       return `${entry.key} is over`
     case 'checkpoint':
-      return `checkpoint, ${count(entry.patches.length, 'change')}`
+      return `${entry.result === undefined ? 'checkpoint' : 'transaction'}, ${count(entry.patches.length, 'change')}`
     case 'end': {
       const sent = entry.sent > 0 ? `, ${count(entry.sent, 'message')} sent` : ''
       return `${entry.op} ${entry.how}, ${count(entry.patches.length, 'change')}${sent}`

@@ -127,6 +127,43 @@ export class Committer {
     this.#closed = true
   }
 
+  // Rows that leave in a transaction of the user's (transaction.ts): by the same rules, in a statement of their own.
+
+  /** Such a row was taken: counted like a flight. Resolves when its blobs are stored. @throws StoreFailure */
+  async depart(record: DurableRecord, commit: Commit): Promise<void> {
+    this.#preparing += 1
+    const { blobs } = record
+    if (blobs === null) return
+    commit.blobs = blobs.map((blob) => blob.hash)
+    const failure = await this.#blobs.write(blobs)
+    if (failure !== null) throw failure
+  }
+
+  /** Its outcome is known; what waited behind it may leave. */
+  arrived(record: DurableRecord): void {
+    this.#preparing -= 1
+    if (record.pending) this.wake(record)
+    this.#settleIdle()
+  }
+
+  landed(record: DurableRecord, commit: Commit, outcome: Stored): void {
+    this.#storeUp()
+    this.#stored({ record, commit, refusals: 0, blobs: null }, outcome)
+  }
+
+  /** F3: what became of it. Its statement holds the head until the outcome is certain, and the head is read locked. */
+  async verdict(record: DurableRecord, commit: Commit): Promise<'stored' | 'fenced' | 'void'> {
+    const { store } = this.#ports
+    const head = await this.#patiently(() => store.settledHead(record.pid))
+    const mine = head !== null && head.claim === commit.claim
+    if (mine && head.seq >= commit.seq) return 'stored'
+    const alive = await this.#patiently(() => store.epochAlive(this.#ports.node()))
+    if (mine && alive) return 'void'
+    this.#fence({ record, commit, refusals: 0, blobs: null })
+    if (!alive) this.#ports.nodeFenced()
+    return 'fenced'
+  }
+
   #schedule(): void {
     if (this.#scheduled || this.#flights >= FLIGHTS_MAX) return
     this.#scheduled = true
@@ -308,7 +345,8 @@ export class Committer {
       try {
         return await ask()
       } catch (error) {
-        this.#storeDown(asFailure(error))
+        const failure = asFailure(error)
+        if (failure.kind !== 'contended') this.#storeDown(failure)
         await this.#pause(wait)
       }
     }

@@ -20,6 +20,7 @@ import type {
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { StreamOut } from '../definition/stream.ts'
+import type { Transaction, TransactionOptions } from '../definition/transaction.ts'
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
@@ -32,6 +33,7 @@ import type { Part } from './record.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
 import { type Settlement, settleTaken } from './taken.ts'
 import { runTask } from './task-step.ts'
+import { isInTransaction, transactInTurn } from './transaction.ts'
 import { emptyOutbox, type Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { startInTurn } from './turn-start.ts'
@@ -85,6 +87,7 @@ export class DurableContext implements Context<unknown>, Caller {
   }
 
   get state(): unknown {
+    if (this.#turn.guard !== null && isInTransaction(this.#turn)) return this.#turn.view
     this.#turn.assertOpen()
     return isInStep(this.#turn) ? this.#turn.view : this.#turn.state
   }
@@ -302,6 +305,10 @@ export class DurableContext implements Context<unknown>, Caller {
   unsubscribe(pattern: string): void {
     this.#turn.assertOpen()
     this.#turn.ports.kernel.unsubscribe(this.#turn.process, pattern)
+  }
+
+  transaction<T>(fn: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T> {
+    return transactInTurn(this.#turn, fn as (tx: unknown) => unknown, options) as Promise<T> // recorded as a Value
   }
 
   async checkpoint(): Promise<void> {

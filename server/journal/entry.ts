@@ -107,6 +107,8 @@ export type Entry =
       readonly key: string
       readonly patches: readonly Patch[]
       readonly sent: number
+      /** Of the callback, where it is the checkpoint of a transaction. */
+      readonly result?: Value
       readonly at: number
     }
   | {

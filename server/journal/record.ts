@@ -267,6 +267,23 @@ export class DurableRecord {
     return this.#build(parts, codeVersion)
   }
 
+  /** The next row with the part of a user's transaction behind it (T2); null when nothing may leave now. */
+  takeWith(part: Part, codeVersion: string): Commit | null {
+    if (this.#flying !== null || this.fenced) return null
+    const parts = [...this.#next, part]
+    this.#next = []
+    this.#flying = parts
+    this.blobs = null
+    return this.#build(parts, codeVersion)
+  }
+
+  /** The transaction was rolled back: whatever else was in its row waits for the next one. */
+  giveBack(part: Part): void {
+    if (this.#flying?.includes(part) !== true) return
+    this.#next = [...this.#flying.filter((other) => other !== part), ...this.#next]
+    this.#flying = null
+  }
+
   #build(parts: readonly Part[], codeVersion: string): Commit {
     const first = parts[0] as Part // take() sends no empty row
     let entries: readonly Entry[] = parts.length === 1 ? first.entries : parts.flatMap((part) => part.entries)

@@ -136,9 +136,12 @@ export function recordedOf(entries: readonly Entry[]): Recorded[] {
     } else if (entry.k === 'received') {
       const message = entry.message as unknown as Value // entries are built of values
       found.push({ key: entry.key, shape: 'message', out: { ok: message }, at: entry.at, step: false })
-    } else if (entry.k === 'checkpoint' || entry.k === 'woke') {
-      const shape = entry.k === 'woke' ? 'sleep' : 'checkpoint'
-      found.push({ key: entry.key, shape, out: { ok: null satisfies Value }, at: entry.at, step: false })
+    } else if (entry.k === 'checkpoint') {
+      // A transaction is a checkpoint with a result; one that failed is recorded as a result like a step's.
+      const shape = entry.result === undefined ? 'checkpoint' : 'result'
+      found.push({ key: entry.key, shape, out: { ok: entry.result ?? null }, at: entry.at, step: false })
+    } else if (entry.k === 'woke') {
+      found.push({ key: entry.key, shape: 'sleep', out: { ok: null satisfies Value }, at: entry.at, step: false })
     }
   }
   return found

@@ -82,8 +82,8 @@ export class Turn {
   streams: TurnStreams | null = null
   sent = 0
   spawned = 0
-  /** Steps that run now, oldest first. */
-  running: Set<LiveStep> | null = null
+  running: Set<LiveStep> | null = null // oldest first
+  guard: (() => void) | null = null // set while a transaction is open: refuses the verbs inside of it
   /** What an interrupted attempt of the turn left of steps without a result. */
   steps: StepBook | null = null
   marks: PatchMarks | null = null
@@ -214,7 +214,7 @@ export class Turn {
   // Guards
 
   assertOpen(): void {
-    if (!this.closed && this.process.epoch === this.epoch) return
+    if (!this.closed && this.process.epoch === this.epoch) return this.guard?.()
     throw new RuntimeError(
       'CONTEXT_CLOSED',
       `The turn "${this.envelope.op}" of ${this.process.id} is over; its ctx cannot be used any more. ` +

@@ -4,6 +4,7 @@
  * - Handles over one MemoryDatabase are nodes of one cluster. Closing a handle ends the handle, not the data.
  * - Each method is one synchronous transaction; answers arrive on a later microtask, as those of a server would.
  */
+import { RuntimeError } from '../../shared/error.ts'
 import type { Clock } from '../clock.ts'
 import { MemoryArchive } from './memory/archive.ts'
 import { collectBlobs, writeBlobs } from './memory/blob.ts'
@@ -52,6 +53,17 @@ export function openMemory(database: MemoryDatabase | { readonly clock: Clock })
 function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
   return {
     commit: async (node, batch) => commit(db, node, batch),
+    transact: async () => {
+      throw new RuntimeError(
+        'TRANSACTION_UNSUPPORTED',
+        'ctx.transaction needs Postgres: this runtime keeps its state in memory. ' +
+          'Start it with `data` (an embedded Postgres) or with `databaseUrl` of the database that has your tables.',
+      )
+    },
+    settledHead: async (process) => {
+      const head = db.heads.get(process)
+      return head === undefined ? null : { process, ...head }
+    },
     heads: async (processes) =>
       processes.flatMap((process) => {
         const head = db.heads.get(process)

@@ -199,6 +199,17 @@ export type CommitOutcome =
     }
   | { kind: 'refused' }
 
+export type TransactWork = (tx: unknown) => Promise<Commit>
+export type IsolationLevel = 'read committed' | 'repeatable read' | 'serializable'
+
+/** What became of a user's transaction: `refused` is its row, to be read back (F3); `again` says that two writers met,
+ *  `away` that the server was lost before the commit, `unknown` that it was lost while it committed. */
+export type Transacted =
+  | Extract<CommitOutcome, { kind: 'committed' }>
+  | { kind: 'refused' }
+  | { kind: 'rolled-back'; error: unknown; again: boolean }
+  | { kind: 'away' | 'unknown'; error: unknown }
+
 export type Head = { process: Pid; seq: number; claim: Claim }
 
 /** What a failed statement means for the committer (PROTOCOL C2). Implementations classify, the committer decides. */
@@ -382,6 +393,11 @@ export type NodeStart = Pick<NodeRow, 'name' | 'host' | 'bootId' | 'osPid' | 'os
 export interface Store extends StreamStore {
   /** One statement for the whole batch (C1). Outcomes in the order of `batch`. */
   commit(node: NodeIdentity, batch: readonly Commit[]): Promise<CommitOutcome[]>
+  /** Runs `work` once, in a transaction with a Drizzle handle, and commits the row it returns as the last statement:
+   *  both or neither (T2). @throws RuntimeError TRANSACTION_UNSUPPORTED  in memory there is no database to run on */
+  transact(node: NodeIdentity, work: TransactWork, options: { isolationLevel?: IsolationLevel }): Promise<Transacted>
+  /** The head, once whatever had written it is committed or rolled back. */
+  settledHead(process: Pid): Promise<Head | null>
   /** Reads heads back after an unknown or refused commit (F3); absent processes are left out. */
   heads(processes: readonly Pid[]): Promise<Head[]>
   /** True while the node's epoch is current in the store. */

@@ -20,6 +20,8 @@ const PASSAGE: Record<CrashPointName, { from: number; to: number }> = {
   'commit:sent': { from: 1, to: 150 },
   'commit:stored-before-reply': { from: 1, to: 150 },
   'commit:before-hint': { from: 1, to: 60 },
+  'transaction:before-commit': { from: 1, to: 10 },
+  'transaction:committed': { from: 1, to: 10 },
   'replay:middle': { from: 1, to: 3 },
   'blob:write': { from: 1, to: 8 },
   'snapshot:write': { from: 1, to: 3 },

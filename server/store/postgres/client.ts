@@ -8,6 +8,8 @@
  *   is reached by a list of its keys (commit.ts), sequential scans are off, and no plan depends on sizes.
  * - read: claims, loads, messages and timers, planned each time: they are rarer, and their joins want to know sizes.
  *   archive: Drizzle, for people, with a short patience.
+ * - transaction: Drizzle, for `ctx.transaction`; the commit statement is the last one of each. Its limits are short: a
+ *   transaction that hangs holds locks of the app.
  * - A lost connection is made again after BACKOFF_S_MAX at most; the driver's own back-off would sleep 20 s.
  */
 import postgres from 'postgres'
@@ -33,7 +35,12 @@ export type ClientOptions = {
 }
 type Settings = Record<string, string | number | boolean>
 
-export type Clients = { readonly commit: Sql; readonly read: Sql; readonly archive: postgres.Sql }
+export type Clients = {
+  readonly commit: Sql
+  readonly read: Sql
+  readonly archive: postgres.Sql
+  readonly transaction: postgres.Sql
+}
 
 /** Connections. Three batches are in flight (ARCHITECTURE §4); the fourth takes a retry in halves. */
 export const COMMIT_CONNECTIONS = 4
@@ -46,6 +53,12 @@ const LOCK_TIMEOUT_MS = 2_000
 const COMMIT_TIMEOUT_MS = 30_000
 /** Ms. A page for a person: who waits longer has gone. */
 const ARCHIVE_TIMEOUT_MS = 5_000
+/** Connections of user transactions: enough to keep two cores of a database busy, few beside its limit of 100. */
+const TRANSACTION_CONNECTIONS = 4
+/** Ms of one statement of a user transaction, as long as the whole callback may take (journal/transaction.ts). */
+const TRANSACTION_STATEMENT_MS = 10_000
+/** Ms. The callback is given up before: this is for a node that hangs, so that its locks are gone before its lease. */
+const TRANSACTION_IDLE_MS = 12_000
 /** Seconds until a connection attempt fails, and between attempts. */
 const CONNECT_TIMEOUT_S = 5
 const BACKOFF_S_STEP = 0.05
@@ -82,6 +95,14 @@ export function openClients(connection: PostgresConnection): Clients {
     archive: open(connection, {
       ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }),
       max: ARCHIVE_CONNECTIONS,
+    }),
+    transaction: open(connection, {
+      ...common(`${NAME} transaction`, {
+        lock_timeout: LOCK_TIMEOUT_MS,
+        statement_timeout: TRANSACTION_STATEMENT_MS,
+        idle_in_transaction_session_timeout: TRANSACTION_IDLE_MS,
+      }),
+      max: TRANSACTION_CONNECTIONS,
     }),
   }
 }

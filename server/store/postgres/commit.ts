@@ -31,7 +31,7 @@ const PREPARED_MAX = 64
 
 const NO_ORDS: readonly number[] = []
 
-type Result = { n: number; at: number; accepted: string | null; ords?: string | null; told?: string | null }
+export type Result = { n: number; at: number; accepted: string | null; ords?: string | null; told?: string | null }
 type Shape = {
   readonly lineage: boolean
   readonly consumed: boolean
@@ -61,11 +61,28 @@ export class CommitStatement {
     }
   }
 
-  async #guarded(node: NodeIdentity, batch: readonly Commit[], rows: readonly Commit[]): Promise<CommitOutcome[]> {
+  /** The same for one row, by whatever sends it: the last statement of a user's transaction (T2). */
+  async runAlone(
+    node: NodeIdentity,
+    row: Commit,
+    send: (text: string, values: string[]) => Promise<Result[]>,
+  ): Promise<CommitOutcome> {
+    const one = async ({ shape, values }: Built): Promise<Result> =>
+      only(await send(this.#texts.get(shapeKey(shape)) ?? statement(this.#context.q, shape), values))
+    const [outcome] = await this.#guarded(node, [row], [row], one)
+    return outcome ?? { kind: 'refused' }
+  }
+
+  async #guarded(
+    node: NodeIdentity,
+    batch: readonly Commit[],
+    rows: readonly Commit[],
+    send = (built: Built): Promise<Result> => this.#send(built),
+  ): Promise<CommitOutcome[]> {
     let built = build(node, rows, false)
     for (let attempt = 1; ; attempt++) {
       try {
-        return outcomes(batch, rows, built.sent, await this.#send(built))
+        return outcomes(batch, rows, built.sent, await send(built))
       } catch (error) {
         if (attempt === GUARD_TRIES || !isGuarded(built.shape) || !isGuard(error)) throw error
         built = build(node, rows, built.shape.consumed)
@@ -81,10 +98,13 @@ export class CommitStatement {
       text = statement(this.#context.q, shape)
       if (prepare) this.#texts.set(key, text)
     }
-    const [result] = await this.#context.commit.unsafe<Result[]>(text, values, { prepare })
-    if (result === undefined) throw new Error('The commit statement returned no row; an aggregate always returns one.')
-    return result
+    return only(await this.#context.commit.unsafe<Result[]>(text, values, { prepare }))
   }
+}
+
+function only([result]: readonly Result[]): Result {
+  if (result === undefined) throw new Error('The commit statement returned no row; an aggregate always returns one.')
+  return result
 }
 
 function isGuarded({ consumed, checked, sections }: Shape): boolean {

@@ -17,7 +17,7 @@ import { setDesired } from './desired.ts'
 import { enqueue, messages, take } from './enqueue.ts'
 import { guarded } from './failure.ts'
 import { fireTimers, nextTimer } from './fire-timers.ts'
-import { epochAlive, heads } from './heads.ts'
+import { epochAlive, heads, settledHead } from './heads.ts'
 import { load } from './load.ts'
 import { buryNode, leave, nodes, registerNode, renewLease } from './node.ts'
 import { orphans } from './orphans.ts'
@@ -30,6 +30,7 @@ import { snapshot } from './snapshot.ts'
 import { postgresStreams } from './stream.ts'
 import { sweep } from './sweep.ts'
 import { sweepTies } from './sweep-ties.ts'
+import { transact } from './transact.ts'
 import { waitEdges } from './wait-edge.ts'
 import { whereis } from './whereis.ts'
 
@@ -60,6 +61,8 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
   const statement = new CommitStatement(at)
   return {
     commit: (node: NodeIdentity, batch: readonly Commit[]) => statement.run(node, batch),
+    transact: (node, work, options) => transact(at, node, { statement, work, clock, ...options }),
+    settledHead: (process) => guarded(() => settledHead(at, process)),
     heads: (processes) => guarded(() => heads(at, processes)),
     epochAlive: (node) => guarded(() => epochAlive(at, node)),
     claim: (node, requests) => guarded(() => claim(at, node, requests)),
