@@ -24,6 +24,7 @@ import type { ImportOutcome, ImportPlace, ProcessBody } from '../../shared/proce
 import type { Pruned, PruneStep, Swept } from '../../shared/retention.ts'
 import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
 import type { StreamStore } from './stream.ts'
+import type { TransactStore } from './transact.ts'
 
 /** Never-reused surrogate of a process, given by the store (PROTOCOL F1). */
 export type Pid = number
@@ -198,17 +199,6 @@ export type CommitOutcome =
       told?: readonly ProcessId[]
     }
   | { kind: 'refused' }
-
-export type TransactWork = (tx: unknown) => Promise<Commit>
-export type IsolationLevel = 'read committed' | 'repeatable read' | 'serializable'
-
-/** What became of a user's transaction: `refused` is its row, to be read back (F3); `again` says that two writers met,
- *  `away` that the server was lost before the commit, `unknown` that it was lost while it committed. */
-export type Transacted =
-  | Extract<CommitOutcome, { kind: 'committed' }>
-  | { kind: 'refused' }
-  | { kind: 'rolled-back'; error: unknown; again: boolean }
-  | { kind: 'away' | 'unknown'; error: unknown }
 
 export type Head = { process: Pid; seq: number; claim: Claim }
 
@@ -390,14 +380,9 @@ export type NodeStart = Pick<NodeRow, 'name' | 'host' | 'bootId' | 'osPid' | 'os
 }
 
 /** The durable side of turns: everything the journal needs. Every method may throw StoreFailure. */
-export interface Store extends StreamStore {
+export interface Store extends StreamStore, TransactStore {
   /** One statement for the whole batch (C1). Outcomes in the order of `batch`. */
   commit(node: NodeIdentity, batch: readonly Commit[]): Promise<CommitOutcome[]>
-  /** Runs `work` once, in a transaction with a Drizzle handle, and commits the row it returns as the last statement:
-   *  both or neither (T2). @throws RuntimeError TRANSACTION_UNSUPPORTED  in memory there is no database to run on */
-  transact(node: NodeIdentity, work: TransactWork, options: { isolationLevel?: IsolationLevel }): Promise<Transacted>
-  /** The head, once whatever had written it is committed or rolled back. */
-  settledHead(process: Pid): Promise<Head | null>
   /** Reads heads back after an unknown or refused commit (F3); absent processes are left out. */
   heads(processes: readonly Pid[]): Promise<Head[]>
   /** True while the node's epoch is current in the store. */

@@ -1,13 +1,15 @@
 /**
  * The agents under load. Each keeps, in its state, how often it did what it was asked for by id: two means doubled.
  *
- * - Money moves by calls (teller) and by sends (purse); no money is made but by `add`, so the sum is known.
+ * - Money moves by calls (teller), with a slip in a table of the app, and by sends (purse); no money is made but by
+ *   `add`, so the sum is known.
  * - clerk has effects outside, one line per attempt, under the step's idempotency key.
  * - Every fifth payment brings a receipt that is large enough to be stored apart; the clerk keeps the last one.
  * - States grow with the load, so that snapshots are due.
  */
 import { appendFileSync } from 'node:fs'
-import { agent, type Context, pool, supervisor } from 'vivarium'
+import { sql } from 'drizzle-orm'
+import { agent, type Context, pool, supervisor, type Transaction } from 'vivarium'
 
 export const ACCOUNTS = 16
 export const CLERKS = 6
@@ -38,8 +40,16 @@ type Move = { id: string; from: string; to: string; amount: number }
 type Entry = { id: string; amount: number }
 /** File of the world outside; the child that runs the bank names it before anything starts. */
 let effects = ''
-export function actIn(file: string): void {
+/** Table of the app's own, written in transactions of tellers. */
+let slips = ''
+let hasSlips = false
+export function actIn(file: string, schema: string): void {
   effects = file
+  slips = slipsOf(schema)
+}
+
+export function slipsOf(schema: string): string {
+  return `slips_${schema}`
 }
 
 function count(state: { done: Record<string, number> }, what: string): void {
@@ -76,6 +86,17 @@ export const purse = agent('purse', {
   },
 })
 
+/** Without a key on purpose: a slip that is written twice is there twice. */
+async function fileSlip(tx: Transaction, id: string): Promise<void> {
+  const table = sql.identifier(slips)
+  if (!hasSlips) {
+    await tx.execute(sql`select pg_advisory_xact_lock(7)`) // two that create it at once would clash
+    await tx.execute(sql`create table if not exists ${table} (id text not null)`)
+  }
+  await tx.execute(sql`insert into ${table} values (${id})`)
+  hasSlips = (await tx.execute(sql`select 1 from ${table} limit 2`)).length === 2 // the other one is committed
+}
+
 export const teller = agent('teller', {
   state: (): DoneState => ({ done: {} }),
   passivateAfterMs: PASSIVATE_MS,
@@ -84,6 +105,7 @@ export const teller = agent('teller', {
       await ctx.ref(account, from).take({ id, amount })
       await ctx.ref(account, to).add({ id, amount })
       count(ctx.state, `move ${id}`)
+      await ctx.transaction((tx) => fileSlip(tx, id))
     },
   },
 })

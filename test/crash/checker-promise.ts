@@ -3,8 +3,9 @@
  * from the journal as an activation reads it; what was promised, from files the children wrote.
  */
 import type { StoreReader } from 'vivarium'
-import { type AccountState, type ClerkState, type DoneState, type Effect, OPENING, receiptOf } from './bank.ts'
+import { type AccountState, type ClerkState, type DoneState, type Effect, OPENING, receiptOf, slipsOf } from './bank.ts'
 import { type Facts, isStarted, type Operation } from './fact.ts'
+import type { Rows } from './rows.ts'
 
 export type World = {
   /** How often each deed was done, by agent kind: `account:add r1-7`. */
@@ -36,11 +37,20 @@ export async function readWorld(reader: StoreReader): Promise<World> {
   return { deeds, gained, spoilt }
 }
 
+/** Rows of the app's own table, by move: written by transactions, so each is there with the state or not at all. */
+export async function readSlips({ sql, schema }: Rows): Promise<Map<string, number>> {
+  const table = slipsOf(schema)
+  const [found] = await sql`select to_regclass(${`public.${table}`}) is not null as exists`
+  if (found?.['exists'] !== true) return new Map()
+  const rows = await sql<{ id: string; n: number }[]>`select id, count(*)::int as n from ${sql(table)} group by id`
+  return new Map(rows.map(({ id, n }) => [`slip:move ${id}`, n]))
+}
+
 /** What an operation leaves behind when all of it happened. */
 function deedsOf(id: string, op: Operation): string[] {
   switch (op.kind) {
     case 'move':
-      return [`teller:move ${id}`, `account:take ${id}`, `account:add ${id}`]
+      return [`teller:move ${id}`, `slip:move ${id}`, `account:take ${id}`, `account:add ${id}`]
     case 'push':
       return [`purse:take ${id}`, `account:add ${id}`]
     case 'add':

@@ -11,7 +11,7 @@ import { Chance } from './chance.ts'
 import { Load } from './load.ts'
 
 const [, , data = '', schema = '', facts = '', effects = '', run = '', seed = '1', mode = 'load'] = process.argv
-actIn(effects)
+actIn(effects, schema)
 const runtime = await createRuntime({ root: bank, data, schema })
 const load = new Load({ runtime, facts, run, chance: new Chance(Number(seed)) })
 process.once('SIGTERM', () => {

@@ -8,7 +8,7 @@ import { checkBlobs } from './checker-blob.ts'
 import { checkJournal } from './checker-journal.ts'
 import { checkMailbox, countWaiting } from './checker-mailbox.ts'
 import { checkOwners } from './checker-owner.ts'
-import { checkEffects, checkPromises, readWorld } from './checker-promise.ts'
+import { checkEffects, checkPromises, readSlips, readWorld } from './checker-promise.ts'
 import { Child } from './child.ts'
 import { readFacts, readLines } from './fact.ts'
 import type { Place } from './place.ts'
@@ -71,7 +71,8 @@ async function checkAll(place: Place, rows: Rows): Promise<Settled> {
   const facts = readFacts(place.facts)
   // Written by bank.ts.
   const effects = readLines(place.effects).map((line) => JSON.parse(line) as Effect)
-  const world = await readStore({ data: place.data, schema: place.schema }, readWorld)
+  const stored = await readStore({ data: place.data, schema: place.schema }, readWorld)
+  const world = { ...stored, deeds: new Map([...stored.deeds, ...(await readSlips(rows))]) }
   expectNothing('rest', [
     ...journal.broken,
     ...journal.open.map((turn) => `turn ${turn} has no end`),
