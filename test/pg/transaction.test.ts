@@ -3,12 +3,18 @@ import { sql as raw } from 'drizzle-orm'
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import postgres from 'postgres'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createRuntime } from 'vivarium'
+import { realClock } from '../../server/clock.ts'
 import { agent } from '../../server/definition/agent.ts'
 import type { Context } from '../../server/definition/context.ts'
 import { Reject } from '../../server/definition/reject.ts'
+import { pool, supervisor } from '../../server/definition/supervisor.ts'
 import type { Transaction, TransactionOptions } from '../../server/definition/transaction.ts'
+import { TRANSACTION_MS_MAX } from '../../server/journal/transaction.ts'
+import type { Clock } from '../../server/kernel/clock-port.ts'
 import { migrate } from '../../server/store/migrate.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { PostgresProxy } from '../support/postgres-proxy.ts'
 import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
 const orders = pgTable('app_orders', { id: text('id').primaryKey(), total: integer('total').notNull() })
@@ -329,6 +335,37 @@ test('[T14] no verb inside, one at a time, not in a step, and no way to end it b
     ...['no code', 'done'],
   ])
   expect((await rows()).map(({ id }) => id)).toEqual(['o1', 'o5'])
+})
+
+test('[T14] a callback that takes too long is given up, and what it does later does nothing', async () => {
+  const clock = realClock()
+  const hasty: Clock = {
+    ...{ now: clock.now, monotonic: clock.monotonic, macrotask: clock.macrotask, microtask: clock.microtask },
+    after: (ms, fn) => clock.after(ms === TRANSACTION_MS_MAX ? 100 : ms, fn),
+  }
+  const proxy = await PostgresProxy.make(() => database.connection)
+  await proxy.open()
+  const root = supervisor('app', { strategy: 'one_for_one', children: [pool(shop)] })
+  const runtime = await createRuntime({ root, databaseUrl: proxy.url, clock: hasty })
+  try {
+    const hold = gate()
+    const late = gate()
+    play = async (ctx, id) => {
+      const slow = async (tx: Transaction) => {
+        await add(tx, id)
+        await hold.promise
+        await add(tx, 'late').catch(() => late.open())
+      }
+      return ctx.transaction(slow).catch((error: { code: string }) => error.code)
+    }
+    expect(await runtime.ref(shop, 'slow').run('o1')).toBe('TRANSACTION_TIMEOUT')
+    hold.open()
+    await late.promise
+    expect(await rows()).toEqual([])
+  } finally {
+    await runtime.stop()
+    await proxy.cut()
+  }
 })
 
 test('[T15] tables that are in another database are refused with what to do', async () => {
