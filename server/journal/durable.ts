@@ -13,6 +13,7 @@ import { copy, type Value } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
+import type { Mailbox } from '../kernel/mailbox.ts'
 import type { Process } from '../kernel/process.ts'
 import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
@@ -193,7 +194,11 @@ export class DurableBehaviour implements Behaviour {
     }
     for (const envelope of early) {
       const row = rowOf(envelope)
-      if (row !== null && record.loaded?.delete(row.ord) === true) continue
+      const known = row !== null && record.loaded?.delete(row.ord) === true
+      if (known || (envelope.messageId !== null && envelope.messageId === record.open?.turn)) {
+        if (envelope.reply !== null) answerHere(record, box, envelope)
+        continue
+      }
       if (row?.kind === 'reply') this.#keepReply(record, row)
       else if (row?.kind === 'withdraw') withdrawn.push(row)
       else if (row?.op === WAKE) woken(this.#ports, record, row)
@@ -445,6 +450,12 @@ export class DurableBehaviour implements Behaviour {
     record.fenced = true // nothing of it may be written after the claim is given back
     await this.#ports.release(record)
   }
+}
+
+/** The row of this message was loaded again: whoever waits for its answer in this runtime still does. */
+function answerHere({ open }: DurableRecord, box: Mailbox, { messageId, reply }: Envelope): void {
+  const loaded = open?.turn === messageId ? open.envelope : box.find((envelope) => envelope.messageId === messageId)
+  if (loaded != null) loaded.reply ??= reply
 }
 
 type Handler = (ctx: unknown, args: Value) => unknown

@@ -19,7 +19,8 @@ export type End = { reason: ExitReason; restarts: boolean; last: boolean; failur
 
 /** Resolves once the end is stored. */
 export async function storeExit(ports: DurablePorts, record: DurableRecord, end: End): Promise<void> {
-  const { reason, restarts, last, failure } = end
+  const { reason, restarts, last } = end
+  const failure = decided(end)
   const { process } = record
   const { incarnation } = process
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -51,6 +52,11 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
   await promise
   if (last) await answerLate(ports, record, exited(process, reason))
   if (failure !== null) emitFailure(ports, process, failure)
+}
+
+/** A failure says what follows: nothing, where nobody is there to restart the process. */
+function decided({ failure, restarts }: End): NewFailure | null {
+  return failure?.decision === 'restart' && !restarts ? { ...failure, decision: 'end' } : failure
 }
 
 /** The black box closes here: with the last events, the end itself not yet among them. */

@@ -61,6 +61,12 @@ export class Mailbox {
     return { envelope, index }
   }
 
+  /** The first message that satisfies `test`, without taking it. */
+  find(test: (envelope: Envelope) => boolean): Envelope | undefined {
+    const index = this.indexOf(test)
+    return index < 0 ? undefined : this.#items[this.#head + index]
+  }
+
   /** Position of the first message that satisfies `test`; -1 when none does. */
   indexOf(test: (envelope: Envelope) => boolean): number {
     for (let i = this.#head; i < this.#tail; i++) {

@@ -5,6 +5,7 @@
  * - S61: members restart one for one; a transient member that ended normally is forgotten.
  * - S62 (P1): an ephemeral member's crash counts for the pool's intensity, exactly as OTP; a durable member's crash
  *   outside a message counts for its key only, and the key ends as halted; a crash inside a message counts for nobody.
+ * - S64: what a killed incarnation left behind is over before its key begins anew, and blocks nothing afterwards.
  * - S63: shutdown tells all members at once and shares one timer.
  * - Passive durable members have no process object and are not known here.
  * Members are independent, so starting one does not wait for the pool's loop; restarts and the end of the pool do.
@@ -26,7 +27,7 @@ import {
   type Process,
   type ProcessSpec,
 } from './process.ts'
-import { RestartWindow } from './restart.ts'
+import { announceRestart, RestartWindow } from './restart.ts'
 import { shutdownAll, shutdownChild } from './shutdown.ts'
 import {
   assertFlags,
@@ -113,8 +114,8 @@ class PoolBehaviour implements Behaviour {
     const pool = new Pool(this.#kernel, process, this.#spec)
     process.supervisor = pool
     before?.pump() // what still waited in the loop of the earlier incarnation is cancelled
-    for (const child of before?.processes() ?? []) this.#kernel.lifecycle.forget(child)
     pool.begin(this.#kernel.ports.treeHistory(process))
+    for (const child of before?.processes() ?? []) pool.inheritMember(child)
   }
 
   exited(process: Process, reason: ExitReason): void {
@@ -296,11 +297,33 @@ export class Pool implements Overseer {
 
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
     const { key } = process
-    if (key === null || this.#members.get(key) !== process) return
-    if (this.#closing || !this.#loop.live) return this.#forget(key, process)
+    if (key === null) return
+    if (this.#members.get(key) !== process) return this.inheritMember(process)
+    if (this.#closing || !this.#loop.live) return this.#left(key, process)
     if (!isNormalish(reason) && reason.kind !== 'fenced') this.#report(key, reasonData(reason))
     if (restarts(this.spec, reason)) this.#restart(key, process, verdict)
     else this.#forget(key, process)
+  }
+
+  /** S64: the pool was killed and comes back; the next incarnation decides about what waits in the mailbox. */
+  #left(key: string, process: Process): void {
+    const waits = process.durable && process.mailboxLength > 0 && this.process.status === 'restarting'
+    if (!waits) this.#forget(key, process)
+  }
+
+  /** S64: what a killed incarnation left behind is gone for good, unless a durable one has something to do. It may still
+   *  be ending: then it comes here again when it is over. */
+  inheritMember(process: Process): void {
+    const { key } = process
+    if (key === null || !process.gone || this.#members.has(key) || this.#kernel.find(process.id) !== process) return
+    if (process.durable && process.mailboxLength > 0 && !this.#closing && this.#loop.live) {
+      try {
+        return void this.#spawn(key)
+      } catch (error) {
+        this.#report(key, errorData(error))
+      }
+    }
+    this.#forget(key, process)
   }
 
   passivated(process: Process): void {
@@ -322,7 +345,7 @@ export class Pool implements Overseer {
     const delayMs = free ? verdict.delayMs : this.#window.delayMs(trouble.attempt)
     trouble.attempt += 1
     trouble.restartedAt = now
-    this.#announceRestart(process, delayMs, trouble.attempt)
+    announceRestart(this.#kernel.ports, process, { delayMs, attempt: trouble.attempt })
     if (!free && !process.durable) this.tell('restarting', { child: key, counted: true })
     const again = (): void => {
       trouble.timer = null
@@ -341,15 +364,6 @@ export class Pool implements Overseer {
       this.#report(key, errorData(error))
       this.#restart(key, process, null)
     }
-  }
-
-  #announceRestart(process: Process, delayMs: number, attempt: number): void {
-    const at = this.#kernel.ports.clock.now()
-    process.status = 'restarting'
-    process.wait = { kind: 'restart', target: null, since: at, deadline: at + delayMs, attempt }
-    const { id, incarnation } = process
-    if (!this.#kernel.ports.watching('process:restart')) return
-    this.#kernel.ports.emit({ kind: 'process:restart', at, id, incarnation, delayMs })
   }
 
   #trouble(key: string): Trouble {
@@ -442,7 +456,7 @@ export class Pool implements Overseer {
 
   /** By an operator: kills the member if it lives and starts it anew, at once, without a count; ends a halt. */
   async renewChild(key: string): Promise<Process> {
-    const process = this.#member(key)
+    const process = this.#members.get(key) ?? this.#leftBehind(key)
     this.#members.delete(key)
     this.#troubles.get(key)?.timer?.cancel()
     this.#troubles.delete(key)
@@ -450,7 +464,9 @@ export class Pool implements Overseer {
     this.#kernel.kill(process, { redeliver: true })
     if (!process.gone) await this.#kernel.dead(process)
     try {
-      return this.#begin(key)
+      const again = this.#members.get(key) ?? this.#begin(key)
+      await this.#kernel.started(again)
+      return again
     } catch (error) {
       if (!this.#members.has(key)) this.#kernel.lifecycle.forget(process)
       throw startFailed(error, key)
@@ -467,6 +483,12 @@ export class Pool implements Overseer {
     const process = this.#members.get(key)
     if (process !== undefined) return process
     throw new RuntimeError('CHILD_NOT_FOUND', `The pool ${this.process.id} has no member ${JSON.stringify(key)}.`)
+  }
+
+  /** Of a killed incarnation of the pool, and not over yet. @throws CHILD_NOT_FOUND */
+  #leftBehind(key: string): Process {
+    const process = this.#kernel.find(this.#idOf(key))
+    return process !== undefined && process.parent === this.process ? process : this.#member(key)
   }
 
   #report(key: string, error: ErrorData): void {

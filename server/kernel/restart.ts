@@ -9,7 +9,10 @@
  */
 import type { Child } from './child.ts'
 import type { ExitReason } from './exit.ts'
+import type { KernelPorts } from './port.ts'
+import type { Process } from './process.ts'
 import { restarts } from './supervisor-spec.ts'
+
 export const RESTART_DELAY_MS = 50
 
 export class RestartWindow {
@@ -58,4 +61,17 @@ export class RestartWindow {
 export function fateOf(child: Child | undefined, reason: ExitReason): 'restart' | 'end' | null {
   if (child?.state !== 'running') return null
   return restarts(child.spec, reason) ? 'restart' : 'end'
+}
+
+/** A dead child that will be started again shows it, and since when and until when it waits for that. */
+export function announceRestart(
+  { clock, emit, watching }: KernelPorts,
+  process: Process,
+  { delayMs, attempt }: { delayMs: number; attempt: number },
+): void {
+  const at = clock.now()
+  process.status = 'restarting'
+  process.wait = { kind: 'restart', target: null, since: at, deadline: at + delayMs, attempt }
+  const { id, incarnation } = process
+  if (watching('process:restart')) emit({ kind: 'process:restart', at, id, incarnation, delayMs })
 }

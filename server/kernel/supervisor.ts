@@ -17,7 +17,7 @@ import type { Kernel } from './kernel.ts'
 import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
 import type { CrashVerdict, Overseer, Process } from './process.ts'
-import { fateOf, RestartWindow } from './restart.ts'
+import { announceRestart, fateOf, RestartWindow } from './restart.ts'
 import { shutdownChild } from './shutdown.ts'
 import { groupOf } from './strategy.ts'
 import {
@@ -239,14 +239,8 @@ export class Supervisor implements Overseer {
 
   #markRestarting(child: Child, delayMs: number): void {
     child.state = 'restarting'
-    const process = child.process
-    if (process === null) return
-    const at = this.#kernel.ports.clock.now()
-    process.status = 'restarting'
-    process.wait = { kind: 'restart', target: null, since: at, deadline: at + delayMs, attempt: child.attempt }
-    const { id, incarnation } = process
-    if (!this.#kernel.ports.watching('process:restart')) return
-    this.#kernel.ports.emit({ kind: 'process:restart', at, id, incarnation, delayMs })
+    const { process, attempt } = child
+    if (process !== null) announceRestart(this.#kernel.ports, process, { delayMs, attempt })
   }
 
   /** Starts what is down in the group of `child`; a failed start counts as a restart of the one that failed (S24). */
@@ -276,15 +270,7 @@ export class Supervisor implements Overseer {
     if (gaveUp) {
       const { id, incarnation } = this.process
       const at = this.#kernel.ports.clock.now()
-      this.#kernel.ports.emit({
-        kind: 'supervisor:give-up',
-        at,
-        id,
-        incarnation,
-        intensity,
-        periodMs,
-        child,
-      })
+      this.#kernel.ports.emit({ kind: 'supervisor:give-up', at, id, incarnation, intensity, periodMs, child })
       this.#tell('gave-up', { child })
     }
     await this.#stopAll(this.#children)
