@@ -77,16 +77,22 @@ export function takeBack(ports: Pick<DurablePorts, 'committer'>, record: Durable
 export function mayBegin(ports: DurablePorts, record: DurableRecord, envelope: Envelope): boolean {
   if (envelope.reply !== null) {
     if (envelope.reply.begin?.() !== false) return true
-    record.process.stats.dropped += 1
+    uncount(record)
     return false
   }
   const row = rowOf(envelope)
   if (row === null || row.deadline === null || hasBegun(record, envelope)) return true
   // The time of the slice: the deadline of a call is no measure for milliseconds.
   if (ports.kernel.lifecycle.queue.now() + ports.clockOffset() <= row.deadline) return true
-  record.process.stats.dropped += 1
+  uncount(record)
   settle(ports, record, { rows: [row], answer: row.replyTo, of: envelope })
   return false
+}
+
+/** The kernel counts what it hands over; this became no turn. */
+function uncount({ process: { stats } }: DurableRecord): void {
+  stats.dropped += 1
+  stats.turns -= 1
 }
 
 function hasBegun({ open }: DurableRecord, envelope: Envelope): boolean {

@@ -163,10 +163,13 @@ export class Kernel {
     return call.promise
   }
 
-  /** M3: a durable target that runs here asks before it begins a call, and does not begin one that was given up. */
-  #withdraws({ target }: PendingCall): boolean {
-    const process = this.lifecycle.processes.get(target)
-    return process?.durable === true && !process.elsewhere
+  /** M3: what a durable target that runs here did not begin is taken out of its mailbox; wherever else the call is by
+   *  now, the target asks before it begins. */
+  #withdraws(call: PendingCall): boolean {
+    const process = this.lifecycle.processes.get(call.target)
+    if (process?.durable !== true || process.elsewhere) return false
+    process.mailbox?.take((envelope) => envelope.reply === call && envelope.row === null)
+    return true
   }
 
   /** Puts off the answer of the message in hand: fails by itself when the process dies first. */

@@ -168,6 +168,37 @@ describe('withdrawn', () => {
     expect(late.message).toContain('may still be carried out')
   })
 
+  test('[M3] a withdrawn call is out of the visible mailbox and is no turn', async () => {
+    const node = await world.node('a', [desk])
+    const act = { actor: 'operator:ana' }
+    await node.call(node.ref(desk, 'd').take('first'))
+    await node.call(node.control.suspend('desk/d', act))
+    const call = node.control.call('desk/d', 'take', 'x', { ...act, timeoutMs: 100 })
+    expect((await world.refusal(call)).detail['outcome']).toBe('withdrawn')
+    const process = node.core.kernel.find('desk/d')
+    expect(process?.mailboxLength).toBe(0)
+    const turns = process?.stats.turns
+    await node.call(node.control.resume('desk/d', act))
+    await world.advance(1_000)
+    expect(process?.stats.turns).toBe(turns)
+    expect(oracle.count('x')).toBe(0)
+  })
+
+  test('[M3] a call past its deadline that nobody withdrew is taken off without a turn', async () => {
+    const b = await world.node('b', [desk])
+    const act = { actor: 'operator:ana' }
+    await b.call(b.ref(desk, 'd').take('first'))
+    await b.call(b.control.suspend('desk/d', act))
+    const a = await world.node('a', [desk])
+    await world.refusal(a.core.messenger.call(a.ref(desk, 'd').take('x') as never, { timeoutMs: 300 }))
+    await world.until(() => b.core.kernel.find('desk/d')?.mailboxLength === 1)
+    await world.advance(1_000)
+    const turns = b.core.kernel.find('desk/d')?.stats.turns
+    await b.call(b.control.resume('desk/d', act))
+    await emptied()
+    expect(b.core.kernel.find('desk/d')?.stats.turns).toBe(turns)
+  })
+
   test('[M3] a call from outside to another node is unknown, and not begun after its deadline', async () => {
     const b = await world.node('b', [desk])
     await held(b, 3_000)
