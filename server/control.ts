@@ -18,14 +18,15 @@ export interface Control {
   /** Untrappable. The message in hand is redelivered (one attempt) or, with `message: 'drop'`, dead-lettered. The
    *  supervisor decides on a restart. */
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult>
-  /** Graceful end: the turn in hand finishes, `terminate` runs, the supervisor is told `shutdown`; the desired state
-   *  becomes `stopped`. */
+  /** Graceful end: the turn in hand finishes, `terminate` runs, and it stays down with all below it; its supervisor
+   *  counts nothing and restarts nobody. The desired state becomes `stopped` (S65). */
   stop(id: ProcessId, act: Act): Promise<ActResult>
   /** Ends the process if it lives and starts it anew; a whole supervisor restarts with all its children. Costs no
    *  intensity. */
   restart(id: ProcessId, act: Act): Promise<ActResult>
   /** No new turn begins until resume; survives restarts of the process and the node. */
   suspend(id: ProcessId, act: Act): Promise<ActResult>
+  /** Also starts what was stopped. */
   resume(id: ProcessId, act: Act): Promise<ActResult>
   /** Durable once resolved, for durable agents.
    *  @throws OPERATION_UNKNOWN PROCESS_NOT_FOUND MAILBOX_FULL VALUE_UNSUPPORTED */

@@ -135,6 +135,7 @@ export class RuntimeCore {
       kernel: this.kernel,
       behaviour: (agent) => this.#behaviour(agent),
       open: (places) => this.layer.book.open(places),
+      stopped: (id) => this.layer.book.stopped(id),
       failed: (what, error) => this.complain(what, error),
     })
     this.queries = new QueryReader({
@@ -214,7 +215,7 @@ export class RuntimeCore {
 
   /** For rows that wait, spawned processes and recovery. */
   #startProcess(id: ProcessId, agent: string, key: string): Process | null {
-    if (this.state === 'draining') return null
+    if (this.state === 'draining' || this.tree.stopper(id) !== null) return null
     const process = this.tree.ensure(id, agent, key, { spawned: true })
     if (process === null) this.tree.adopt(id)
     return process

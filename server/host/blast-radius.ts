@@ -4,6 +4,7 @@
  */
 
 import type { Verb } from '../../shared/frame.ts'
+import type { ProcessId } from '../../shared/id.ts'
 import type { BlastRadius } from '../../shared/snapshot.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
@@ -22,6 +23,17 @@ export function blastRadius(kernel: Kernel, verb: Verb, process: Process, maxAtt
     callers: callers(kernel, process),
     budget: budgetText(verb, process),
   }
+}
+
+/** Of a process that is only stored. */
+export function passiveRadius(
+  verb: Verb,
+  { id, incarnation }: { id: ProcessId; incarnation: number },
+  waiting: number,
+): BlastRadius {
+  const queue = waiting === 1 ? '1 message stays in the mailbox.' : `${waiting} messages stay in the mailbox.`
+  const message = 'No message is in hand.'
+  return { verb, target: id, incarnation, affected: [], message, queue, callers: [], budget: null }
 }
 
 function affected(verb: Verb, process: Process): BlastRadius['affected'] {

@@ -20,7 +20,7 @@ import { Handle, type StartOptions } from './handle.ts'
 import type { QueryReader } from './query-reader.ts'
 import { argsHash } from './request-key.ts'
 import type { RequestWaits } from './request-wait.ts'
-import type { Tree } from './tree.ts'
+import { stoppedError, type Tree } from './tree.ts'
 
 export type MessengerPorts = {
   kernel: Kernel
@@ -197,13 +197,14 @@ export class Messenger implements Caller {
     try {
       this.#ports.assertAccepting()
       assertKey(key)
+      const stopper = tree.stopper(id)
+      if (stopper !== null) throw stoppedError(id, stopper)
       process = tree.ensure(id, agent, key)
     } catch (error) {
       refusal =
         error instanceof RuntimeError ? error : new RuntimeError('INTERNAL', `${id} could not start.`, { cause: error })
     }
     if (process !== null) return kernel.post(process, envelope)
-    if (tree.isTerminated(id)) refusal = new RuntimeError('PROCESS_EXITED', `${id} was terminated. Restart it first.`)
     if (refusal === null && tree.isStatic(id)) {
       // Another node runs it, or nobody does: the message waits in the store for whoever does.
       tree.adopt(id)

@@ -17,12 +17,15 @@ import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
 import { SHUTDOWN } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import { renew } from '../kernel/renewal.ts'
+import { renew, retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
+import type { ProcessRecord } from '../store/store.ts'
 import { importFile, readFile } from './process-file.ts'
 import { notFound } from './runtime-inspect.ts'
 import { refuseService } from './service.ts'
 import { StepDoor, type StepOutcome } from './step-door.ts'
+import { stoppedError } from './tree.ts'
+import { assertIncarnation, VerbTargets } from './verb-target.ts'
 
 /** Ms a stop waits for the turn in hand before it reports; the process goes on ending. */
 const STOP_WAIT_MS = 10_000
@@ -30,18 +33,23 @@ const STOP_WAIT_MS = 10_000
 const STOP_LOOK_MS = 50
 const CALL_TIMEOUT_MS = 5_000
 
+/** Whom a verb was for, as it is afterwards. */
+type Acted = { process: { readonly incarnation: number }; outcome: string }
+
 export class RuntimeControl implements Control {
   readonly #core: RuntimeCore
   readonly #steps: StepDoor
+  readonly #targets: VerbTargets
 
   constructor(core: RuntimeCore) {
     this.#core = core
     this.#steps = new StepDoor(core)
+    this.#targets = new VerbTargets(core)
   }
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
     return this.#audited('kill', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const process = await this.#targets.live(id, act)
       this.#core.layer.book.act(id, 'kill', act)
       const { current } = process
       const record = recordOf(process)
@@ -52,16 +60,35 @@ export class RuntimeControl implements Control {
     })
   }
 
+  /** S65, F7: down until an operator starts it again; its supervisor neither counts it nor restarts anybody. */
   stop(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('stop', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const record = await this.#targets.stored(id, act)
+      if (record !== null) {
+        await this.#targets.desire(record, 'stopped')
+        if ((await this.#targets.here(id)) === null) {
+          await this.#targets.lookAtMail(id)
+          return { process: record, outcome: 'stopped' }
+        }
+      }
+      const process = this.#targets.known(id, act)
       this.#core.layer.book.act(id, 'stop', act)
       await this.#desire(process, 'stopped')
-      const record = recordOf(process)
-      if (record !== null) record.stopped = true
-      await this.#stopProcess(process)
+      const left = recordOf(process)
+      if (left !== null && process.alive) left.stopped = true
+      await retire(process, () => this.#stopProcess(process))
+      await this.#letGo(process)
       return { process, outcome: 'stopped' }
     })
+  }
+
+  /** What ended before, and would have been restarted, still has its claim: whoever starts it next reads it anew. */
+  async #letGo(process: Process): Promise<void> {
+    const record = recordOf(process)
+    if (process.alive || record === null || record.fenced || record.pending) return
+    process.slot = null
+    record.fenced = true
+    await this.#core.layer.ports.release(record)
   }
 
   /** W2: a turn that only waits is not waited for; it goes on at the restart, as after a crash. */
@@ -79,42 +106,56 @@ export class RuntimeControl implements Control {
   }
 
   restart(id: ProcessId, act: Act): Promise<ActResult> {
-    return this.#audited('restart', id, act, async () => {
-      const process = this.#core.kernel.find(id)
-      if (process === undefined) return this.#revive(id)
-      this.#check(process, act)
-      this.#core.layer.book.act(id, 'restart', act)
-      if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, id, 'running')
-      const again = await renew(this.#core.kernel, process)
-      return { process: again ?? process, outcome: 'restarted' }
-    })
+    return this.#audited('restart', id, act, () => this.#restart(id, act))
+  }
+
+  async #restart(id: ProcessId, act: Act): Promise<Acted> {
+    const stopper = this.#core.tree.stopper(id)
+    if (stopper !== null && stopper !== id) throw stoppedError(id, stopper)
+    const record = await this.#targets.stored(id, act)
+    if (record !== null) return this.#revive(record)
+    const process = this.#targets.known(id, act)
+    this.#core.layer.book.act(id, 'restart', act)
+    await this.#desire(process, 'running')
+    const again = await renew(this.#core.kernel, process)
+    return { process: again ?? process, outcome: 'restarted' }
   }
 
   /** A durable process that is stopped, passive or halted: it is started again. */
-  async #revive(id: ProcessId): Promise<{ process: Process; outcome: string }> {
-    const { agent, key } = splitId(id)
-    const { archive, store } = this.#core.backend.handle
-    const record = await archive.process(this.#core.namespace, id)
-    if (record === null) throw notFound(id)
-    await store.setDesired(this.#core.node, id, 'running')
-    const process = this.#core.tree.ensure(id, agent, key)
-    if (process === null) throw notFound(id)
-    await this.#core.kernel.started(process)
-    return { process, outcome: 'started' }
+  async #revive(record: ProcessRecord): Promise<Acted> {
+    await this.#targets.desire(record, 'running')
+    return { process: await this.#targets.wake(record), outcome: 'started' }
   }
 
   suspend(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('suspend', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const record = await this.#targets.stored(id, act)
+      if (record?.desired === 'stopped') throw stoppedError(id)
+      if (record !== null) {
+        await this.#targets.desire(record, 'suspended')
+        if ((await this.#targets.here(id)) === null) return { process: record, outcome: 'suspended' }
+      }
+      const process = await this.#targets.live(id, act)
       await this.#desire(process, 'suspended')
       this.#core.kernel.suspend(process, act.actor)
       return { process, outcome: process.busy ? 'suspended after the turn in hand' : 'suspended' }
     })
   }
 
+  /** A stopped process is started again, as by a restart. */
   resume(id: ProcessId, act: Act): Promise<ActResult> {
     return this.#audited('resume', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const record = await this.#targets.stored(id, act)
+      if (record?.desired === 'stopped') return this.#revive(record)
+      if (record !== null) {
+        await this.#targets.desire(record, 'running')
+        if ((await this.#targets.here(id)) === null) {
+          await this.#targets.lookAtMail(id)
+          return { process: record, outcome: 'resumed' }
+        }
+      }
+      if (this.#targets.known(id, act).ties?.retired === true) return this.#restart(id, act)
+      const process = await this.#targets.live(id, act)
       await this.#desire(process, 'running')
       this.#core.kernel.resume(process, act.actor)
       if (process.status === 'diverged') {
@@ -170,7 +211,7 @@ export class RuntimeControl implements Control {
 
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
     return this.#audited('drop-message', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const process = await this.#targets.live(id, act)
       const record = recordOf(process)
       const envelope = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
@@ -188,7 +229,7 @@ export class RuntimeControl implements Control {
 
   redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
     return this.#audited('redeliver-message', id, act, async () => {
-      const process = await this.#awake(id, act)
+      const process = await this.#targets.live(id, act)
       const envelope: Envelope | undefined = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
       envelope.attempts = 0
@@ -245,58 +286,25 @@ export class RuntimeControl implements Control {
     return new Call<unknown>(this.#core.messenger, { id, agent, key }, op, args)
   }
 
-  /** A live process, or an unseen key of a pool that this node knows. @throws PROCESS_NOT_FOUND INCARNATION_GONE */
+  /** A live process, a static child, or an unseen key of a pool that this node knows.
+   *  @throws PROCESS_NOT_FOUND INCARNATION_GONE */
   #addressable(id: ProcessId, act: Act): void {
     const process = this.#core.kernel.find(id)
     if (process !== undefined) {
-      this.#check(process, act)
+      assertIncarnation(process, act)
       if (process.kind !== 'agent')
         throw new RuntimeError('OPERATION_UNKNOWN', `${id} is a ${process.kind}; it takes no messages.`)
       return
     }
-    if (this.#core.tree.poolOf(splitId(id).agent) === null) throw notFound(id)
-  }
-
-  /** The live process; one that left memory with an open turn comes back for an operator. */
-  async #awake(id: ProcessId, act: Act): Promise<Process> {
-    const { kernel, tree, backend, namespace } = this.#core
-    if (kernel.find(id) === undefined) {
-      const record = await backend.handle.archive.process(namespace, id)
-      const { agent, key } = splitId(id)
-      const process = record === null || record.wait === null ? null : tree.ensure(id, agent, key)
-      if (process !== null) await kernel.started(process)
-    }
-    return this.#live(id, act)
-  }
-
-  #live(id: ProcessId, act: Act): Process {
-    const process = this.#core.kernel.find(id)
-    if (process === undefined) throw notFound(id)
-    this.#check(process, act)
-    if (!process.alive)
-      throw new RuntimeError('PROCESS_EXITED', `${id} is not alive (${process.status}). Restart it first.`)
-    return process
-  }
-
-  #check(process: Process, act: Act): void {
-    if (act.incarnation === undefined || act.incarnation === process.incarnation) return
-    throw new RuntimeError(
-      'INCARNATION_GONE',
-      `${process.id} is incarnation ${process.incarnation} now; the action was meant for ${act.incarnation}.`,
-      { detail: { incarnation: process.incarnation } },
-    )
+    const { tree } = this.#core
+    if (!tree.isStatic(id) && tree.poolOf(splitId(id).agent) === null) throw notFound(id)
   }
 
   async #desire(process: Process, desired: DesiredState): Promise<void> {
-    if (process.durable) await this.#core.backend.handle.store.setDesired(this.#core.node, process.id, desired)
+    if (process.durable || process.kind === 'supervisor') await this.#targets.desire(process, desired)
   }
 
-  #audited(
-    verb: string,
-    id: ProcessId,
-    act: Act,
-    run: () => Promise<{ process: Process; outcome: string }>,
-  ): Promise<ActResult> {
+  #audited(verb: string, id: ProcessId, act: Act, run: () => Promise<Acted>): Promise<ActResult> {
     return this.#auditedRaw(verb, id, act, async () => {
       const { process, outcome } = await run()
       return { id, incarnation: process.incarnation, outcome }

@@ -32,7 +32,7 @@ import { type KernelDetail, kernelDetail, mailboxItems } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow } from '../store/store.ts'
-import { blastRadius } from './blast-radius.ts'
+import { blastRadius, passiveRadius } from './blast-radius.ts'
 import { divergenceView, storedDivergence } from './divergence-view.ts'
 import { diagnose, doctorNode } from './doctor.ts'
 import { journalItem } from './journal-item.ts'
@@ -79,12 +79,16 @@ export class RuntimeInspect implements Inspect {
 
   async process(id: ProcessId): Promise<ProcessDetail | null> {
     const process = this.#core.kernel.find(id)
-    if (process !== undefined) {
+    if (process !== undefined && !isLoading(process)) {
       const [detail] = await this.#list.settled([this.#detail(process)])
       return detail ?? null
     }
     if (isService(id)) return this.#services.detail(id)
     const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
+    if (process !== undefined && record?.desired !== 'stopped') {
+      const known = record === null ? {} : { incarnation: record.incarnation, desired: record.desired }
+      return { ...this.#detail(process), ...known }
+    }
     if (record === null) return null
     const [row] = await this.#list.stored([record])
     if (row === undefined) return null
@@ -127,7 +131,9 @@ export class RuntimeInspect implements Inspect {
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
     const from = positionOf(query.after)
     const process = this.#core.kernel.find(id)
-    if (process !== undefined) {
+    // The mailbox of a durable process that is down, or not up yet, is in the store.
+    const absent = process?.durable === true && recordOf(process) === null
+    if (process !== undefined && !absent) {
       const items = mailboxItems(process, from, limit)
       const total = process.mailboxLength
       return { items, total, cursor: from + limit < total ? String(from + limit) : null }
@@ -243,9 +249,17 @@ export class RuntimeInspect implements Inspect {
   async plan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
     refuseService(verb, id)
     const process = this.#core.kernel.find(id)
-    if (process === undefined) throw notFound(id)
+    if (process === undefined) return this.#passivePlan(verb, id)
     const attempts = process.agent === null ? 1 : (this.#core.tree.agent(process.agent)?.maxAttempts ?? 1)
     return blastRadius(this.#core.kernel, verb, process, attempts)
+  }
+
+  async #passivePlan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
+    const { archive } = this.#core.backend.handle
+    const record = await archive.process(this.#core.namespace, id)
+    if (record === null) throw notFound(id)
+    const waiting = (await archive.mailboxCounts(this.#core.namespace, [id])).get(id) ?? 0
+    return passiveRadius(verb, record, waiting)
   }
 
   recent(limit: number, process?: ProcessId): RuntimeEvent[] {
@@ -290,7 +304,7 @@ export class RuntimeInspect implements Inspect {
     return {
       ...this.#row(process),
       ...withTies(kernelDetail(process, clock.monotonic(), kernel.names.keys(process)), record),
-      desired: process.suspended ? 'suspended' : 'running',
+      desired: process.ties?.retired === true ? 'stopped' : process.suspended ? 'suspended' : 'running',
       ops: this.#ops(process.agent),
       placement: 'shared',
       stateBytes: record === null ? null : this.#bytesOf(record),
@@ -353,4 +367,9 @@ function withTies(detail: KernelDetail, record: DurableRecord | null): KernelDet
     links: [...detail.links, ...peers('link')],
     monitors: [...detail.monitors, ...peers('monitor')],
   }
+}
+
+/** A durable process that is being read from the store knows nothing of itself yet. */
+function isLoading(process: Process): boolean {
+  return process.durable && process.status === 'starting' && recordOf(process) === null
 }

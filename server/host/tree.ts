@@ -20,6 +20,7 @@ import type { ChildInput } from '../kernel/child.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf, poolProcess } from '../kernel/pool.ts'
 import type { Process, ProcessSpec } from '../kernel/process.ts'
+import { placeDown } from '../kernel/shutdown.ts'
 import { supervisorOf } from '../kernel/supervisor.ts'
 import { supervisorProcess } from '../kernel/supervisor-process.ts'
 
@@ -28,6 +29,8 @@ export type TreePorts = {
   behaviour(agent: AnyAgent): Behaviour
   /** Finds what is stored of supervisors and pools, before they start. */
   open(places: readonly { id: ProcessId; parent: ProcessId | null }[]): Promise<void>
+  /** Whether an operator stopped it in an earlier life of the node. */
+  stopped(id: ProcessId): boolean
   failed(what: string, error: unknown): void
 }
 
@@ -35,7 +38,7 @@ export type TreePorts = {
 export function checkTree(root: SupervisorDefinition | PoolDefinition): void {
   const inert: Behaviour = { durable: false, init() {}, turn() {} }
   const kernel = {} as Kernel // specifications only hold on to it; nothing is started
-  new Tree({ kernel, behaviour: () => inert, open: async () => {}, failed() {} }).check(root)
+  new Tree({ kernel, behaviour: () => inert, open: async () => {}, stopped: () => false, failed() {} }).check(root)
 }
 
 type Place = { id: ProcessId; parent: ProcessId | null }
@@ -47,6 +50,8 @@ export class Tree {
   readonly #pools = new Map<string, ProcessId>()
   /** Supervisor per static child. */
   readonly #static = new Map<ProcessId, ProcessId>()
+  /** What is above supervisors and pools. */
+  readonly #above = new Map<ProcessId, ProcessId | null>()
   readonly #inTree = new Set<string>()
   root: Process | null = null
 
@@ -78,8 +83,8 @@ export class Tree {
     const spec = root === null ? null : this.#spec(root)
     await this.#ports.open([...this.#placesOf(root, null), ...this.#placesBeside()])
     if (spec !== null) {
-      this.root = kernel.spawn({ ...spec, parent: null })
-      await kernel.started(this.root)
+      this.root = this.#top(spec)
+      if (this.root.alive) await kernel.started(this.root)
     }
     for (const agent of this.#agents.values()) if (!this.#inTree.has(agent.name)) this.#ensurePool(agent)
   }
@@ -87,6 +92,7 @@ export class Tree {
   *#placesOf(definition: ChildDefinition | null, parent: ProcessId | null): Iterable<Place> {
     if (definition === null || definition.kind === 'agent') return
     const id = processId(definition.kind, definition.name)
+    this.#above.set(id, parent)
     yield { id, parent }
     if (definition.kind === 'supervisor') for (const child of definition.children) yield* this.#placesOf(child, id)
   }
@@ -101,7 +107,25 @@ export class Tree {
   #ensurePool(agent: AnyAgent): void {
     if (this.#pools.has(agent.name)) return
     const spec = this.#poolSpec({ agent, maxChildren: Number.POSITIVE_INFINITY, intensity: 3, periodMs: 5_000 })
-    this.#ports.kernel.spawn({ ...spec, parent: null })
+    this.#top(spec)
+  }
+
+  /** F7: what an operator stopped is there, but down. */
+  #top(spec: ProcessSpec): Process {
+    const { kernel, stopped } = this.#ports
+    const top = { ...spec, parent: null }
+    return stopped(spec.id) ? placeDown(kernel, top) : kernel.spawn(top)
+  }
+
+  /** The process whose stop by an operator keeps this one down: itself, or what is above it. Null when none does. */
+  stopper(id: ProcessId): ProcessId | null {
+    const { kernel } = this.#ports
+    const first = kernel.find(id)?.parent?.id ?? this.#static.get(id) ?? this.#above.get(id)
+    const above = first ?? this.#pools.get(id.slice(0, id.indexOf('/'))) ?? null
+    for (let at: ProcessId | null = id; at !== null; at = at === id ? above : (this.#above.get(at) ?? null)) {
+      if (kernel.find(at)?.ties?.retired === true || (at === id && this.isTerminated(id))) return at
+    }
+    return null
   }
 
   /** Whether the id is a static child of the tree, wherever it runs. */
@@ -222,4 +246,13 @@ export class Tree {
 
 function notThere(id: ProcessId): never {
   throw new RuntimeError('PROCESS_NOT_FOUND', `The pool ${id} is not up; its supervisor may be restarting it.`)
+}
+
+/** An operator's stop of the process, or of what is above it, keeps it down (F7). */
+export function stoppedError(id: ProcessId, stopper: ProcessId = id): RuntimeError {
+  const text =
+    stopper === id
+      ? `${id} was stopped by an operator. Restart it to use it again.`
+      : `${id} is down: ${stopper} above it was stopped by an operator. Restart that first.`
+  return new RuntimeError('PROCESS_EXITED', text, { detail: { id, stopped: stopper } })
 }

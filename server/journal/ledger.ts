@@ -89,6 +89,11 @@ export class Ledger implements Keeper {
     this.#place = { agent: id.slice(0, at), key: id.slice(at + 1), parent }
   }
 
+  /** F7: what an operator wants, as the row that was claimed before the start says. */
+  get stopped(): boolean {
+    return this.#opened?.outcome.record.desired === 'stopped'
+  }
+
   /** The record of the owner; null for a follower. */
   get record(): DurableRecord | null {
     return this.#record
@@ -198,7 +203,7 @@ export class Ledger implements Keeper {
       incarnation: this.#incarnation,
       restarts: restarts.map((at) => Math.min(now, now - (storeNow - at))),
       added: facts.flatMap(([id, { added }]) => (added === null ? [] : this.#childOf(id, added))),
-      terminated: new Set(facts.flatMap(([id, { terminated }]) => (terminated ? [id] : []))),
+      terminated: new Map(facts.flatMap(([id, fact]) => (fact.terminated ? [[id, fact.incarnation]] : []))),
     }
   }
 

@@ -63,6 +63,7 @@ export async function refuseStopped(
   const { record: row, claim, seq } = outcome
   const text = `${id} was stopped by an operator. Restart it to use it again.`
   const error = new RuntimeError('PROCESS_EXITED', text)
+  process.tie().retired = true
   const { state = null, open, stateVersion, at } = fold(loaded, loaded.mailbox)
   const calls = loaded.mailbox.filter((message) => message.kind === 'call' && message.id !== open?.turn)
   const answers = answersTo(id, calls, error)

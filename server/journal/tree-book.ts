@@ -41,6 +41,11 @@ export class TreeBook {
     this.#ledger(process.id, process.parent?.id ?? null).changed(process, change)
   }
 
+  /** Whether an operator stopped it in an earlier life of the node. */
+  stopped(id: ProcessId): boolean {
+    return this.#ledgers.get(id)?.stopped === true
+  }
+
   /** A verb of an operator on a supervisor or pool. */
   act(id: ProcessId, verb: string, { actor, reason }: { actor: string; reason?: string }): void {
     this.#ledgers.get(id)?.act(verb, actor, reason ?? null)

@@ -4,7 +4,8 @@
  * - K20: the first of reply, refusal, death of the target and timeout is the outcome; all later ones are dropped, so
  *   no late reply is ever seen (OTP aliases).
  * - An ephemeral target is not told that a caller gave up; the request stays queued and is executed (OTP). A durable
- *   one asks before it begins (`begin`), and the call is taken out of its mailbox: the caller is told that it was withdrawn (PROTOCOL M3).
+ *   one asks before it begins (`begin`), and the call is taken out of its mailbox: the caller is told that it was
+ *   withdrawn (PROTOCOL M3).
  * - Deadlines cost no timer per call: calls of equal patience form a queue in order of deadline, and each queue keeps
  *   one timer for its head. They cost no reading of the clock either: a call made while the run queue is at work is
  *   dated at its next reading, so a call may end some ms late but never early.

@@ -70,9 +70,9 @@ export class Lifecycle {
       process.incarnation = spec.incarnation ?? process.incarnation + 1
       process.stats.restarts += 1
       process.stats.since = process.stats.startedAt = this.#ports.clock.now()
-      process.exit = null
+      process.exit = process.wait = null
       process.gone = false
-      process.wait = null
+      if (process.ties !== null) process.ties.retired = false
     }
     process.alive = true
     process.status = 'starting'

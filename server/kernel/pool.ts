@@ -287,12 +287,17 @@ export class Pool implements Overseer {
 
   // Exits
 
-  wouldRestart(_process: Process, reason: ExitReason): boolean {
-    return !this.#closing && this.#loop.live && restarts(this.spec, reason)
+  wouldRestart(process: Process, reason: ExitReason): boolean {
+    return !this.#closing && this.#loop.live && this.#goesOn(process, reason)
   }
 
-  endsForGood(_process: Process, reason: ExitReason): boolean {
-    return !this.#closing && this.#loop.live && !restarts(this.spec, reason)
+  endsForGood(process: Process, reason: ExitReason): boolean {
+    return !this.#closing && this.#loop.live && !this.#goesOn(process, reason)
+  }
+
+  /** S65: what an operator stopped is not restarted. */
+  #goesOn({ ties }: Process, reason: ExitReason): boolean {
+    return ties?.retired !== true && restarts(this.spec, reason)
   }
 
   childExited(process: Process, reason: ExitReason, verdict: CrashVerdict | null): void {
@@ -301,7 +306,7 @@ export class Pool implements Overseer {
     if (this.#members.get(key) !== process) return this.inheritMember(process)
     if (this.#closing || !this.#loop.live) return this.#left(key, process)
     if (!isNormalish(reason) && reason.kind !== 'fenced') this.#report(key, reasonData(reason))
-    if (restarts(this.spec, reason)) this.#restart(key, process, verdict)
+    if (this.#goesOn(process, reason)) this.#restart(key, process, verdict)
     else this.#forget(key, process)
   }
 
@@ -311,7 +316,7 @@ export class Pool implements Overseer {
     if (!waits) this.#forget(key, process)
   }
 
-  /** S64: what a killed incarnation left behind is gone for good, unless a durable one has something to do. It may still
+  /** S64: what a killed incarnation left behind is gone for good, unless a durable one has work to do. It may still
    *  be ending: then it comes here again when it is over. */
   inheritMember(process: Process): void {
     const { key } = process
@@ -456,7 +461,7 @@ export class Pool implements Overseer {
 
   /** By an operator: kills the member if it lives and starts it anew, at once, without a count; ends a halt. */
   async renewChild(key: string): Promise<Process> {
-    const process = this.#members.get(key) ?? this.#leftBehind(key)
+    const process = this.#member(key)
     this.#members.delete(key)
     this.#troubles.get(key)?.timer?.cancel()
     this.#troubles.delete(key)
@@ -480,15 +485,10 @@ export class Pool implements Overseer {
   }
 
   #member(key: string): Process {
-    const process = this.#members.get(key)
-    if (process !== undefined) return process
+    // Or one of a killed incarnation of the pool, that is not over yet.
+    const process = this.#members.get(key) ?? this.#kernel.find(this.#idOf(key))
+    if (process?.parent === this.process) return process
     throw new RuntimeError('CHILD_NOT_FOUND', `The pool ${this.process.id} has no member ${JSON.stringify(key)}.`)
-  }
-
-  /** Of a killed incarnation of the pool, and not over yet. @throws CHILD_NOT_FOUND */
-  #leftBehind(key: string): Process {
-    const process = this.#kernel.find(this.#idOf(key))
-    return process !== undefined && process.parent === this.process ? process : this.#member(key)
   }
 
   #report(key: string, error: ErrorData): void {

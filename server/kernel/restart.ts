@@ -60,6 +60,7 @@ export class RestartWindow {
 /** What becomes of a child that ends by itself; null where that is not decided here: it is being stopped. */
 export function fateOf(child: Child | undefined, reason: ExitReason): 'restart' | 'end' | null {
   if (child?.state !== 'running') return null
+  if (child.terminated) return 'end'
   return restarts(child.spec, reason) ? 'restart' : 'end'
 }
 

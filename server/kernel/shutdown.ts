@@ -8,7 +8,8 @@
 import type { Shutdown } from './child.ts'
 import { type ExitReason, KILLED, SHUTDOWN } from './exit.ts'
 import type { Kernel } from './kernel.ts'
-import type { Process } from './process.ts'
+import { Process, type ProcessSpec } from './process.ts'
+import { Stats } from './stats.ts'
 
 /** Resolves with the actual exit reason. A durable message in hand goes back without costing an attempt. */
 export function shutdownChild(kernel: Kernel, process: Process, shutdown: Shutdown): Promise<ExitReason> {
@@ -21,6 +22,24 @@ export function shutdownChild(kernel: Kernel, process: Process, shutdown: Shutdo
     const timer = kernel.ports.clock.after(shutdown, () => kernel.lifecycle.die(process, KILLED, 'free'))
     kernel.lifecycle.whenDead(process, () => timer.cancel())
   })
+}
+
+/** F7: a process that is down from the start, because an operator stopped it in an earlier life of the node: seen,
+ *  and it refuses what is sent to it. */
+export function placeDown(kernel: Kernel, spec: ProcessSpec & { parent: Process | null }, incarnation = 1): Process {
+  const { lifecycle, ports } = kernel
+  let process = lifecycle.processes.get(spec.id)
+  if (process === undefined) {
+    process = new Process(spec, spec.parent, new Stats(ports.clock.now()))
+    process.incarnation = Math.max(1, incarnation)
+    process.gone = true
+    process.status = 'exited'
+    process.exit = SHUTDOWN
+    lifecycle.processes.set(spec.id, process)
+    lifecycle.treeVersion += 1
+  }
+  process.tie().retired = true
+  return process
 }
 
 /** Ends all at once; resolves when the last one is dead. */

@@ -45,9 +45,11 @@ class SupervisorBehaviour implements Behaviour {
 
   init(process: Process): Promise<void> {
     process.trapExit = true
-    const before = process.supervisor
+    const before = supervisorOf(process)
     const history = this.#kernel.ports.treeHistory(process)
-    const supervisor = new Supervisor(this.#kernel, process, { spec: this.#spec, children: this.#children, history })
+    const retired = before?.retired() ?? new Map()
+    const init = { spec: this.#spec, children: this.#children, history, retired }
+    const supervisor = new Supervisor(this.#kernel, process, init)
     process.supervisor = supervisor
     before?.pump() // what still waited in the loop of the earlier incarnation is cancelled
     // Children that were added at run time to an earlier incarnation do not come back; their rows must not stay.

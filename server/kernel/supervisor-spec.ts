@@ -11,7 +11,7 @@ import type { Envelope } from './envelope.ts'
 import { type ExitReason, exitText, isNormalish } from './exit.ts'
 import type { Process } from './process.ts'
 import { STRATEGIES, type Strategy } from './strategy.ts'
-import type { AddedChild, ChildFact } from './tree-change.ts'
+import type { AddedChild, ChildFact, TreeHistory } from './tree-change.ts'
 
 export type SupervisorSpec = {
   id: string
@@ -23,6 +23,15 @@ export type SupervisorSpec = {
   autoShutdown: AutoShutdown
   children: readonly ChildInput[]
   hidden?: boolean
+}
+
+/** What an incarnation begins with. */
+export type SupervisorInit = {
+  spec: SupervisorSpec
+  children: readonly ChildSpec[]
+  history: TreeHistory | null
+  /** Children that an operator stopped in the incarnation before, with their own incarnations. */
+  retired: ReadonlyMap<string, number>
 }
 
 /** As Elixir's Supervisor. */
@@ -83,8 +92,20 @@ export function refuseMessage(envelope: Envelope): void {
   envelope.reply?.reject(new RuntimeError('OPERATION_UNKNOWN', text))
 }
 
+/** F7: an operator stopped it, and only an operator starts it again. */
+export function isRetired({ process }: Child): boolean {
+  return process?.ties?.retired === true
+}
+
 export function which({ spec, process, state }: Child): WhichChild {
   return { id: spec.id, process: state === 'running' ? process : null, state, type: spec.type }
+}
+
+export function countOf(children: readonly Child[]): ChildCount {
+  const specs = children.length
+  const active = children.filter((child) => child.state === 'running').length
+  const supervisors = children.filter((child) => child.spec.type === 'supervisor').length
+  return { specs, active, supervisors, workers: specs - supervisors }
 }
 
 export function assertDown(child: Child): void {

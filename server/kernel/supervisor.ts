@@ -7,6 +7,7 @@
  * - S4-S6: permanent, transient, temporary; S10-S12 accounting (restart.ts); S20-S24 strategies (strategy.ts).
  * - S13: a supervisor that gives up stops its children in reverse, exits with `shutdown` and stays visible.
  * - S14: a crash charged to its message applies the strategy but never the limit (PROTOCOL P1); `fenced` is no end.
+ * - S65: what an operator stopped is no failure of anybody, and stays down.
  * The children of the specification come back when the supervisor is restarted; children added at run time do not.
  */
 import { type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
@@ -18,16 +19,19 @@ import { Loop } from './loop.ts'
 import { isIgnore } from './outcome.ts'
 import type { CrashVerdict, Overseer, Process } from './process.ts'
 import { announceRestart, fateOf, RestartWindow } from './restart.ts'
-import { shutdownChild } from './shutdown.ts'
+import { placeDown, shutdownChild } from './shutdown.ts'
 import { groupOf } from './strategy.ts'
 import {
   assertDown,
   type ChildCount,
   childFact,
   childRow,
+  countOf,
+  isRetired,
   reasonData,
   refusal,
   restarts,
+  type SupervisorInit,
   type SupervisorSpec,
   startFailed,
   type WhichChild,
@@ -48,20 +52,19 @@ export class Supervisor implements Overseer {
   readonly #window: RestartWindow
   readonly #loop: Loop
   #children: Child[]
+  /** Children that an earlier life left down, with their incarnations. */
+  readonly #down: ReadonlyMap<string, number>
   readonly #byProcess = new Map<string, Child>()
 
-  constructor(
-    kernel: Kernel,
-    process: Process,
-    init: { spec: SupervisorSpec; children: readonly ChildSpec[]; history: TreeHistory | null },
-  ) {
-    const { spec, history } = init
+  constructor(kernel: Kernel, process: Process, init: SupervisorInit) {
+    const { spec, history, retired } = init
     this.process = process
     this.spec = spec
     this.#kernel = kernel
     this.#window = new RestartWindow(spec.intensity, spec.periodMs)
     this.#loop = new Loop(kernel, process)
-    this.#children = init.children.map((child) => newChild(child, false, history?.terminated.has(child.id) ?? false))
+    this.#down = history?.terminated ?? retired
+    this.#children = init.children.map((child) => newChild(child, false, this.#down.has(child.id)))
     for (const child of this.#children) this.#byProcess.set(child.spec.process.id, child)
     if (history === null) return
     process.incarnation = Math.max(process.incarnation, history.incarnation)
@@ -82,7 +85,11 @@ export class Supervisor implements Overseer {
   start(): Promise<void> {
     return this.#loop.hold(async () => {
       for (const child of this.#children.slice()) {
-        if (child.terminated) continue // S54: it was taken down in an earlier life of the node
+        if (child.terminated) {
+          const spec = { ...child.spec.process, parent: this.process }
+          child.process = placeDown(this.#kernel, spec, this.#down.get(child.spec.id))
+          continue // S54, S65: it was taken down in an earlier life of the node, or of this supervisor
+        }
         const error = await this.#start(child)
         if (error === null) continue
         this.#report(child, errorData(error))
@@ -146,14 +153,9 @@ export class Supervisor implements Overseer {
   }
 
   detail(now: number): SupervisorDetail {
-    return {
-      strategy: this.spec.strategy,
-      intensity: this.spec.intensity,
-      periodMs: this.spec.periodMs,
-      recentRestarts: this.#window.recent(now),
-      gaveUp: this.gaveUp,
-      children: this.#children.map(childRow),
-    }
+    const { strategy, intensity, periodMs } = this.spec
+    const state = { recentRestarts: this.#window.recent(now), gaveUp: this.gaveUp }
+    return { strategy, intensity, periodMs, ...state, children: this.#children.map(childRow) }
   }
 
   facts(): TreeFacts {
@@ -174,7 +176,7 @@ export class Supervisor implements Overseer {
     const child = this.#byProcess.get(process.id)
     if (child === undefined || child.process !== process || child.state !== 'running' || !this.#loop.live) return
     const { incarnation } = process
-    if (restarts(child.spec, reason)) process.status = 'restarting'
+    if (restarts(child.spec, reason) && !child.terminated) process.status = 'restarting'
     this.#loop.add(() => {
       const stale = child.process !== process || process.incarnation !== incarnation || process.alive
       if (stale || child.state !== 'running') return
@@ -193,11 +195,14 @@ export class Supervisor implements Overseer {
     child.state = 'stopped'
     this.changed(reason.kind === 'fenced' ? 'moved' : 'exited', child, { reason })
     if (reason.kind === 'fenced') return // S14: it lives elsewhere
-    if (!isNormalish(reason) || child.spec.restart === 'permanent') this.#report(child, reasonData(reason))
-    if (restarts(child.spec, reason)) return this.#restart(child, verdict)
+    const { terminated } = child // S65: an operator's stop is no failure, and no end that others must follow
+    if (!isNormalish(reason) || (child.spec.restart === 'permanent' && !terminated)) {
+      this.#report(child, reasonData(reason))
+    }
+    if (restarts(child.spec, reason) && !terminated) return this.#restart(child, verdict)
     this.#ended(child)
     if (child.spec.restart === 'temporary') this.#remove(child)
-    if (child.spec.significant && this.#mustShutdown()) return this.#quit(false, child.spec.id)
+    if (child.spec.significant && !terminated && this.#mustShutdown()) return this.#quit(false, child.spec.id)
   }
 
   /** S40: any significant child, or the last of them. A child that is being restarted still counts as there. */
@@ -234,7 +239,7 @@ export class Supervisor implements Overseer {
   async #stopForRestart(child: Child): Promise<void> {
     await this.#stop(child)
     if (child.spec.restart === 'temporary') this.#remove(child)
-    else if (child.process !== null) child.process.status = 'restarting'
+    else if (child.process !== null && !isRetired(child)) child.process.status = 'restarting'
   }
 
   #markRestarting(child: Child, delayMs: number): void {
@@ -247,7 +252,7 @@ export class Supervisor implements Overseer {
   async #startGroup(child: Child): Promise<void> {
     const group = groupOf(this.spec.strategy, this.#children, child)
     for (const item of group) {
-      if (item.state === 'running') continue
+      if (item.state === 'running' || isRetired(item)) continue
       const error = await this.#start(item, 'restarted')
       if (error === null) continue
       if (!this.#loop.live) return
@@ -300,6 +305,7 @@ export class Supervisor implements Overseer {
       child.process = this.#kernel.find(spec.process.id) ?? null
       child.state = 'stopped'
       if (child.process?.elsewhere === true) this.changed('moved', child)
+      if (isRetired(child)) this.retire(spec.id)
       return isIgnore(error) ? null : error
     }
   }
@@ -398,6 +404,19 @@ export class Supervisor implements Overseer {
     })
   }
 
+  /** By an operator: from now on the end of the child is its last, and takes nobody along, till a verb starts it. */
+  retire(id: string): void {
+    const child = this.#get(id)
+    child.terminated = true
+    if (child.process !== null) child.process.tie().retired = true
+    this.changed('terminated', child)
+  }
+
+  /** Children that an operator stopped, with their incarnations. */
+  retired(): Map<string, number> {
+    return new Map(this.#children.filter(isRetired).map(({ spec, process }) => [spec.id, process?.incarnation ?? 1]))
+  }
+
   /** Starts a child that is down. @throws CHILD_NOT_FOUND CHILD_RUNNING CHILD_RESTARTING CHILD_START_FAILED */
   restartChild(id: string): Promise<Process | null> {
     return this.#loop.ask(async () => {
@@ -451,12 +470,7 @@ export class Supervisor implements Overseer {
 
   /** `supervisors` and `workers` count specifications, running or not. */
   count(): Promise<ChildCount> {
-    return this.#loop.ask(() => {
-      const specs = this.#children.length
-      const active = this.#children.filter((child) => child.state === 'running').length
-      const supervisors = this.#children.filter((child) => child.spec.type === 'supervisor').length
-      return { specs, active, supervisors, workers: specs - supervisors }
-    })
+    return this.#loop.ask(() => countOf(this.#children))
   }
 
   /** @throws CHILD_NOT_FOUND */
@@ -464,7 +478,7 @@ export class Supervisor implements Overseer {
     return this.#get(id).spec
   }
 
-  /** Whether a verb took the child down: no message and no recovery brings it back (S54). */
+  /** S54: no message and no recovery brings it back. */
   isTerminated(id: string): boolean {
     return this.#children.some((child) => child.spec.id === id && child.terminated)
   }

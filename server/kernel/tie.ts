@@ -54,5 +54,7 @@ export class Ties<P> {
   verdict: Verdict | null = null
   /** Code of the refusal of messages to a dead process; null: PROCESS_EXITED. */
   refusal: ErrorCode | null = null
+  /** F7: stopped by an operator: nobody else starts it again. */
+  retired = false
   waiters: ((reason: ExitReason) => void)[] | null = null
 }

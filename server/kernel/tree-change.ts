@@ -64,6 +64,6 @@ export type TreeHistory = {
   readonly restarts: readonly number[]
   /** Children that were started at run time. */
   readonly added: readonly ChildInput[]
-  /** Ids of children that a verb took down. */
-  readonly terminated: ReadonlySet<string>
+  /** Children that a verb took down, with their last incarnations. */
+  readonly terminated: ReadonlyMap<string, number>
 }

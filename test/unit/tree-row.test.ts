@@ -108,7 +108,7 @@ describe('the death of a node', () => {
     expect(await world.refusal(b.ref(brittle, 'a').add())).toMatchObject({ code: 'PROCESS_EXITED' })
     await world.run(b.send(b.ref(ledgered, 'l').add()))
     await world.advance(2_000)
-    expect(b.core.kernel.find('ledgered/l')).toBeUndefined()
+    expect(b.core.kernel.find('ledgered/l')).toMatchObject({ alive: false, status: 'exited' })
     await world.run(supervisorAt(b, 'app').restartChild('ledgered/l'))
     expect(await b.call(b.ref(ledgered, 'l').add())).toBe(2)
     await world.until(async () => (await treeOf(b, 'supervisor/app'))?.children.get('ledgered/l')?.terminated === false)

@@ -1,0 +1,102 @@
+/**
+ * The process a verb is for, in memory or not (N8): every process that can be seen can be acted upon, or says why not.
+ *
+ * - What is only stored is acted upon in the store. When it comes to memory meanwhile, the verb is for the live one.
+ * - A process with a parked turn comes back for an operator (W2).
+ */
+import { RuntimeError } from '../../shared/error.ts'
+import { type ProcessId, splitId } from '../../shared/id.ts'
+import type { DesiredState } from '../../shared/snapshot.ts'
+import type { Act } from '../control.ts'
+import type { Process } from '../kernel/process.ts'
+import type { RuntimeCore } from '../runtime.ts'
+import type { ProcessRecord } from '../store/store.ts'
+import { notFound } from './runtime-inspect.ts'
+import { stoppedError } from './tree.ts'
+
+export class VerbTargets {
+  readonly #core: RuntimeCore
+
+  constructor(core: RuntimeCore) {
+    this.#core = core
+  }
+
+  /** What is stored of a process that is not in memory; null for one that is.
+   *  @throws PROCESS_NOT_FOUND FENCED INCARNATION_GONE */
+  async stored(id: ProcessId, act: Act): Promise<ProcessRecord | null> {
+    if ((await this.here(id)) !== null) return null
+    const { backend, namespace, node } = this.#core
+    const record = await backend.handle.archive.process(namespace, id)
+    if (record === null) throw notFound(id)
+    if (record.owner !== null && record.owner !== node.id) {
+      throw new RuntimeError('FENCED', `${id} runs on node ${record.owner}, not on ${node.name}. Act on it there.`)
+    }
+    assertIncarnation(record, act)
+    if (record.wait === null) return record
+    await this.wake(record)
+    return null
+  }
+
+  /** The process of the id, once it is decided whether it is up; null when it is not in memory. */
+  async here(id: ProcessId): Promise<Process | null> {
+    const { kernel } = this.#core
+    const process = kernel.find(id)
+    // A start that fails is told to whoever wanted it; here only its outcome counts.
+    if (process !== undefined) await kernel.started(process).catch(() => {})
+    return kernel.find(id) ?? null
+  }
+
+  /** In memory, whatever its state. @throws PROCESS_NOT_FOUND INCARNATION_GONE */
+  known(id: ProcessId, act: Act): Process {
+    const process = this.#core.kernel.find(id)
+    if (process === undefined) throw notFound(id)
+    assertIncarnation(process, act)
+    return process
+  }
+
+  /** The live process; one that is only stored is brought to memory.
+   *  @throws PROCESS_NOT_FOUND PROCESS_EXITED INCARNATION_GONE FENCED */
+  async live(id: ProcessId, act: Act): Promise<Process> {
+    const record = await this.stored(id, act)
+    if (record?.desired === 'stopped') throw stoppedError(id)
+    if (record !== null) await this.wake(record)
+    const process = this.known(id, act)
+    if (process.alive) return process
+    if (process.ties?.retired === true) throw stoppedError(id)
+    throw new RuntimeError('PROCESS_EXITED', `${id} is not alive (${process.status}). Restart it first.`)
+  }
+
+  /** @throws PROCESS_EXITED and what a start throws */
+  async wake({ id }: Pick<ProcessRecord, 'id'>): Promise<Process> {
+    const { kernel, tree } = this.#core
+    const stopper = tree.stopper(id)
+    if (stopper !== null && stopper !== id) throw stoppedError(id, stopper)
+    const { agent, key } = splitId(id)
+    const process = tree.ensure(id, agent, key)
+    if (process === null) throw new RuntimeError('PROCESS_EXITED', `${id} is not alive, and nothing here runs it.`)
+    await kernel.started(process)
+    return process
+  }
+
+  /** F7. Whatever has a row keeps it. */
+  async desire({ id }: { id: ProcessId }, desired: DesiredState): Promise<void> {
+    await this.#core.backend.handle.store.setDesired(this.#core.node, id, desired)
+  }
+
+  /** Stored messages make somebody look: calls of a stopped process are refused, messages of a resumed one handled. */
+  async lookAtMail(id: ProcessId): Promise<void> {
+    const { backend, namespace, layer } = this.#core
+    const counts = await backend.handle.archive.mailboxCounts(namespace, [id])
+    if ((counts.get(id) ?? 0) > 0) layer.poke(id)
+  }
+}
+
+/** C1. @throws INCARNATION_GONE */
+export function assertIncarnation({ id, incarnation }: { id: ProcessId; incarnation: number }, act: Act): void {
+  if (act.incarnation === undefined || act.incarnation === incarnation) return
+  throw new RuntimeError(
+    'INCARNATION_GONE',
+    `${id} is incarnation ${incarnation} now; the action was meant for ${act.incarnation}.`,
+    { detail: { incarnation } },
+  )
+}
