@@ -13,7 +13,6 @@ import { copy, type Value } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
-import type { Mailbox } from '../kernel/mailbox.ts'
 import type { Process } from '../kernel/process.ts'
 import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
@@ -27,7 +26,7 @@ import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
-import { envelopeOf, rowOf } from './message.ts'
+import { answerHere, envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { refuseStopped, storePart } from './receiver-stop.ts'
@@ -196,7 +195,7 @@ export class DurableBehaviour implements Behaviour {
       const row = rowOf(envelope)
       const known = row !== null && record.loaded?.delete(row.ord) === true
       if (known || (envelope.messageId !== null && envelope.messageId === record.open?.turn)) {
-        if (envelope.reply !== null) answerHere(record, box, envelope)
+        if (envelope.reply !== null) answerHere(record.open, box, envelope)
         continue
       }
       if (row?.kind === 'reply') this.#keepReply(record, row)
@@ -450,12 +449,6 @@ export class DurableBehaviour implements Behaviour {
     record.fenced = true // nothing of it may be written after the claim is given back
     await this.#ports.release(record)
   }
-}
-
-/** The row of this message was loaded again: whoever waits for its answer in this runtime still does. */
-function answerHere({ open }: DurableRecord, box: Mailbox, { messageId, reply }: Envelope): void {
-  const loaded = open?.turn === messageId ? open.envelope : box.find((envelope) => envelope.messageId === messageId)
-  if (loaded != null) loaded.reply ??= reply
 }
 
 type Handler = (ctx: unknown, args: Value) => unknown

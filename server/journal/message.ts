@@ -8,8 +8,10 @@ import { type ErrorData, errorData, errorFromData, RuntimeError } from '../../sh
 import type { ProcessId } from '../../shared/id.ts'
 import { decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
+import type { Mailbox } from '../kernel/mailbox.ts'
 import type { MessageRow, NewMessage, ReplyAddress, RequestResult } from '../store/store.ts'
 import type { Accepted, Outcome } from './entry.ts'
+import type { OpenTurn } from './record.ts'
 
 /** Pseudo targets: rows taken by a node for a caller outside any process. */
 export function nodeTarget(node: number, epoch: number): ProcessId {
@@ -169,4 +171,10 @@ export function acceptedOf(envelope: Envelope): Accepted {
 
 export function fenced(id: ProcessId): RuntimeError {
   return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
+}
+
+/** The row of this message was loaded again: whoever waits for its answer in this runtime still does. */
+export function answerHere(open: OpenTurn | null, box: Mailbox, { messageId, reply }: Envelope): void {
+  const loaded = open?.turn === messageId ? open.envelope : box.find((envelope) => envelope.messageId === messageId)
+  if (loaded != null) loaded.reply ??= reply
 }
