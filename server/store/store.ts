@@ -16,7 +16,6 @@
  * Times are epoch milliseconds of the *store's* clock. Texts named `payload`, `args`, `value` are in the form of
  * shared/value.ts `encode`, except where said otherwise.
  */
-
 import type { Symptoms } from '../../shared/doctor.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'

@@ -70,7 +70,7 @@ async function passive(node: TestNode, id: string): Promise<void> {
 }
 
 describe('stop', () => {
-  test('[S65] of a permanent child counts for nobody and takes no sibling along; a restart brings it back', async () => {
+  test('[S65] of a permanent child counts for none and takes no sibling along, a restart brings it back', async () => {
     const node = await start('a')
     await node.call(add(node, 'desk/first'))
     expect(await node.call(node.control.stop('desk/first', act))).toMatchObject({ outcome: 'stopped', incarnation: 1 })
