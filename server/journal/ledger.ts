@@ -78,6 +78,8 @@ export class Ledger implements Keeper {
   #refusedMs = REFUSED_MS_FIRST
   #actor: string | null = null
   #restarts: number[] = []
+  /** Of these, the ones that the row has from here: two nodes may restart something within one millisecond. */
+  #known: readonly number[] = []
   #gaveUp: TreeState['gaveUp'] = null
   #gaveUpNow = false
 
@@ -180,6 +182,7 @@ export class Ledger implements Keeper {
     if (restored === null) return null
     // One that gave up is tried again as after a restart by its own supervisor: with an empty window.
     if (restored.gaveUp === null) this.#restarts = [...restored.restarts]
+    this.#known = this.#restarts
     return this.#historyOf(restored, this.#restarts)
   }
 
@@ -188,7 +191,7 @@ export class Ledger implements Keeper {
     const overseer = this.#process?.supervisor ?? null
     if (overseer === null || this.#process?.alive !== true) return
     const spent = stored.gaveUp !== null && !this.#followed
-    const news = spent ? [] : stored.restarts.filter((at) => !this.#restarts.includes(at))
+    const news = spent ? [] : stored.restarts.filter((at) => !this.#known.includes(at))
     this.#restarts = [...this.#restarts, ...news].sort((a, b) => a - b)
     overseer.inherit(this.#historyOf(stored, news))
     // S57: a row that was found late, by a start and not by a takeover, is as good as found in time.
@@ -264,6 +267,7 @@ export class Ledger implements Keeper {
     const { periodMs, children } = process.supervisor.facts()
     const from = this.#storeNow() - periodMs
     this.#restarts = this.#restarts.filter((at) => at >= from)
+    this.#known = this.#restarts
     const next = { children: treeChildren(children), restarts: this.#restarts, gaveUp: this.#gaveUp }
     const patches = treePatches(treeState(record.live), next)
     const notes = this.#notes.splice(0).map(storableNote)

@@ -226,6 +226,17 @@ describe('two nodes', () => {
     expect(b.seen('supervisor:give-up').length).toBe(1)
   })
 
+  test('[S56] restarts of two nodes within one millisecond are two', async () => {
+    const a = await start('a', tree(3))
+    const b = await start('b', tree(3))
+    await Promise.all([crash(a, 'a'), crash(b, 'a')])
+    await world.until(async () => (await treeOf(a, 'supervisor/app'))?.restarts.length === 1)
+    a.kill()
+    await world.until(async () => (await treeOf(b, 'supervisor/app'))?.restarts.length === 2)
+    const { restarts } = (await treeOf(b, 'supervisor/app')) ?? { restarts: [] }
+    expect(new Set(restarts).size).toBe(1)
+  })
+
   test('[S56] a child started at run time comes back with the takeover, and one taken down stays down', async () => {
     const root = tree(3, [ledgered.spec({ key: 'l' })])
     const a = await start('a', root)
