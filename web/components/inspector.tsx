@@ -202,6 +202,8 @@ function tabsOf(row: ProcessDetail): Tab[] {
     { id: 'mailbox', title: 'Mailbox', badge: row.mailbox > 0 ? String(row.mailbox) : undefined },
     { id: 'failures', title: 'Failures', badge: row.failures > 0 ? String(row.failures) : undefined },
   ]
-  // A supervisor keeps no state and no journal of its own.
-  return row.kind === 'supervisor' ? tabs.filter(({ id }) => id !== 'state' && id !== 'timeline') : tabs
+  // A supervisor's state is in `now`; one that is stored has a journal: what started, ended and was stopped below it,
+  // and at whose word.
+  if (row.kind === 'supervisor') return tabs.filter(({ id }) => id !== 'state' && (id !== 'timeline' || row.durable))
+  return tabs
 }
