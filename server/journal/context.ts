@@ -337,7 +337,12 @@ export class DurableContext implements Context<unknown>, Caller {
           { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
         )
         rearm(turn.record, outbox)
-        await turn.flushed()
+        const release = turn.hold()
+        try {
+          await turn.flushed()
+        } finally {
+          release()
+        }
         if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
         runEffects(turn.ports, [...after, ...taken.release])
         return null

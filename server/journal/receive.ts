@@ -105,12 +105,14 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
     listen(turn)
     offer(turn)
     if (!record.receivers.has(receiver)) return
-    const late = (): void => {
-      end()
-      turn.advance(known?.due ?? 0)
-      turn.append({ k: 'received', turn: turn.id, key, message: null, at: turn.stamp() })
-      resolve(null)
-    }
+    const late = (): void =>
+      inPlace(turn, () => {
+        if (!record.receivers.has(receiver)) return
+        end()
+        turn.advance(known?.due ?? 0)
+        turn.append({ k: 'received', turn: turn.id, key, message: null, at: turn.stamp() })
+        resolve(null)
+      })
     if (known !== undefined && known.due <= at) return late()
     if (known !== undefined) recordDue(turn, key, known)
     const view: Wait = {
@@ -134,8 +136,22 @@ function listen(turn: Turn): void {
   }
 }
 
-/** Something arrived, or somebody asks: whoever asked first is served first. */
-export function offer(turn: Turn): void {
+/** Now, or when it is the turn of this result among the others (T5). */
+function inPlace(turn: Turn, give: () => void): void {
+  const place = turn.place()
+  if (place === null) return give()
+  void place.then(() => {
+    if (!turn.closed && turn.process.epoch === turn.epoch) give()
+  })
+}
+
+/** Something arrived, or somebody asks. */
+function offer(turn: Turn): void {
+  if (turn.record.receivers.size > 0) inPlace(turn, () => serve(turn))
+}
+
+/** Whoever asked first is served first, one at a time. */
+function serve(turn: Turn): void {
   const { record, process } = turn
   for (const receiver of record.receivers) {
     try {
@@ -144,7 +160,7 @@ export function offer(turn: Turn): void {
         if (found === undefined) break
         if (isRefused(turn, found)) continue
         receiver.give(found.envelope, found.index)
-        break
+        return offer(turn)
       }
     } catch (error) {
       receiver.fail(error) // the predicate threw: it is the turn's error

@@ -45,13 +45,13 @@ async function sleep(turn: Turn, dueOf: () => number): Promise<void> {
     () => {
       const at = turn.wallclock()
       const { due, since } = turn.dueOf(key) ?? { due: dueOf(), since: at }
-      if (due <= at) return Promise.resolve(woke(turn, key, due))
+      if (due <= at) return wake(turn, key, due)
       recordDue(turn, key, { due, since })
       return new Promise<null>((resolve) => {
         const view: Wait = { kind: 'sleep', target: null, since, deadline: due, attempt: 1 }
         const wait = startWait(turn, view, () => {
           wait.end()
-          resolve(woke(turn, key, due))
+          resolve(wake(turn, key, due))
         })
       })
     },
@@ -59,7 +59,10 @@ async function sleep(turn: Turn, dueOf: () => number): Promise<void> {
   )
 }
 
-function woke(turn: Turn, key: string, due: number): null {
+async function wake(turn: Turn, key: string, due: number): Promise<null> {
+  const place = turn.place()
+  if (place !== null) await place
+  turn.assertOpen()
   turn.advance(due)
   turn.append({ k: 'woke', turn: turn.id, key, at: turn.stamp() })
   return null

@@ -75,8 +75,8 @@ function goOn(turn: Turn, key: string, { patches }: Checkpoint): void {
 }
 
 type Asked = { readonly key: string; readonly fn: Callback; readonly isolationLevel: IsolationLevel }
-/** A row on its way, and how to take it back. */
-type Sent = { readonly commit: Commit; readonly value: Value; undo(): void }
+/** A row on its way, how to take it back, and what lets the results of others through again. */
+type Sent = { readonly commit: Commit; readonly value: Value; undo(): void; release(): void }
 type Attempt = { over: boolean; sent: Sent | null }
 
 class TransactionRun {
@@ -184,6 +184,7 @@ class TransactionRun {
     }
     turn.rebase(state)
     turn.outbox = emptyOutbox()
+    const release = turn.hold()
     const undo = (): void => {
       record.giveBack(part)
       for (const one of unsettled) one.final = false
@@ -193,8 +194,9 @@ class TransactionRun {
       turn.state = decode(encodeCopied(copy(now))) // a whole new value: the draft is finished, and this is rare
     }
     const commit = record.takeWith(part, ports.codeVersion)
-    if (commit !== null) return { commit, value, undo }
+    if (commit !== null) return { commit, value, undo, release }
     undo()
+    release()
     throw fenced(record.id)
   }
 
@@ -237,6 +239,7 @@ class TransactionRun {
       return final
     } finally {
       committer.arrived(record)
+      sent.release()
     }
   }
 

@@ -343,6 +343,12 @@ export class Turn {
     return this.#delivery.pass()
   }
 
+  /** For a result whose entry is made now and which is handed over later: keeps the others back until then. */
+  hold(): () => void {
+    this.#delivery ??= new Delivery(this.ports.clock)
+    return this.#delivery.hold()
+  }
+
   called(key: string): Extract<Entry, { k: 'called' }> | undefined {
     return this.#calledKeys?.get(key)
   }

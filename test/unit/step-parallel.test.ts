@@ -1,6 +1,7 @@
 /** Parallel steps: whatever order they finish in and wherever a crash falls, a replay binds as the first run did. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
+import type { Context } from '../../server/definition/context.ts'
 import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 import { StepProgram, traceOf } from '../support/step-program.ts'
@@ -106,6 +107,67 @@ describe('same tick', () => {
     const orders = oracle.log.filter((line) => line.includes(','))
     expect(orders).toEqual(['long,short', 'long,short'])
   })
+})
+
+describe('results of every kind', () => {
+  type Ctx = Context<{ order: string[] }>
+  const KINDS: Record<string, (ctx: Ctx) => Promise<unknown>> = {
+    'a sleep': (ctx) => ctx.sleep(5),
+    'a receive': (ctx) => ctx.receive('wake'),
+    'a receive in vain': (ctx) => ctx.receive('never', { timeoutMs: 5 }),
+    'a checkpoint': (ctx) => ctx.checkpoint(),
+    'a call': (ctx) => ctx.call(ctx.ref(echo, 'e').say()),
+  }
+  const echo = agent('echo', { state: () => ({}), on: { say: () => 'said' } })
+
+  const pairOf = (first: (ctx: Ctx) => Promise<unknown>, open: 'after' | 'beside') =>
+    agent('pair', {
+      state: () => ({ order: [] as string[] }),
+      on: {
+        async run(ctx: Ctx) {
+          const seen: string[] = []
+          const go = gate()
+          const one = async (): Promise<void> => {
+            const result = first(ctx)
+            if (open === 'beside') go.open()
+            await result
+            go.open()
+            for (let i = 0; i < 20; i++) await null
+            seen.push('one')
+          }
+          const other = async (): Promise<void> => {
+            await ctx.step('leaf', () => go.promise.then(() => null))
+            seen.push('other')
+          }
+          const later = other()
+          if (oracle.hit('run') === 1) await world.settle()
+          await Promise.all([one(), later])
+          oracle.log.push(seen.join())
+          await ctx.step('hang', () => (oracle.hit('hang') === 1 ? new Promise(() => {}) : null))
+          ctx.state.order = seen
+        },
+        wake: () => {},
+        never: () => {},
+      },
+    })
+
+  test.for(Object.keys(KINDS).flatMap((kind) => (['after', 'beside'] as const).map((open) => [kind, open] as const)))(
+    '[T5] %s binds on replay as it did when a step ends %s it',
+    async ([kind, open]) => {
+      const pair = pairOf(KINDS[kind] as (ctx: Ctx) => Promise<unknown>, open)
+      const a = await world.node('a', [pair, echo])
+      await a.call(a.send(a.ref(pair, 'k').run()))
+      await a.call(a.send(a.ref(pair, 'k').wake()))
+      await world.until(() => oracle.count('hang') === 1)
+      await world.advance(50)
+      a.kill()
+      const b = await world.node('b', [pair, echo])
+      await world.until(async () => ((await b.stored('pair/k')) as { order: string[] }).order.length === 2)
+      const orders = oracle.log.filter((line) => line.includes(','))
+      expect(orders).toHaveLength(2)
+      expect(orders[1]).toBe(orders[0])
+    },
+  )
 })
 
 describe('losers', () => {
