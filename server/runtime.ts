@@ -250,7 +250,6 @@ export class RuntimeCore {
     this.layer.timers.start()
     this.#passivator.start()
     this.layer.startChores()
-    this.streams.start()
     this.#hints.start()
     this.bus.emit({ kind: 'runtime:start', at: this.clock.now(), durationMs: this.clock.now() - this.startedAt })
   }

@@ -7,7 +7,6 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode } from '../../shared/value.ts'
-import type { AnyAgent } from '../definition/agent.ts'
 import { StreamWriter } from '../journal/stream-writer.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import { itemOf, STREAM_POLL_MS, type StreamItem, type Streams, type StreamWatch } from '../observe/streams.ts'
@@ -23,7 +22,6 @@ import {
   type StreamWrite,
   streamPath,
 } from '../store/stream.ts'
-import { StreamPruner } from './stream-pruner.ts'
 
 export type { StreamItem } from '../observe/streams.ts'
 
@@ -32,7 +30,6 @@ export type StreamHubPorts = {
   clock(): Clock
   namespace(): string
   node(): NodeIdentity
-  agents(): Iterable<AnyAgent>
   failed(what: string, error: unknown): void
 }
 
@@ -48,7 +45,6 @@ type Watched = { readonly watches: Set<Watch>; timer: Timer | null; seen: string
 export class StreamHub implements Streams {
   readonly #ports: StreamHubPorts
   readonly #watched = new Map<string, Watched>()
-  #pruner: StreamPruner | null = null
   #writer: StreamWriter | null = null
   #closed = false
 
@@ -62,14 +58,6 @@ export class StreamHub implements Streams {
     const appended = (path: string): void => this.changed(path)
     this.#writer ??= new StreamWriter({ store: store(), clock: clock(), node, appended, failed })
     return this.#writer
-  }
-
-  /** Begins to take away what is kept no longer. */
-  start(): void {
-    const { store, clock, node, agents, failed } = this.#ports
-    const complain = (error: unknown): void => failed('pruning streams', error)
-    this.#pruner = new StreamPruner({ store: store(), clock: clock(), node, agents, failed: complain })
-    this.#pruner.start()
   }
 
   row(path: string): Promise<StreamRow | null> {
@@ -160,7 +148,6 @@ export class StreamHub implements Streams {
 
   close(): void {
     this.#closed = true
-    this.#pruner?.close()
     this.#writer?.close()
     for (const { watches, timer } of this.#watched.values()) {
       timer?.cancel()
@@ -260,7 +247,6 @@ export function streamHubOf(core: RuntimeCore): StreamHub {
     clock: () => core.clock,
     namespace: () => core.namespace,
     node: () => core.node,
-    agents: () => core.tree.agents(),
     failed: (what, error) => core.complain(what, error),
   })
 }

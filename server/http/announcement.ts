@@ -21,13 +21,16 @@ export class Announcement {
   readonly #path: string
   readonly #content: ServerFile
   readonly #clock: Clock
+  readonly #report: (error: unknown) => void
   #timer: Timer | null = null
   #withdrawn = false
+  #failing = false
 
-  constructor(path: string, content: ServerFile, clock: Clock) {
+  constructor(path: string, content: ServerFile, ports: { clock: Clock; report(error: unknown): void }) {
     this.#path = path
     this.#content = content
-    this.#clock = clock
+    this.#clock = ports.clock
+    this.#report = ports.report
   }
 
   /** Writes the file unless another server answers at the address in it; then it is looked at again later. */
@@ -43,8 +46,16 @@ export class Announcement {
 
   #lookAgain(): void {
     this.#timer = this.#clock.after(LOOK_MS, () => {
-      // A folder that is gone or full is no reason to stop serving; the next look tries again.
-      this.publish().catch(() => {})
+      // A folder that is gone or full is no reason to stop serving; the next look tries again. It is told once.
+      this.publish().then(
+        () => {
+          this.#failing = false
+        },
+        (error: unknown) => {
+          if (!this.#failing) this.#report(error)
+          this.#failing = true
+        },
+      )
     })
     this.#timer.keepAlive(false)
   }

@@ -17,6 +17,7 @@ import { Announcement } from './announcement.ts'
 import { type AppOptions, createApp, FEED_PATH } from './app.ts'
 import { createGuard } from './guard.ts'
 import { portHolder } from './port-holder.ts'
+import { reportToStderr } from './problem-answer.ts'
 
 export const DEFAULT_PORT = 4711
 export const SERVER_FILE = 'server.json'
@@ -49,7 +50,7 @@ export type Listening = {
 
 /** @throws BIND_REFUSED PORT_IN_USE CONFIG_INVALID */
 export async function listen(options: ListenOptions): Promise<Listening> {
-  const { port = DEFAULT_PORT, host = '127.0.0.1', data, feed, clock = realClock() } = options
+  const { port = DEFAULT_PORT, host = '127.0.0.1', data, feed, clock = realClock(), report = reportToStderr } = options
   if (!createGuard(options).named && !LOOPBACK.test(host)) {
     throw new RuntimeError(
       'BIND_REFUSED',
@@ -65,7 +66,13 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   const bound = server.address() as AddressInfo // a TCP server that listens has one
   const url = `http://${urlHost(host)}:${bound.port}`
   const content = { url, pid: process.pid, startedAt: clock.now(), version }
-  const announcement = data === undefined ? null : new Announcement(join(data, SERVER_FILE), content, clock)
+  const announcement =
+    data === undefined
+      ? null
+      : new Announcement(join(data, SERVER_FILE), content, {
+          clock,
+          report: (error) => report(error, 'server.json'),
+        })
   await announcement?.publish()
   let closing: Promise<void> | null = null
   const close = async () => {

@@ -1,9 +1,11 @@
-/** What keeps the store in order beside the work: large values nobody refers to, and what retention takes away. */
+/** What keeps the store in order beside the work: values nobody refers to, what retention takes away, old streams. */
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
 import { BlobCollector } from './blob-collector.ts'
 import { Pruner } from './pruner.ts'
+import { StreamPruner } from './stream-pruner.ts'
+import { type Chore, Walk } from './walk.ts'
 
 export type ChoresPorts = {
   store: Store
@@ -17,19 +19,25 @@ export type ChoresPorts = {
 export class Chores {
   readonly blobs: BlobCollector
   readonly pruner: Pruner
+  readonly #walks: readonly Walk[]
 
-  constructor({ failed, ...ports }: ChoresPorts) {
-    this.blobs = new BlobCollector({ ...ports, failed: (error) => failed('collecting blobs', error) })
-    this.pruner = new Pruner({ ...ports, failed: (error) => failed('pruning', error) })
+  constructor(ports: ChoresPorts) {
+    const { clock, failed } = ports
+    const walk = (chore: Chore, what: string): Walk => new Walk(chore, clock, (error) => failed(what, error))
+    this.blobs = new BlobCollector(ports)
+    this.pruner = new Pruner(ports)
+    this.#walks = [
+      walk(this.blobs, 'collecting blobs'),
+      walk(this.pruner, 'pruning'),
+      walk(new StreamPruner(ports), 'pruning streams'),
+    ]
   }
 
   start(): void {
-    this.blobs.start()
-    this.pruner.start()
+    for (const walk of this.#walks) walk.start()
   }
 
   close(): void {
-    this.blobs.close()
-    this.pruner.close()
+    for (const walk of this.#walks) walk.close()
   }
 }

@@ -2,13 +2,13 @@
  * Keeps the store from growing for ever: journals by the retention of their agent, records of what is over by theirs
  * (shared/retention.ts).
  *
- * - Small steps with pauses, walks with long ones. The store lets one node at a time do it; the others look again.
- * - Nothing waits for it and nothing depends on it: a step that fails is tried again with the next walk.
+ * - The store lets one node at a time do it; the others look again.
  */
 import { RETENTION_DEFAULT, SWEPT, type Swept } from '../../shared/retention.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import type { Clock, Timer } from '../kernel/clock-port.ts'
+import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
+import type { Chore } from './walk.ts'
 
 /** Snapshots looked at in one step. */
 const PROCESSES_MAX = 200
@@ -16,8 +16,6 @@ const PROCESSES_MAX = 200
 export const PRUNE_ROWS_MAX = 1_000
 /** Records of each kind deleted in one step. */
 const RECORDS_MAX = 500
-/** Ms between two steps of a walk: some fifteen thousand rows a second at the most. */
-const STEP_MS = 50
 /** Ms between two walks, and between two looks whether another node still does it. */
 const WALK_MS = 10 * 60 * 1_000
 /** Ms for which this node is the one that prunes: longer than a pause, so that a walk stays with its node. */
@@ -28,13 +26,13 @@ export type PrunerPorts = {
   clock: Clock
   node(): NodeIdentity
   agents(): Iterable<AnyAgent>
-  failed(error: unknown): void
 }
 
-export class Pruner {
+export class Pruner implements Chore {
+  /** With PRUNE_ROWS_MAX at most twenty thousand rows a second. */
+  readonly stepMs = 50
+  readonly walkMs = WALK_MS
   readonly #ports: PrunerPorts
-  #timer: Timer | null = null
-  #closed = false
   /** Walks that came to their end here, and what they took away. */
   readonly stats = {
     ...{ here: false, walks: 0, rows: 0, waypoints: 0, lastStepMs: 0 },
@@ -45,44 +43,20 @@ export class Pruner {
     this.#ports = ports
   }
 
-  start(): void {
-    this.#arm(WALK_MS)
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#timer?.cancel()
-  }
-
-  #arm(ms: number): void {
-    if (this.#closed) return
-    this.#timer = this.#ports.clock.after(
-      ms,
-      () => void this.step().then((again) => this.#arm(again ? STEP_MS : WALK_MS)),
-    )
-    this.#timer.keepAlive(false)
-  }
-
-  /** True when there is more to do soon. */
   async step(): Promise<boolean> {
-    const { store, clock, node, failed } = this.#ports
+    const { store, clock, node } = this.#ports
     const { stats } = this
     const startedAt = clock.monotonic()
-    try {
-      const limits = { processes: PROCESSES_MAX, rows: PRUNE_ROWS_MAX, leaseMs: LEASE_MS }
-      const pruned = await store.prune(node(), { policies: this.#policies(), ...limits })
-      stats.here = pruned !== null
-      if (pruned === null) return false
-      stats.rows += pruned.rows
-      stats.waypoints += pruned.waypoints
-      const more = pruned.over ? await this.#sweep() : true
-      if (!more) stats.walks += 1
-      stats.lastStepMs = clock.monotonic() - startedAt
-      return more
-    } catch (error) {
-      failed(error)
-      return false
-    }
+    const limits = { processes: PROCESSES_MAX, rows: PRUNE_ROWS_MAX, leaseMs: LEASE_MS }
+    const pruned = await store.prune(node(), { policies: this.#policies(), ...limits })
+    stats.here = pruned !== null
+    if (pruned === null) return false
+    stats.rows += pruned.rows
+    stats.waypoints += pruned.waypoints
+    const more = pruned.over ? await this.#sweep() : true
+    if (!more) stats.walks += 1
+    stats.lastStepMs = clock.monotonic() - startedAt
+    return more
   }
 
   async #sweep(): Promise<boolean> {

@@ -103,6 +103,21 @@ test('[H14] a second server on the folder leaves the file alone and takes it ove
   expect(existsSync(file)).toBe(false)
 })
 
+test('[H14] a folder that goes away is told once, and stops nothing', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
+  const clock = new VirtualClock()
+  const told: unknown[] = []
+  const { url } = await start({ data, clock, report: (error) => told.push(error) })
+  await rm(data, { recursive: true })
+  await writeFile(data, 'no folder any more')
+  for (let i = 0; i < 3; i++) {
+    await clock.advance(10_000)
+    await expect.poll(() => told.length).toBe(1)
+  }
+  expect((await fetch(`${url}/api/v1/healthz`)).ok).toBe(true)
+  await rm(data)
+})
+
 test('[H14] a file that a killed server left behind is taken over at once', async () => {
   const data = await mkdtemp(join(tmpdir(), 'vivarium-listen-'))
   folders.push(data)
