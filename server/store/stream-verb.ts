@@ -89,7 +89,13 @@ async function insertStream(tables: StreamTables, wanted: NewStream, begin: Begi
   const config = configOf(wanted, contentType)
   const lifetime = lifetimeOf(wanted, forkOf)
   const row = await tables.insert({ path, contentType, config, floor, forkOf: forkOf?.id ?? null, closed, ...lifetime })
-  if (row === null) return { kind: 'conflict', why: 'was created at the same moment' }
+  if (row === null) {
+    // Somebody else made it since it was looked for: judged like one that was there before.
+    const rival = await living(tables, path)
+    return rival === null
+      ? { kind: 'conflict', why: 'was made and deleted at the same moment' }
+      : judgeExisting(tables, rival, wanted)
+  }
   const copied = forkOf === null ? 0 : await tables.copy(forkOf.id, row.id, begin.tail)
   const records = [...begin.records, ...wanted.cut(contentType)].map(plainRecord)
   await tables.append(row.id, begin.tail, records)
