@@ -1,6 +1,7 @@
 /**
- * Four projects, one after the other, because the later ones measure time on a machine with two cores:
- * `unit` (never starts Postgres, 10 s in all), `pg`, `browser`, `crash` (short form; CRASH_LONG=1 for the long one).
+ * Five projects, one after the other, because the later ones measure time on a machine with two cores:
+ * `unit` (never starts Postgres, 10 s in all), `pg`, `timed` (whatever asserts how long something takes), `browser`,
+ * `crash` (short form; CRASH_LONG=1 for the long one).
  */
 import { fileURLToPath } from 'node:url'
 import { defaultServerConditions } from 'vite'
@@ -30,6 +31,12 @@ export const PROJECTS: Record<string, Options> = {
     globalSetup: ['test/support/postgres.ts'],
     timeoutMs: 30_000,
     parallel: true,
+  },
+  timed: {
+    include: ['test/timed/**/*.test.ts'],
+    globalSetup: ['test/support/postgres.ts'],
+    timeoutMs: 30_000,
+    parallel: false,
   },
   browser: {
     include: ['test/browser/**/*.test.ts'],
@@ -61,6 +68,8 @@ function project(name: string, options: Options, order: number): TestProjectInli
       fileParallelism: options.parallel,
       execArgv: [`--conditions=${SOURCE_CONDITION}`],
       sequence: { groupOrder: order },
+      // Where whole programs answer, not objects.
+      expect: { poll: { timeout: options.parallel ? 1_000 : 10_000 } },
     },
   }
 }

@@ -1,4 +1,4 @@
-/** The two servers the store's suites run on: a clone of the run's template, and an older version where one is. */
+/** The two servers the store's suites run on: a database of the run, and an older version where one is. */
 import postgres from 'postgres'
 import { expect, inject, test } from 'vitest'
 import { findOlderServer, freshDatabase, startOlderServer, type TestDatabase } from '../support/database.ts'

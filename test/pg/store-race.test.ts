@@ -2,54 +2,15 @@
  * What only a real server can get wrong: writers that meet, readers in between, connections that die. Where two
  * statements must overlap, a third session holds a row and pg_locks says when the statement under test waits for it.
  */
-import postgres from 'postgres'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { realClock } from '../../server/clock.ts'
-import { migrate } from '../../server/store/migrate.ts'
 import { openPostgres } from '../../server/store/postgres/postgres.ts'
-import type { StoreHandle } from '../../server/store/store.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { heldRow, settled } from '../support/held-row.ts'
 import { claimRequest, kinds, message, row, StoreBench, timer } from '../support/store-world.ts'
 
-let database: TestDatabase
-let handle: StoreHandle
-/** Holds rows, one session; `watch` looks on. */
-let holder: postgres.Sql
-let watch: postgres.Sql
-
-beforeAll(async () => {
-  database = await freshDatabase()
-  await migrate(database.connection)
-  handle = openPostgres({ connection: database.connection, clock: realClock() })
-  holder = postgres({ ...database.connection, max: 1 })
-  watch = postgres({ ...database.connection, max: 1 })
-})
-afterAll(async () => {
-  await Promise.all([handle.close(), holder.end(), watch.end()])
-  await database.drop()
-})
-
-const world = { name: 'Postgres', handle: () => handle }
-
-/** Runs `work` while the holder's transaction has done `statement`, and ends that once `work` waits for it. */
-async function whileHeld<T>(statement: string, work: () => Promise<T>, meanwhile?: () => Promise<void>): Promise<T> {
-  await holder.unsafe('begin')
-  await holder.unsafe(statement)
-  const running = work()
-  await waiting()
-  await meanwhile?.()
-  await holder.unsafe('commit')
-  return running
-}
-
-/** Resolves once some session of this database waits for a lock. The database itself is asked until it says so. */
-async function waiting(): Promise<void> {
-  for (;;) {
-    const [row] = await watch`
-      select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-    if (row !== undefined) return
-  }
-}
+const held = heldRow()
+const { waiting, whileHeld } = held
+const world = { name: 'Postgres', handle: () => held.handle }
 
 test('[D3] nothing of a commit is visible before all of it is', async () => {
   const bench = new StoreBench(world)
@@ -161,11 +122,11 @@ test('[D14] two writers that meet for too long end as contended, and nothing is 
   const bench = new StoreBench(world)
   const node = await bench.node()
   const owned = await bench.own(node, 'a')
-  await holder.unsafe('begin')
-  await holder.unsafe(`update vivarium.heads set seq = seq where process = ${owned.record.pid}`)
+  await held.holder.unsafe('begin')
+  await held.holder.unsafe(`update vivarium.heads set seq = seq where process = ${owned.record.pid}`)
   const failed = bench.commit(node, row(owned))
   await expect(failed).rejects.toMatchObject({ name: 'StoreFailure', kind: 'contended', sqlState: '55P03' })
-  await holder.unsafe('rollback')
+  await held.holder.unsafe('rollback')
   await bench.write(node, owned)
 })
 
@@ -173,24 +134,24 @@ test('[D14] a connection that dies under a commit is unavailable, and the store 
   const bench = new StoreBench(world)
   const node = await bench.node()
   const owned = await bench.own(node, 'a')
-  await holder.unsafe('begin')
-  await holder.unsafe(`update vivarium.heads set seq = seq where process = ${owned.record.pid}`)
+  await held.holder.unsafe('begin')
+  await held.holder.unsafe(`update vivarium.heads set seq = seq where process = ${owned.record.pid}`)
   const failed = bench.commit(node, row(owned)).then(
     () => expect.fail('The commit cannot succeed.'),
     (error: unknown) => error,
   )
   await waiting()
-  await watch`
+  await held.watch`
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'vivarium commit'`
   expect(await failed).toMatchObject({ name: 'StoreFailure', kind: 'unavailable' })
-  await holder.unsafe('rollback')
+  await held.holder.unsafe('rollback')
   expect(await bench.store.heads([owned.record.pid])).toMatchObject([{ seq: 0 }])
   await bench.write(node, owned)
 })
 
 test('[D14] a server that is not there is unavailable at once, not after the patience of the driver', async () => {
-  const connection = { ...database.connection, host: '127.0.0.1', port: 1 }
+  const connection = { ...held.connection, host: '127.0.0.1', port: 1 }
   const { store, close } = openPostgres({ connection, clock: realClock() })
   for (let i = 0; i < 3; i++) {
     await expect(store.nextTimer('n')).rejects.toMatchObject({ name: 'StoreFailure', kind: 'unavailable' })
@@ -209,30 +170,19 @@ test('[D14] plans made on empty tables stay right when the tables have grown', a
     return performance.now() - startedAt
   }
   for (let i = 0; i < 8; i++) await consume(`early ${i}`)
-  await watch`
+  await held.watch`
     insert into vivarium.mailbox (namespace, target, ord, id, kind, op, n, args)
     select ${bench.namespace}, 'cart/' || i, nextval('vivarium.ords'), 'm', 'send', 'add', 0, '{}'
     from generate_series(1, 100000) i`
   const reads = async () => {
-    const [found] = await watch<{ rows: string }[]>`
+    const [found] = await held.watch<{ rows: string }[]>`
       select coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0) as rows from pg_stat_user_tables
       where schemaname = 'vivarium' and relname = 'mailbox'`
     return Number(found?.rows)
   }
-  await settled(reads)
+  await settled(held.watch, reads)
   const before = await reads()
   for (let i = 0; i < 20; i++) await consume(`late ${i}`)
-  const after = await settled(reads)
+  const after = await settled(held.watch, reads)
   expect(after - before).toBeLessThan(1_000)
 })
-
-/** Statistics arrive late: asked for until two answers in a row agree. */
-async function settled(read: () => Promise<number>): Promise<number> {
-  await watch`select pg_stat_force_next_flush()`
-  for (let last = await read(); ; ) {
-    await watch`select pg_stat_clear_snapshot(), pg_sleep(0.6)`
-    const next = await read()
-    if (next === last) return next
-    last = next
-  }
-}

@@ -2,12 +2,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createRuntime } from 'vivarium'
 import { agent } from '../../server/definition/agent.ts'
 import { type SupervisorDefinition, supervisor } from '../../server/definition/supervisor.ts'
-import { migrate } from '../../server/store/migrate.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { testDatabase } from '../support/database.ts'
 import { processesBelow, testFolders } from '../support/embedded-folder.ts'
 import { World } from '../support/runtime.ts'
 import { tallies } from '../support/tally.ts'
@@ -15,15 +14,10 @@ import { brittle, crash, journalOf, ledgered, rowOf, supervisorAt, told, treeOf 
 
 const NODE = fileURLToPath(new URL('../support/tally-node.ts', import.meta.url))
 
-let database: TestDatabase
+const database = testDatabase()
 let world: World
 let run = 0
 
-beforeAll(async () => {
-  database = await freshDatabase()
-  await migrate(database.connection, {})
-})
-afterAll(() => database.drop())
 beforeEach(() => {
   world = World.postgres(database.connection)
   run += 1

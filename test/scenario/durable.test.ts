@@ -1,20 +1,14 @@
 /** The turn protocol on a real Postgres: several nodes, deaths, lost answers, poisonous rows. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
-import { migrate } from '../../server/store/migrate.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { testDatabase } from '../support/database.ts'
 import { gate, Oracle, World } from '../support/runtime.ts'
 
-let database: TestDatabase
+const database = testDatabase()
 let world: World
 let oracle: Oracle
 let run = 0
 
-beforeAll(async () => {
-  database = await freshDatabase()
-  await migrate(database.connection, {})
-})
-afterAll(() => database.drop())
 beforeEach(() => {
   world = World.postgres(database.connection)
   oracle = new Oracle()

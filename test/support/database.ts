@@ -1,16 +1,17 @@
 /**
- * Databases for test files. Each file clones the migrated template of the run (postgres.ts), so files never meet and no
- * file pays for the migrations. The older server, where the machine has one, is for the contract suite: the store
- * promises Postgres 15 and later, and the embedded one is 18.
+ * Databases for test files: one each on the server of the run (postgres.ts), so files never meet. The older server,
+ * where the machine has one, is for the contract suite: the store promises Postgres 15 and later, the embedded one is
+ * 18.
  */
 import { randomBytes } from 'node:crypto'
 import { access, chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { inject } from 'vitest'
+import { afterAll, beforeAll, inject } from 'vitest'
 import type { Binaries } from '../../server/store/embedded/binary.ts'
 import { startEmbedded } from '../../server/store/embedded/embedded.ts'
+import { migrate } from '../../server/store/migrate.ts'
 import type { TestConnection } from './postgres.ts'
 
 export type TestDatabase = {
@@ -23,15 +24,31 @@ const SYSTEM_SERVERS = '/usr/lib/postgresql'
 /** The oldest version the store promises to work on. */
 const OLDEST_MAJOR = 15
 
-/** A clone of the template. The run drops it at its end if the file does not. */
+/** An empty one. The run drops it at its end if the file does not. */
 export async function freshDatabase(): Promise<TestDatabase> {
-  const { connection, prefix, template } = inject('postgres')
+  const { connection, prefix } = inject('postgres')
   const name = `${prefix}_${randomBytes(6).toString('hex')}`
-  await administer(connection, (sql) => sql`create database ${sql(name)} template ${sql(template)}`)
+  await administer(connection, (sql) => sql`create database ${sql(name)} template template0`)
   return {
     connection: { ...connection, database: name },
     async drop() {
       await administer(connection, (sql) => sql`drop database if exists ${sql(name)} with (force)`)
+    },
+  }
+}
+
+/** A migrated database for the test file that calls it, there from `beforeAll` on. */
+export function testDatabase(): { readonly connection: TestConnection } {
+  let database: TestDatabase | null = null
+  beforeAll(async () => {
+    database = await freshDatabase()
+    await migrate(database.connection)
+  })
+  afterAll(() => database?.drop())
+  return {
+    get connection() {
+      if (database === null) throw new Error('The database is made in beforeAll.')
+      return database.connection
     },
   }
 }

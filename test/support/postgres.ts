@@ -1,7 +1,7 @@
 /**
- * Vitest global setup of the projects that need Postgres: one embedded server per test run in a folder of its own, with
- * one migrated template that every test file clones (database.ts). `DATABASE_URL` names another server to use instead;
- * its user must be allowed to create databases.
+ * Vitest global setup of the projects that need Postgres: one embedded server per test run in a folder of its own, where
+ * every test file makes its database (database.ts). `DATABASE_URL` names another server to use instead; its user must
+ * be allowed to create databases.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -16,7 +16,6 @@ export type TestServer = {
   readonly connection: TestConnection
   /** Start of every database name of this run, so that runs on one server never meet. */
   readonly prefix: string
-  readonly template: string
 }
 
 /** Options for postgres.js; plain data, because it crosses to the test workers. */
@@ -41,14 +40,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const url = process.env['DATABASE_URL']
   const server = url === undefined ? await ownServer() : otherServer(url)
   const prefix = `vivarium_test_${randomBytes(4).toString('hex')}`
-  const template = `${prefix}_template`
-  try {
-    await administer(server.connection, (sql) => sql`create database ${sql(template)}`)
-  } catch (error) {
-    await server.stop()
-    throw error
-  }
-  project.provide('postgres', { connection: server.connection, prefix, template })
+  project.provide('postgres', { connection: server.connection, prefix })
   return async () => {
     await administer(server.connection, (sql) => dropAll(sql, prefix)).finally(() => server.stop())
   }

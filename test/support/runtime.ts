@@ -18,6 +18,7 @@ import type { Backend } from '../../server/host/backend.ts'
 import type { Handle, StartOptions } from '../../server/host/handle.ts'
 import type { RuntimeOptions } from '../../server/host/options.ts'
 import { RuntimeControl } from '../../server/host/runtime-control.ts'
+import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import type { Clock } from '../../server/kernel/clock-port.ts'
 import { RuntimeCore } from '../../server/runtime.ts'
 import type { ControlConnection } from '../../server/store/control.ts'
@@ -114,6 +115,12 @@ export class World {
     await new Promise<void>((resolve) => void this.clock.after(ms, resolve))
   }
 
+  /** The clock is set forward: nothing that was due meanwhile happens on the way. Virtual time only. */
+  jump(ms: number): void {
+    if (this.#virtual === null) throw new Error('Real time cannot jump. Use World.memory().')
+    this.#virtual.jump(ms)
+  }
+
   /** Drives time until the condition holds. */
   async until(holds: () => boolean | Promise<boolean>, what = 'the condition'): Promise<void> {
     const limit = this.#virtual === null ? REAL_MS_MAX : VIRTUAL_MS_MAX
@@ -182,6 +189,19 @@ export class TestNode {
     this.control = new RuntimeControl(init.core)
     init.faults.onDeath = () => this.kill()
     init.core.bus.listen('all', (event) => void this.events.push(event))
+  }
+
+  /** What agents of this node wrote into their journals. */
+  written(): Entry[] {
+    return this.faults.committed.flatMap((row) => decodeEntries(row.payload))
+  }
+
+  /** The last hundred rows of a process's journal, oldest first. */
+  async journal(id: string): Promise<Entry[]> {
+    const { archive } = this.core.backend.handle
+    const record = await archive.process('default', id)
+    const rows = await archive.journal(record?.pid ?? 0, { limit: 100 })
+    return rows.reverse().flatMap((row) => decodeEntries(row.payload))
   }
 
   /** SIGKILL: nothing of this node comes through any more. */

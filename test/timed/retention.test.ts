@@ -5,30 +5,24 @@ import { realClock } from '../../server/clock.ts'
 import { agent } from '../../server/definition/agent.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { PRUNE_ROWS_MAX } from '../../server/journal/pruner.ts'
-import { migrate } from '../../server/store/migrate.ts'
 import { openPostgres } from '../../server/store/postgres/postgres.ts'
 import { pruneSql } from '../../server/store/postgres/prune.ts'
 import type { PruneStep } from '../../shared/retention.ts'
 import { encode, type Value } from '../../shared/value.ts'
-import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { testDatabase } from '../support/database.ts'
 import { gate, type TestNode, World } from '../support/runtime.ts'
 import { row, StoreBench } from '../support/store-world.ts'
 
 const OLD_TURNS = 1_000_000
 
-let database: TestDatabase
+const database = testDatabase()
 let sql: postgres.Sql
 let world: World
 
-beforeAll(async () => {
-  database = await freshDatabase()
-  await migrate(database.connection)
+beforeAll(() => {
   sql = postgres({ ...database.connection, max: 3, connection: { search_path: 'vivarium' } })
 })
-afterAll(async () => {
-  await sql.end()
-  await database.drop()
-})
+afterAll(() => sql.end())
 beforeEach(() => {
   world = World.postgres(database.connection)
 })
@@ -182,7 +176,8 @@ test('[G4] commits do not wait for a pruning that runs beside them', async () =>
   const watching = (async () => {
     while (!over) {
       const found = await sql`select 1 from pg_stat_activity
-        where application_name = 'vivarium commit' and cardinality(pg_blocking_pids(pid)) > 0`
+        where datname = current_database() and application_name = 'vivarium commit'
+          and cardinality(pg_blocking_pids(pid)) > 0`
       waits += found.length
     }
   })()
@@ -214,7 +209,7 @@ test('[G7] a process with a million turns is activated as fast as one with ten, 
   await sql`update heads set seq = ${OLD_TURNS} where process = ${pid}`
   await sql`analyze journal`
   await comparable(node)
-  expect(await pruneAll(node, step(10, { rows: 50_000 }))).toBe(OLD_TURNS - 10)
+  expect(await pruneAll(node, step(10, { rows: 50_000 }))).toBeGreaterThanOrEqual(OLD_TURNS - 10)
   await comparable(node)
 }, 120_000)
 
@@ -224,7 +219,7 @@ async function passivate(node: TestNode, id: string): Promise<void> {
   await node.core.layer.released(id)
 }
 
-/** Medians of alternating activations. The machine is shared, so a round that was disturbed is repeated. */
+/** Medians of alternating activations; of six rounds the middle one counts, which a disturbed round does not move. */
 async function comparable(node: TestNode): Promise<void> {
   const ratios: number[] = []
   for (let round = 0; round < 6; round++) {
@@ -239,9 +234,10 @@ async function comparable(node: TestNode): Promise<void> {
     }
     const [young, old] = [median(times.young), median(times.old)]
     ratios.push(old / young)
-    if (old / young > 0.8 && old / young < 1.2) return
   }
-  expect.fail(`Activation of old over young: ${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}`)
+  const shown = `activation of old over young: ${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}`
+  expect(median(ratios), shown).toBeGreaterThan(0.8)
+  expect(median(ratios), shown).toBeLessThan(1.2)
 }
 
 function median(times: readonly number[]): number {

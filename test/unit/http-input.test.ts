@@ -48,7 +48,7 @@ describe('what is refused before anything is read', () => {
   ])('[H20] GET %s is refused', async (path) => {
     const { status, body } = await ask('GET', path)
     expect([status, body.code]).toEqual([400, 'REQUEST_INVALID'])
-    expect(world.reads).toMatchObject({ process: 0, mailbox: 0, journal: 0 })
+    expect(world.reads).toMatchObject({ scan: 0, process: 0, mailbox: 0, journal: 0 })
   })
 
   test.each([

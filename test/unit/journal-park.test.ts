@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
-import type { VirtualClock } from '../support/virtual-clock.ts'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -17,7 +16,6 @@ beforeEach(() => {
 })
 afterEach(() => world.close())
 
-const jump = (ms: number): void => (world.clock as VirtualClock).jump(ms) // World.memory() runs on it
 const inMemory = (node: TestNode, id: string): boolean => node.core.kernel.find(id) !== undefined
 const parked = (node: TestNode, id: string): Promise<void> => world.until(() => !inMemory(node, id), `parking of ${id}`)
 const logOf = async (node: TestNode, id: string): Promise<string[]> =>
@@ -67,7 +65,7 @@ describe('parking', () => {
     await node.call(node.send(node.ref(sleeper, 'k').nap(HOUR)))
     await parked(node, 'sleeper/k')
     expect(world.clock.now() - 1_700_000_000_000).toBeLessThan(6_000)
-    jump(HOUR - 20_000)
+    world.jump(HOUR - 20_000)
     await world.advance(5_000)
     expect([oracle.count('nap'), oracle.count('woke')]).toEqual([1, 0])
     await world.advance(20_000)
@@ -91,7 +89,7 @@ describe('parking', () => {
     await world.advance(20_000)
     expect([oracle.count('nap'), inMemory(node, 'sleeper/k')]).toEqual([1, false])
     expect((await world.refusal(late)).code).toBe('CALL_TIMEOUT')
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(async () => (await logOf(node, 'sleeper/k')).length === 3)
     await world.until(() => world.db?.mailbox.size === 0)
     // The third call was given up long before it could begin.
@@ -121,7 +119,7 @@ describe('parking', () => {
     await node.call(node.send(node.ref(sleeper, 'k').ask(HOUR)))
     await parked(node, 'sleeper/k')
     await parked(node, 'helper/k')
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(async () => (await logOf(node, 'sleeper/k')).length === 1)
     expect(await logOf(node, 'sleeper/k')).toEqual([`after ${HOUR}`])
     expect(oracle.count('ask')).toBe(2)
@@ -145,7 +143,7 @@ describe('parking', () => {
       await world.until(() => a.dead)
       const b = await world.node(`b-${when}`, [sleeper])
       await world.advance(5_000)
-      jump(HOUR)
+      world.jump(HOUR)
       await world.until(async () => (await logOf(b, `sleeper/${key}`)).length === 1)
       await world.advance(5_000)
       expect(await logOf(b, `sleeper/${key}`)).toHaveLength(1)
@@ -164,7 +162,7 @@ describe('parking', () => {
     await node.call(node.send(node.ref(sleeper, 'y').nap(HOUR)))
     await parked(node, 'sleeper/y')
     await world.advance(2_000)
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(
       async () => (await logOf(node, 'sleeper/x')).length + (await logOf(node, 'sleeper/y')).length === 2,
     )
@@ -180,7 +178,7 @@ describe('parking', () => {
     const b = await world.node('b', [sleeper])
     await world.advance(5_000)
     expect(oracle.count('nap')).toBe(5)
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(async () => (await logOf(b, 'sleeper/k4')).length === 1)
     await world.advance(1_000)
     expect([oracle.count('nap'), oracle.count('before'), oracle.count('woke')]).toEqual([10, 5, 5])
@@ -204,7 +202,7 @@ describe('parking', () => {
       },
     })
     const b = await world.node('b', [newer])
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(async () => (await logOf(b, 'sleeper/k')).length === 1)
     expect(await b.stored('sleeper/k')).toEqual({ log: ['new 1 7'], more: 7 })
   })
@@ -233,7 +231,7 @@ describe('parking', () => {
     const began = world.clock.now()
     expect(await node.call(node.control.stop('sleeper/k', { actor: 'ana' }))).toMatchObject({ outcome: 'stopped' })
     expect(world.clock.now() - began).toBeLessThan(1_000)
-    jump(2 * HOUR)
+    world.jump(2 * HOUR)
     await world.advance(5_000)
     expect(await logOf(node, 'sleeper/k')).toEqual([])
     await node.call(node.control.restart('sleeper/k', { actor: 'ana' }))

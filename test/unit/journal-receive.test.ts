@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { Reject } from '../../server/definition/reject.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
-import type { VirtualClock } from '../support/virtual-clock.ts'
 
 const HOUR = 3_600_000
 
@@ -15,8 +14,6 @@ beforeEach(() => {
   oracle = new Oracle()
 })
 afterEach(() => world.close())
-
-const jump = (ms: number): void => (world.clock as VirtualClock).jump(ms) // World.memory() runs on it
 
 const flow = agent('flow', {
   state: () => ({ log: [] as string[] }),
@@ -156,13 +153,13 @@ describe('receive', () => {
     const a = await world.node('a', [flow])
     await a.call(a.send(a.ref(flow, 'k').timed(HOUR)))
     await world.until(() => a.core.kernel.find('flow/k') === undefined)
-    jump(HOUR / 2)
+    world.jump(HOUR / 2)
     await world.advance(1_000)
     a.kill()
     const b = await world.node('b', [flow])
     await world.advance(2_000)
     expect(oracle.count('timed')).toBe(1)
-    jump(HOUR / 2)
+    world.jump(HOUR / 2)
     await has(b, 1)
     expect(await logOf(b)).toEqual(['nothing'])
     expect(world.clock.now() - 1_700_000_000_000).toBeLessThan(HOUR + 30_000)
@@ -287,7 +284,7 @@ describe('what becomes of received messages', () => {
     a.kill()
     const b = await world.node('b', [flow])
     await world.advance(1_000)
-    jump(HOUR)
+    world.jump(HOUR)
     await world.until(() => rows() === 0)
     expect(await logOf(b)).toEqual(['received x'])
     const again = await b.start(b.ref(flow, 'k').a('x'), { idempotencyKey: 'one' })

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { Reject } from '../../server/definition/reject.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
-import type { VirtualClock } from '../support/virtual-clock.ts'
 
 let world: World
 let oracle: Oracle
@@ -217,7 +216,7 @@ test('[W8] a call to an agent in memory ends at its recorded deadline, however o
   const b = await world.node('b', [boss, mute])
   await world.advance(2_000)
   b.kill()
-  ;(world.clock as VirtualClock).jump(1_000) // World.memory() runs on it
+  world.jump(1_000)
   const c = await world.node('c', [boss, mute])
   await world.until(async () => (await logOf(c, 'boss/b')).length === 2)
   const [code, at] = await logOf(c, 'boss/b')

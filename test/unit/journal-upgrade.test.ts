@@ -1,7 +1,6 @@
 /** Stored states under newer code: the chain of upgrades, and what becomes of a process whose upgrade fails. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
-import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
 
 let world: World
@@ -41,13 +40,6 @@ const account = (version: number, upgrade: Upgrade = CHAIN) =>
 
 const log = async (node: TestNode): Promise<string[]> => ((await node.stored('account/k')) as State).log
 
-async function entries(node: TestNode): Promise<Entry[]> {
-  const { archive } = node.core.backend.handle
-  const record = await archive.process('default', 'account/k')
-  const rows = await archive.journal(record?.pid ?? 0, { limit: 100 })
-  return rows.reverse().flatMap((row) => decodeEntries(row.payload))
-}
-
 /** A process of version 1 with a turn in hand that its node did not survive. */
 async function interrupted(): Promise<TestNode> {
   const one = account(1)
@@ -68,7 +60,7 @@ describe('upgrade', () => {
     // The checkpoint stored a state that the old code made; the end is of the new code.
     expect(await log(b)).toEqual(['first', 'work1', 'up2', 'up3', 'after3:1'])
     oracle.expectStep('one').once()
-    const found = (await entries(b)).filter((entry) => entry.k === 'upgrade')
+    const found = (await b.journal('account/k')).filter((entry) => entry.k === 'upgrade')
     expect(found).toMatchObject([{ from: 1, to: 3, base: { log: ['first', 'up2', 'up3'] } }])
     b.kill()
     const c = await world.node('c', [account(3)])
@@ -99,7 +91,7 @@ describe('upgrade', () => {
       await b.call(b.send(b.ref(broken, 'k').note('waits')))
       await world.advance(120_000)
       expect(await log(b)).toEqual(['first', 'work1'])
-      expect((await entries(b)).some((entry) => entry.k === 'upgrade')).toBe(false)
+      expect((await b.journal('account/k')).some((entry) => entry.k === 'upgrade')).toBe(false)
       const failures = await b.core.backend.handle.archive.failures('default', { process: 'account/k', limit: 99 })
       expect(failures[0]?.error).toMatchObject({ code: code, message: expect.stringContaining(text) })
       expect(failures.length).toBeLessThan(10)

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { Context } from '../../server/definition/context.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
-import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
 
 let world: World
@@ -43,13 +42,6 @@ async function ended(node: TestNode): Promise<string[]> {
   return log
 }
 
-async function entries(node: TestNode): Promise<Entry[]> {
-  const { archive } = node.core.backend.handle
-  const record = await archive.process('default', 'worker/k')
-  const rows = await archive.journal(record?.pid ?? 0, { limit: 100 })
-  return rows.reverse().flatMap((row) => decodeEntries(row.payload))
-}
-
 describe('patched', () => {
   const patchedIn = (ctx: Ctx) => ctx.patched('fees')
 
@@ -68,7 +60,7 @@ describe('patched', () => {
     const b = await world.node('b', [code])
     expect(await ended(b)).toEqual(['patched true'])
     expect(seen).toEqual([true, true])
-    const kept = (await entries(b)).map((entry) => ('key' in entry ? entry.key : entry.k))
+    const kept = (await b.journal('worker/k')).map((entry) => ('key' in entry ? entry.key : entry.k))
     expect(kept).toEqual(['init', 'accepted', 'one#0', 'patched', 'two#0', 'stop#0', 'end'])
   })
 
@@ -202,7 +194,7 @@ describe('divergence', () => {
     ])
     const asked = 'journal expects three#0, code asks for pack#0 (result 3 of 3, code v1 then, v2 now)'
     expect(detail?.wait?.target).toBe(asked)
-    await world.until(async () => (await entries(b)).some((entry) => entry.k === 'diverged'))
+    await world.until(async () => (await b.journal('worker/k')).some((entry) => entry.k === 'diverged'))
     const [newest] = (await inspectOf(b).journal('worker/k', { limit: 1 })).items
     expect(newest?.summary).toContain('at result 3 of 3 (code v1 then, v2 now)')
     b.kill()

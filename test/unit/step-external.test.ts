@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { ExternalStepInfo, ExternalStepOptions } from '../../server/definition/step.ts'
 import { StepDoor, type StepOutcome } from '../../server/host/step-door.ts'
-import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { outcomeKey } from '../../server/journal/step-token.ts'
 import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
@@ -58,7 +57,6 @@ const settle = (node: TestNode, token: string, outcome: StepOutcome): Promise<vo
   world.run(new StepDoor(node.core).settle(token, outcome))
 const refusal = (node: TestNode, token: string, outcome: StepOutcome = { value: 1 }): ReturnType<World['refusal']> =>
   world.refusal(new StepDoor(node.core).settle(token, outcome))
-const entries = (node: TestNode): Entry[] => node.faults.committed.flatMap((row) => decodeEntries(row.payload))
 const got = async (node: TestNode): Promise<unknown> =>
   ((await node.stored('asker/k')) as { got: unknown } | undefined)?.got
 
@@ -80,7 +78,7 @@ describe('the wait', () => {
     await world.until(async () => (await got(node)) !== null)
     expect(await got(node)).toEqual({ by: 'ana', at: new Date(5) })
     expect(oracle.count('asked')).toBe(1)
-    const kinds = entries(node).map((entry) => entry.k)
+    const kinds = node.written().map((entry) => entry.k)
     expect(kinds).toEqual(['init', 'accepted', 'opened', 'handed', 'step', 'step', 'end'])
     expect(world.db?.box('default', 'asker/k')?.size ?? 0).toBe(0)
   })

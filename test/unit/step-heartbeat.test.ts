@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { StepInfo, StepOptions } from '../../server/definition/step.ts'
 import { PROGRESS_CHARACTERS_MAX } from '../../server/journal/attempt.ts'
-import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { PROGRESS_STORE_MS } from '../../server/journal/progress.ts'
 import { type TestNode, World } from '../support/runtime.ts'
 
@@ -36,9 +35,8 @@ const worker = agent('worker', {
   },
 })
 
-const entries = (node: TestNode): Entry[] => node.faults.committed.flatMap((row) => decodeEntries(row.payload))
 const progresses = (node: TestNode): unknown[] =>
-  entries(node).flatMap((entry) => (entry.k === 'progress' ? [entry.value] : []))
+  node.written().flatMap((entry) => (entry.k === 'progress' ? [entry.value] : []))
 
 async function begin(): Promise<TestNode> {
   const node = await world.node('a', [worker])
@@ -62,8 +60,8 @@ describe('silence', () => {
     await world.advance(1)
     expect(infos[0]?.signal.reason).toMatchObject({ code: 'STEP_HEARTBEAT_TIMEOUT' })
     await world.until(() => infos.length === 2)
-    await world.until(() => entries(node).some((entry) => entry.k === 'step'))
-    const step = entries(node).find((entry) => entry.k === 'step')
+    await world.until(() => node.written().some((entry) => entry.k === 'step'))
+    const step = node.written().find((entry) => entry.k === 'step')
     expect(step).toMatchObject({ out: { err: { cause: { code: 'STEP_HEARTBEAT_TIMEOUT' } } } })
   })
 
@@ -160,6 +158,6 @@ describe('signal', () => {
     await node.call(node.control.kill('worker/k', { ...ACT, message: 'drop' }))
     await world.advance(5_000)
     expect(infos).toHaveLength(1)
-    expect(entries(node).some((entry) => entry.k === 'retry' || entry.k === 'step')).toBe(false)
+    expect(node.written().some((entry) => entry.k === 'retry' || entry.k === 'step')).toBe(false)
   })
 })

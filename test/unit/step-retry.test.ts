@@ -2,10 +2,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import type { StepInfo, StepOptions } from '../../server/definition/step.ts'
-import { decodeEntries, type Entry } from '../../server/journal/entry.ts'
 import { RETRY_AFTER_MS_MAX } from '../../server/journal/step.ts'
 import { RuntimeError } from '../../shared/error.ts'
-import { type TestNode, World } from '../support/runtime.ts'
+import { World } from '../support/runtime.ts'
 
 let world: World
 let begun: { at: number; info: StepInfo }[]
@@ -39,7 +38,6 @@ const worker = agent('worker', {
 })
 
 const gaps = (): number[] => begun.slice(1).map(({ at }, i) => at - (begun[i]?.at ?? 0))
-const entries = (node: TestNode): Entry[] => node.faults.committed.flatMap((row) => decodeEntries(row.payload))
 const fail = (message = 'not now', more: object = {}): never => {
   throw Object.assign(new Error(message), more)
 }
@@ -50,9 +48,9 @@ describe('back-off', () => {
     body = () => fail()
     const node = await world.node('a', [worker])
     await node.call(node.send(node.ref(worker, 'k').work()))
-    await world.until(() => entries(node).some((entry) => entry.k === 'step'))
+    await world.until(() => node.written().some((entry) => entry.k === 'step'))
     const message = 'Step job failed after 6 attempts: not now'
-    expect(entries(node).find((entry) => entry.k === 'step')).toMatchObject({ attempts: 6, out: { err: { message } } })
+    expect(node.written().find((entry) => entry.k === 'step')).toMatchObject({ attempts: 6, out: { err: { message } } })
     expect(gaps().slice(0, 5)).toEqual([100, 300, 900, 1_000, 1_000])
   })
 
@@ -111,7 +109,7 @@ describe('what a crash leaves', () => {
     body = () => fail()
     const a = await world.node('a', [worker])
     await a.call(a.send(a.ref(worker, 'k').work()))
-    await world.until(() => entries(a).some((entry) => entry.k === 'retry'))
+    await world.until(() => a.written().some((entry) => entry.k === 'retry'))
     const [first] = begun
     await world.advance(5_000)
     a.kill()
@@ -122,8 +120,8 @@ describe('what a crash leaves', () => {
     await world.until(() => begun.length === 3)
     expect(begun.map(({ info }) => info.attempt)).toEqual([1, 2, 3])
     expect(gaps()).toEqual([60_000, 60_000])
-    await world.until(() => entries(b).some((entry) => entry.k === 'step'))
-    const step = entries(b).find((entry) => entry.k === 'step')
+    await world.until(() => b.written().some((entry) => entry.k === 'step'))
+    const step = b.written().find((entry) => entry.k === 'step')
     expect(step).toMatchObject({ attempts: 3, out: { err: { code: 'STEP_FAILED' } } })
   })
 
@@ -132,7 +130,7 @@ describe('what a crash leaves', () => {
     body = () => (begun.length < 3 ? fail() : 'at last')
     const node = await world.node('a', [worker])
     expect(await node.call(node.ref(worker, 'k').work())).toBe('at last')
-    const kinds = entries(node).map((entry) => entry.k)
+    const kinds = node.written().map((entry) => entry.k)
     expect(kinds).toEqual(['init', 'accepted', 'retry', 'retry', 'step', 'end'])
   })
 
@@ -190,7 +188,7 @@ describe('total time', () => {
       code: 'STEP_TIMEOUT',
       message: 'Step job had 1000 ms in all; they are over.',
     })
-    await world.until(() => entries(node).some((entry) => entry.k === 'step'))
+    await world.until(() => node.written().some((entry) => entry.k === 'step'))
   })
 
   test('[Q4] a crash in the first attempt does not stop its clock', async () => {
@@ -204,7 +202,7 @@ describe('total time', () => {
     const b = await world.node('b', [worker])
     await world.until(() => begun.length === 2)
     const startedAt = begun[0]?.at ?? 0
-    await world.until(() => entries(b).some((entry) => entry.k === 'step'))
+    await world.until(() => b.written().some((entry) => entry.k === 'step'))
     expect(world.clock.now() - startedAt).toBeLessThan(30_100)
     expect(world.clock.now() - startedAt).toBeGreaterThanOrEqual(30_000)
   })

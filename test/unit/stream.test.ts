@@ -399,9 +399,11 @@ describe('replay', () => {
     const second = await world.node('b', [teller])
     const { id, epoch } = first.core.node
     await second.core.backend.handle.store.buryNode(second.core.node, { id, epoch }, 'host')
+    await world.until(() => oracle.count('run') === 2)
     hold.open()
     const items = await all(second, 'teller/t', 's')
     expect(items.map(shown)).toEqual(['same'])
+    await world.until(() => oracle.count('refused') === 1)
   })
 })
 
