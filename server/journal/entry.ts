@@ -160,6 +160,14 @@ export type Entry =
       readonly patches: readonly Patch[]
     }
 
+/** What the code of a turn was handed. Whatever stands before it is part of what that code saw. */
+export type ResultEntry = Extract<Entry, { k: 'step' | 'reply' | 'received' | 'woke' | 'checkpoint' }>
+
+export function isResult(entry: Entry): entry is ResultEntry {
+  const { k } = entry
+  return k === 'step' || k === 'reply' || k === 'received' || k === 'woke' || k === 'checkpoint'
+}
+
 export function encodeEntries(entries: readonly Entry[]): string {
   return encodeCopied(entries as unknown as Value) // entries are built of values and locked copies only
 }

@@ -10,7 +10,7 @@ import { errorFromData } from '../../shared/error.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import { handOver } from './bytes.ts'
-import type { Entry, Outcome } from './entry.ts'
+import { type Entry, isResult, type Outcome, type ResultEntry } from './entry.ts'
 
 /** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
 export const STALL_MS = 500
@@ -126,36 +126,50 @@ export class Replay {
 /** Results of a turn in the order of the journal. A step with which an attempt crashed runs again in the next one, and
  *  its failure is never handed over again; an answer of another process is final (M3). */
 export function recordedOf(entries: readonly Entry[]): Recorded[] {
-  const found: (Recorded & { step: boolean })[] = []
+  const found: Recorded[] = []
+  /** The last result is a step's. */
+  let step = false
   for (const entry of entries) {
     if (entry.k === 'failed') {
       const last = found.at(-1)
-      if (last?.step === true && 'err' in last.out) found.pop()
-    } else if (entry.k === 'step' || entry.k === 'reply') {
-      found.push({ key: entry.key, shape: 'result', out: entry.out, at: entry.at, step: entry.k === 'step' })
-    } else if (entry.k === 'received') {
-      const message = entry.message as unknown as Value // entries are built of values
-      found.push({ key: entry.key, shape: 'message', out: { ok: message }, at: entry.at, step: false })
-    } else if (entry.k === 'checkpoint') {
-      // A transaction is a checkpoint with a result; one that failed is recorded as a result like a step's.
-      const shape = entry.result === undefined ? 'checkpoint' : 'result'
-      found.push({ key: entry.key, shape, out: { ok: entry.result ?? null }, at: entry.at, step: false })
-    } else if (entry.k === 'woke') {
-      found.push({ key: entry.key, shape: 'sleep', out: { ok: null satisfies Value }, at: entry.at, step: false })
+      if (step && last !== undefined && 'err' in last.out) found.pop()
+      step = false
+    } else if (isResult(entry)) {
+      found.push(recorded(entry))
+      step = entry.k === 'step'
     }
   }
   return found
 }
 
-/** Sends that were refused, as the code saw it. A refusal with which an attempt crashed, nothing recorded after it, is
- *  judged anew in the next one, like a step. */
+function recorded(entry: ResultEntry): Recorded {
+  const { key, at } = entry
+  switch (entry.k) {
+    case 'step':
+    case 'reply':
+      return { key, at, shape: 'result', out: entry.out }
+    case 'received':
+      // Entries are built of values.
+      return { key, at, shape: 'message', out: { ok: entry.message as unknown as Value } }
+    case 'checkpoint':
+      // A transaction is a checkpoint with a result; one that failed is recorded as a result like a step's.
+      return { key, at, shape: entry.result === undefined ? 'checkpoint' : 'result', out: { ok: entry.result ?? null } }
+    case 'woke':
+      return { key, at, shape: 'sleep', out: { ok: null } }
+    default:
+      return entry satisfies never
+  }
+}
+
+/** Sends that were refused, as the code saw it. A refusal with which an attempt crashed, no result after it, is judged
+ *  anew in the next one, like a step. */
 export function refusedOf(entries: readonly Entry[]): Refused[] {
   const found: Refused[] = []
   let kept = 0
   for (const entry of entries) {
     if (entry.k === 'refused') found.push(entry)
     else if (entry.k === 'failed') found.length = kept
-    else if (entry.k === 'step' || entry.k === 'reply' || entry.k === 'checkpoint') kept = found.length
+    else if (isResult(entry)) kept = found.length
   }
   return found
 }

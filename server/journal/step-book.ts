@@ -6,7 +6,7 @@
  * - Only a replayed turn has one; a turn that was never interrupted pays nothing.
  */
 import type { Value } from '../../shared/value.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, isResult } from './entry.ts'
 
 export type StepNotes = {
   /** Times the step began anew. */
@@ -40,6 +40,7 @@ export function bookOf(entries: readonly Entry[]): StepBook {
   /** The step whose failure is taken back when the attempt of the message fails with it. */
   let last: string | null = null
   for (const entry of entries) {
+    if (isResult(entry)) last = entry.k === 'step' && 'err' in entry.out ? entry.key : null
     switch (entry.k) {
       case 'opened':
         note(entry.key, { began: entry.at, token: entry.token })
@@ -54,13 +55,6 @@ export function bookOf(entries: readonly Entry[]): StepBook {
         break
       case 'handed':
         note(entry.key, { handed: entry.attempts })
-        break
-      case 'step':
-        last = 'err' in entry.out ? entry.key : null
-        break
-      case 'reply':
-      case 'checkpoint':
-        last = null
         break
       case 'failed':
         if (last !== null) book.set(last, { ...FRESH, round: (book.get(last)?.round ?? 0) + 1 })
