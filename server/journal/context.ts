@@ -24,17 +24,14 @@ import type { Transaction, TransactionOptions } from '../definition/transaction.
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
-import { rearm, runEffects } from './finish.ts'
+import { checkpointInTurn } from './checkpoint.ts'
 import { makeLog } from './log.ts'
-import { applyPatches } from './patch.ts'
 import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
-import type { Part } from './record.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
-import { type Settlement, settleTaken } from './taken.ts'
 import { runTask } from './task-step.ts'
 import { isInTransaction, transactInTurn } from './transaction.ts'
-import { emptyOutbox, type Turn } from './turn.ts'
+import type { Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { startInTurn } from './turn-start.ts'
 import { isInStep, type StepFn, stepInTurn } from './turn-step.ts'
@@ -311,54 +308,14 @@ export class DurableContext implements Context<unknown>, Caller {
     return transactInTurn(this.#turn, fn as (tx: unknown) => unknown, options) as Promise<T> // recorded as a Value
   }
 
-  async checkpoint(): Promise<void> {
-    const turn = this.#turn
-    turn.assertOpen()
-    const key = turn.key('checkpoint')
-    const recorded = turn.checkpointed(key)
-    const patches = recorded?.patches ?? turn.takePatches()
-    const { outbox } = turn
-    turn.outbox = emptyOutbox()
-    turn.trapBefore = null
-    if (outbox.part.links !== undefined) turn.record.tie().ended(outbox.part.links)
-    // The last checkpoint of a replay left the stored state, which an upgrade may have changed since (V2).
-    const isLast = recorded !== undefined && turn.isLastCheckpoint(key)
-    const state = isLast ? turn.record.live : applyPatches(turn.base, patches)
-    turn.rebase(state)
-    await turn.request(
-      key,
-      async () => {
-        const { messages, timers, cancelTimers, part, after, answers } = outbox
-        const { answered } = turn
-        const taken = settleTaken(turn.record, turn.accept(), { answers, answered, how: 'checkpoint' })
-        const extra = taken.consumed.length + taken.requests.length === 0 ? {} : pick(taken)
-        turn.append(
-          { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
-          { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
-        )
-        rearm(turn.record, outbox)
-        const release = turn.hold()
-        try {
-          await turn.flushed()
-        } finally {
-          release()
-        }
-        if (part.links !== undefined) turn.record.tie().stored(part.links, turn.wallclock())
-        runEffects(turn.ports, [...after, ...taken.release])
-        return null
-      },
-      'checkpoint',
-    )
+  checkpoint(): Promise<void> {
+    return checkpointInTurn(this.#turn)
   }
 }
 
 export function reasonOf(reason: 'normal' | 'shutdown' | { error: unknown }): ExitReason {
   if (reason === 'normal') return NORMAL
   return reason === 'shutdown' ? SHUTDOWN : crash(errorData(reason.error))
-}
-
-function pick({ consumed, requests }: Settlement): Pick<Part, 'consumed' | 'requests'> {
-  return { consumed, ...(requests.length === 0 ? {} : { requests }) }
 }
 
 function assertTimerName(name: string): void {

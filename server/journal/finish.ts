@@ -124,17 +124,27 @@ function settled(turn: Turn, outbox: Outbox, out: Outcome, outcome: Settled): vo
     if ('ok' in out) reply.resolve(out.ok)
     else reply.reject(toError(out))
   }
-  if (outbox.part.links !== undefined && turn.process.incarnation === turn.incarnation) {
-    turn.record.tie().stored(outbox.part.links, outcome.at)
-  }
-  const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
-  if (next !== Number.POSITIVE_INFINITY) turn.ports.timerArmed(next)
-  runEffects(turn.ports, outbox.after)
+  outboxStored(turn, outbox, outcome.at)
   turn.ended?.()
 }
 
+/** What leaves with a row takes effect in memory once it is stored, whatever became of the turn meanwhile. */
+export function outboxStored(turn: Turn, outbox: Outbox, at: number): void {
+  const { record, ports } = turn
+  const { links } = outbox.part
+  if (links !== undefined && lives(turn)) record.tie().stored(links, at)
+  const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
+  if (next !== Number.POSITIVE_INFINITY) ports.timerArmed(next)
+  runEffects(ports, outbox.after)
+}
+
+/** Whether the life that the turn belongs to goes on: ties in memory end with it. */
+export function lives({ process, incarnation }: Turn): boolean {
+  return process.alive && process.incarnation === incarnation
+}
+
 /** Effects in memory, after the commit: one that is refused (a full mailbox, a dead process) cannot undo the turn. */
-export function runEffects(ports: Pick<DurablePorts, 'failed'>, effects: readonly (() => void)[]): void {
+function runEffects(ports: Pick<DurablePorts, 'failed'>, effects: readonly (() => void)[]): void {
   for (const effect of effects) {
     try {
       effect()

@@ -15,9 +15,10 @@ import { copy, decode, encodeCopied, type Value } from '../../shared/value.ts'
 import { type Commit, StoreFailure } from '../store/store.ts'
 import type { IsolationLevel, Transacted } from '../store/transact.ts'
 import { handOver } from './bytes.ts'
+import { goOn } from './checkpoint.ts'
 import type { Stored } from './committer.ts'
 import type { Entry } from './entry.ts'
-import { rearm, runEffects } from './finish.ts'
+import { lives, outboxStored, rearm } from './finish.ts'
 import { dataOfError, fenced } from './message.ts'
 import { applyPatches } from './patch.ts'
 import type { DurableRecord, Part, Settled } from './record.ts'
@@ -59,19 +60,11 @@ export async function transactInTurn(turn: Turn, fn: Callback, options: Options 
     const key = turn.key('transaction')
     const recorded = turn.checkpointed(key)
     const result = await turn.request(key, () => new TransactionRun(turn, { key, fn, isolationLevel }).run())
-    if (recorded !== undefined) goOn(turn, key, recorded)
+    if (recorded !== undefined) goOn(turn, recorded)
     return result
   } finally {
     turn.guard = null
   }
-}
-
-/** In a replay: from what was stored then, as after a checkpoint. */
-function goOn(turn: Turn, key: string, { patches }: Checkpoint): void {
-  turn.outbox = emptyOutbox()
-  turn.trapBefore = null
-  // The last one left the stored state, which an upgrade may have changed since (V2).
-  turn.rebase(turn.isLastCheckpoint(key) ? turn.record.live : applyPatches(turn.base, patches))
 }
 
 type Asked = { readonly key: string; readonly fn: Callback; readonly isolationLevel: IsolationLevel }
@@ -206,7 +199,7 @@ class TransactionRun {
   ): void {
     if (outcome.kind !== 'stored') return
     const turn = this.#turn
-    const { record, ports } = turn
+    const { record } = turn
     const open = turn.accept()
     // Where it stands in the journal: before what was appended while it was on its way.
     open.entries.splice(open.stored - 1, 0, entry)
@@ -215,13 +208,8 @@ class TransactionRun {
     turn.trapBefore = null
     rearm(record, outbox)
     const { links } = outbox.part
-    if (links !== undefined) {
-      record.tie().ended(links)
-      record.tie().stored(links, outcome.at)
-    }
-    const next = outbox.timers.reduce((due, timer) => Math.min(due, timer.due), Number.POSITIVE_INFINITY)
-    if (next !== Number.POSITIVE_INFINITY) ports.timerArmed(next)
-    runEffects(ports, [...outbox.after, ...taken.release])
+    if (links !== undefined && lives(turn)) record.tie().ended(links)
+    outboxStored(turn, { ...outbox, after: [...outbox.after, ...taken.release] }, outcome.at)
   }
 
   /** What became of the row, by the rules of the committer. */

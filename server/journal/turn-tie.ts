@@ -9,6 +9,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, type ProcessId, RESERVED_AGENTS, splitId } from '../../shared/id.ts'
 import type { LinkChange } from '../store/store.ts'
+import { lives } from './finish.ts'
 import type { DurablePorts } from './port.ts'
 import { linkKey, monitorKey, type Tie } from './tie-book.ts'
 import { tieInMemory } from './tie-signal.ts'
@@ -111,9 +112,8 @@ function change(turn: Turn, made: LinkChange): void {
 
 /** Runs once the commit is stored, while that life goes on. */
 function effect(turn: Turn, run: () => void): void {
-  const { process, incarnation } = turn
   turn.outbox.after.push(() => {
-    if (process.alive && process.incarnation === incarnation) run()
+    if (lives(turn)) run()
   })
 }
 

@@ -262,8 +262,8 @@ export class Turn {
     return open
   }
 
-  /** Adds an entry that is not the end: it leaves with the next row. */
-  append(entry: Entry, extra: Partial<Part> = {}): void {
+  /** Adds an entry that is not the end: it leaves with the next row. `onStored` is told before whoever is flushed. */
+  append(entry: Entry, extra: Partial<Part> = {}, onStored?: (at: number) => void): void {
     const open = this.open
     if (entry.k !== 'accepted') open?.entries.push(entry)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -272,6 +272,7 @@ export class Turn {
     const settle = (outcome: Settled): void => {
       if (outcome.kind === 'stored') {
         if (open !== null) open.stored += 1
+        onStored?.(outcome.at)
         resolve()
       } else reject(outcome.kind === 'refused' ? outcome.error : fenced(this.process.id))
     }
