@@ -9,7 +9,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { Timer } from '../kernel/clock-port.ts'
 import { deadlock, type Edge, findCycle } from './deadlock-cycle.ts'
 import { DistantDeadlocks, type DistantPorts } from './distant-deadlock.ts'
-import type { AwaitedReply } from './record.ts'
+import { type AwaitedCall, isCall } from './record.ts'
 
 /** Ms between two searches: far below the deadline of a call, far above the time one usually takes. */
 const SEARCH_MS = 1_000
@@ -46,9 +46,11 @@ export class DeadlockSearch {
 
   /** Fails the youngest call of each cycle. */
   search(): void {
-    const waiting = new Map<ProcessId, AwaitedReply[]>()
+    const waiting = new Map<ProcessId, AwaitedCall[]>()
     for (const record of this.#ports.records()) {
-      if (record.waiting.size > 0 && record.open !== null) waiting.set(record.id, [...record.waiting.values()])
+      if (record.waiting.size === 0 || record.open === null) continue
+      const calls = [...record.waiting.values()].filter(isCall)
+      if (calls.length > 0) waiting.set(record.id, calls)
     }
     const done = new Set<ProcessId>()
     for (const id of waiting.keys()) {
@@ -57,7 +59,7 @@ export class DeadlockSearch {
     }
   }
 
-  #break(cycle: readonly Edge<AwaitedReply>[]): void {
+  #break(cycle: readonly Edge<AwaitedCall>[]): void {
     const youngest = cycle.reduce((found, edge) => (edge.call.at >= found.call.at ? edge : found))
     this.broken += 1
     youngest.call.settle(

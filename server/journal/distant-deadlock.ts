@@ -12,7 +12,7 @@ import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store, WaitEdge } from '../store/store.ts'
 import { deadlock, findCycle } from './deadlock-cycle.ts'
 import { fold } from './fold.ts'
-import type { DurableRecord } from './record.ts'
+import { type DurableRecord, isCall } from './record.ts'
 
 /** Calls in one cycle. Longer ones end by their deadlines. */
 const DEPTH_MAX = 32
@@ -71,7 +71,7 @@ export class DistantDeadlocks {
       const record = here.get(youngest.caller)
       if (record === undefined || !(await this.#stillWaiting(cycle))) continue
       const waiting = record.waiting.get(youngest.call)
-      if (waiting === undefined) continue
+      if (waiting === undefined || !isCall(waiting)) continue
       waiting.settle(
         deadlock(
           youngest.caller,
@@ -88,7 +88,7 @@ export class DistantDeadlocks {
   #waitsElsewhere({ waiting, open }: DurableRecord, here: ReadonlyMap<ProcessId, unknown>): boolean {
     if (open === null || waiting.size === 0) return false
     const now = this.#ports.clock.now() + this.#ports.clockOffset()
-    return [...waiting.values()].some(({ target, at }) => !here.has(target) && now - at >= PATIENCE_MS)
+    return [...waiting.values()].some((wait) => isCall(wait) && !here.has(wait.target) && now - wait.at >= PATIENCE_MS)
   }
 
   /** Backwards from `starts`: everybody who waits for them, for those, and so on. */

@@ -66,7 +66,7 @@ class Outside {
     if (record.replies.has(this.#name)) this.#came = true
     if (this.#came) resolve()
     const awaited: AwaitedReply = {
-      target: '', // no process: no call waits behind it
+      target: null,
       op: this.#step.name,
       at: this.#asked.began,
       settle: (row) => {

@@ -51,9 +51,10 @@ export type Part = Omit<Commit, 'process' | 'id' | 'seq' | 'claim' | 'meta' | 'p
   settle(outcome: Settled): void
 }
 
-/** A call of the turn in hand that waits for its answer. */
+/** A call of the turn in hand that waits for its answer, or a step that waits for its outcome from outside. */
 export type AwaitedReply = {
-  readonly target: ProcessId
+  /** Who answers; null where it is no process of the runtime. */
+  readonly target: ProcessId | null
   readonly op: string
   /** Epoch ms at which the call was made. */
   readonly at: number
@@ -61,6 +62,13 @@ export type AwaitedReply = {
   settle(answer: MessageRow | RuntimeError | null): void
   /** Nobody waits any more; the call has no outcome here. */
   cancel(): void
+}
+
+export type AwaitedCall = AwaitedReply & { readonly target: ProcessId }
+
+/** Only a call can be part of a cycle of waiting processes. */
+export function isCall(wait: AwaitedReply): wait is AwaitedCall {
+  return wait.target !== null
 }
 
 /** Who hears what became of a record that is no agent's (ledger.ts). */

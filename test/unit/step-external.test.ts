@@ -83,6 +83,12 @@ describe('the wait', () => {
     expect(world.db?.box('default', 'asker/k')?.size ?? 0).toBe(0)
   })
 
+  test('[M7] no cycle of calls is looked for behind it, however long it waits', async () => {
+    const { node } = await ask()
+    await world.advance(10_000)
+    expect(node.faults.counts.get('waitEdges')).toBeUndefined()
+  })
+
   test('[Q11] a failure from outside is final and carries its cause', async () => {
     const { node, token } = await ask()
     await settle(node, token, { error: { code: 'DENIED', message: 'not on my watch' } })
