@@ -82,6 +82,8 @@ export class Ledger implements Keeper {
   #known: readonly number[] = []
   #gaveUp: TreeState['gaveUp'] = null
   #gaveUpNow = false
+  /** What the row on its way says besides the state; the next one says it where that is refused. */
+  #saying: { readonly actor: string | null; readonly gaveUp: boolean } | null = null
 
   constructor(ports: LedgerPorts, place: { id: ProcessId; parent: ProcessId | null }) {
     const { id, parent } = place
@@ -151,8 +153,15 @@ export class Ledger implements Keeper {
   #follow(): void {
     this.#record = null
     this.#opened = null
+    this.#saying = null
+    this.#forget()
+  }
+
+  /** What nobody writes here is told by nobody, nor whose word it was. */
+  #forget(): void {
     this.#notes = []
     this.#untold = 0
+    this.#actor = null
   }
 
   /** The node's epoch is over: the row is anybody's. */
@@ -281,12 +290,14 @@ export class Ledger implements Keeper {
       ...(incarnation > this.#incarnation ? { patch: { incarnation } } : {}),
       ...(this.#gaveUpNow ? { failures: [this.#failure(process)] } : {}),
       settle: (outcome) => {
-        if (outcome.kind !== 'stored') return
+        if (outcome.kind !== 'stored' || record !== this.#record) return
+        this.#saying = null
+        this.#incarnation = Math.max(incarnation, this.#incarnation)
         this.#refusedMs = REFUSED_MS_FIRST
         if (this.#stale) this.#changed()
       },
     })
-    this.#incarnation = Math.max(incarnation, this.#incarnation)
+    this.#saying = { actor: this.#actor, gaveUp: this.#gaveUpNow }
     this.#untold = 0
     this.#actor = null
     this.#gaveUpNow = false
@@ -296,8 +307,7 @@ export class Ledger implements Keeper {
   /** A follower that has something to say asks whether it may. */
   #speakUp(): void {
     if (this.#asking !== null) return
-    this.#notes = []
-    this.#untold = 0
+    this.#forget()
     if (this.#ports.clock.monotonic() - this.#askedAt < ASK_AGAIN_MS || this.#ports.draining()) return
     this.ask().catch((error: unknown) => this.#ports.failed(`claiming the row of ${this.id}`, error))
   }
@@ -326,6 +336,9 @@ export class Ledger implements Keeper {
     for (const { entries } of [...dropped.flying, ...dropped.waiting]) {
       for (const entry of entries) if (entry.k === 'tree') this.#untold += entry.notes.length + entry.untold
     }
+    this.#actor ??= this.#saying?.actor ?? null
+    this.#gaveUpNow ||= this.#saying?.gaveUp === true
+    this.#saying = null
     this.#ports.clock.after(this.#refusedMs, () => this.#changed()).keepAlive(false)
     this.#refusedMs = Math.min(this.#refusedMs * 2, REFUSED_MS_MAX)
   }
