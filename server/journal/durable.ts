@@ -9,7 +9,7 @@
  * - Kill, crash and exit are stored before links, monitors and supervisors hear of them.
  */
 import { errorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
-import { copy, type Value } from '../../shared/value.ts'
+import { copy } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
@@ -24,6 +24,7 @@ import type { Entry } from './entry.ts'
 import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
+import { type Handler, handlerOf } from './handler.ts'
 import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
 import { answerHere, envelopeOf, rowOf } from './message.ts'
@@ -260,7 +261,7 @@ export class DurableBehaviour implements Behaviour {
       if (verdict === 'drop') return this.#drop(record, envelope)
       if (verdict === 'end') return endBySignal(this.#ports.kernel, record, envelope)
     }
-    const handler = this.#handlerOf(envelope)
+    const handler = handlerOf(this.agent, envelope)
     if (handler === null) return this.#unknown(process, record, envelope)
     return this.#handle(process, record, envelope, handler)
   }
@@ -331,26 +332,6 @@ export class DurableBehaviour implements Behaviour {
       }
       finishTurn(turn, 'rejected', { err: errorData(error) }, [])
     })
-  }
-
-  #handlerOf(envelope: Envelope): Handler | null {
-    const { code } = this.agent
-    switch (envelope.kind) {
-      case 'exit':
-        return code.onExit as Handler | null // kind and body belong together
-      case 'down':
-        return code.onDown as Handler | null // as above
-      default:
-        if (envelope.op === ACTIVATED_OP) return code.activated as Handler | null // takes the context only
-        return code.handlers.get(envelope.op) ?? this.#queryHandler(envelope.op)
-    }
-  }
-
-  /** A query that came as a message: answered like a read-only turn. */
-  #queryHandler(op: string): Handler | null {
-    const query = this.agent.code.queries.get(op)
-    if (query === undefined) return null
-    return (ctx, args) => query((ctx as DurableContext).state, args) // the context is the one made above
   }
 
   /** Stored before the code lost the operation, or a signal nobody handles. */
@@ -450,8 +431,6 @@ export class DurableBehaviour implements Behaviour {
     await this.#ports.release(record)
   }
 }
-
-type Handler = (ctx: unknown, args: Value) => unknown
 
 /** A turn that is over for its process, though its code may still run: the kernel waits for nothing of it. */
 const NEVER = new Promise<void>(() => {})

@@ -9,11 +9,11 @@ import type { Divergence } from '../../shared/divergence.ts'
 import { isRuntimeError } from '../../shared/error.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { StreamOut } from '../definition/stream.ts'
-import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import { handOver } from './bytes.ts'
 import { DurableContext } from './context.ts'
 import type { Asked } from './divergence.ts'
+import { handlerOf } from './handler.ts'
 import { applyPatches } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { DurableRecord } from './record.ts'
@@ -146,12 +146,4 @@ const SILENT: StreamOut = {
 
 export function upgraded({ definition }: AgentEntry, state: Value, from: number): Value {
   return from < definition.version ? copy(upgradeState(definition, state, from)) : state
-}
-
-type Handler = (ctx: unknown, args: Value) => unknown
-
-function handlerOf({ code }: AgentEntry, { kind, op }: Envelope): Handler | null {
-  if (kind === 'exit') return code.onExit as Handler | null // kind and body belong together
-  if (kind === 'down') return code.onDown as Handler | null // as above
-  return code.handlers.get(op) ?? null
 }

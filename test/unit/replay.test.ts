@@ -92,6 +92,20 @@ describe('replayTurns', () => {
     expect(replayText(report).at(-1)).toContain('2 recorded turns, none diverges; 1 without')
   })
 
+  test('[V7] the turn of activated is a turn like any other', async () => {
+    const greets = agent('greets', {
+      state: (): State => ({ log: [] }),
+      on: { note: () => null },
+      activated: async (ctx: Ctx) => void ctx.state.log.push(await step(ctx, 'greet')),
+    })
+    const node = await world.node('a', [greets])
+    await node.call(node.ref(greets, 'k').note())
+    const recorded = await new RuntimeInspect(node.core).recorded('greets/k')
+    const report = await replayTurns(recorded, { agents: [greets] })
+    expect(report.turns).toMatchObject([{ op: '$activated', results: 1, outcome: { kind: 'same' } }])
+    oracle.expectStep('greet').once()
+  })
+
   test('[V7] an open turn is replayed up to the last recorded result', async () => {
     const recorded = await opened(order)
     const further: Work = async (ctx, item) => {
