@@ -29,7 +29,7 @@ import { makeLog } from './log.ts'
 import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
-import { runTask } from './task-step.ts'
+import { taskInTurn } from './task-step.ts'
 import { isInTransaction, transactInTurn } from './transaction.ts'
 import type { Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
@@ -148,11 +148,8 @@ export class DurableContext implements Context<unknown>, Caller {
   }
 
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    const { kernel } = this.#turn.ports
-    const { process } = this.#turn
     // A task gives back what `fn` gave, copied.
-    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T>
-    const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
+    const result = taskInTurn(this.#turn, name, fn) as Promise<T>
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
   }

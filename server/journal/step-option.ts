@@ -36,7 +36,8 @@ export type StepPlan = {
   readonly external: boolean
 }
 
-const PLAIN: StepPlan = Object.freeze({
+/** Of a step without options. */
+export const PLAIN: StepPlan = Object.freeze({
   max: STEP_ATTEMPTS,
   initialMs: INITIAL_MS,
   factor: FACTOR,

@@ -6,17 +6,31 @@
  */
 
 import { RuntimeError } from '../../shared/error.ts'
+import { assertLabel } from '../../shared/id.ts'
 import type { StepInfo } from '../definition/context.ts'
 import { CALL_TIMEOUT_MS_MAX } from '../kernel/call.ts'
 import { exitText } from '../kernel/exit.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 import { Task } from '../kernel/task.ts'
+import { planOf } from './step-option.ts'
+import type { Turn } from './turn.ts'
+import { requestStep } from './turn-step.ts'
 
 /** Task names become part of a process id. */
 const NAME_CHARACTERS_MAX = 100
 
 export type TaskFn = (info: StepInfo) => unknown
+
+export function taskInTurn(turn: Turn, name: string, fn: TaskFn): Promise<unknown> {
+  turn.assertOpen()
+  assertLabel('Task name', name)
+  const plan = planOf(name, { retry: { max: 1 } })
+  const { process, ports } = turn
+  const run = (info: StepInfo): Promise<unknown> => runTask(ports.kernel, process, name, { fn, info })
+  const step = `task:${name}`
+  return requestStep(turn, { name: step, key: turn.key(step), plan, fn: run })
+}
 
 /** Runs `fn` in a task process and resolves with its result. @throws TASK_FAILED */
 export async function runTask(

@@ -6,13 +6,14 @@
  * - Awaiting the result keeps the turn in memory; a call that is to be waited for long is a call.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { splitId } from '../../shared/id.ts'
+import { assertLabel, splitId } from '../../shared/id.ts'
 import { Call, type Caller } from '../definition/call.ts'
 import type { StartedOperation } from '../definition/context.ts'
 import { idempotencyKey } from './step.ts'
+import { PLAIN } from './step-option.ts'
 import type { Turn } from './turn.ts'
 import { recordedOutcome } from './turn-call.ts'
-import { stepInTurn } from './turn-step.ts'
+import { requestStep } from './turn-step.ts'
 
 type Start = { target: string; op: string; message: unknown; idempotencyKey?: string }
 
@@ -22,11 +23,14 @@ const NOBODY: Caller = { call: () => Promise.reject(new RuntimeError('INTERNAL',
 export async function startInTurn(turn: Turn, start: Start): Promise<StartedOperation> {
   turn.assertOpen()
   const { target, op, message } = start
-  const name = turn.nextKey(`start:${target} ${op}`)
-  const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.open?.branch ?? 0, name)
+  assertLabel('Operation', op)
+  const name = `start:${target} ${op}`
+  const place = turn.nextKey(name)
+  const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.open?.branch ?? 0, place)
   const { lineage } = turn
   const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
-  const created = await stepInTurn(turn, name, () => turn.ports.begin(call, { idempotencyKey: key }, lineage), {})
+  const fn = (): Promise<boolean> => turn.ports.begin(call, { idempotencyKey: key }, lineage)
+  const created = await requestStep(turn, { name, key: place, plan: PLAIN, fn })
   return { process: target, key, created: created === true, result: () => resultInTurn(turn, target, key) }
 }
 

@@ -36,11 +36,16 @@ export function stepInTurn(
 ): Promise<unknown> {
   turn.assertOpen()
   const plan = planOf(name, options)
-  const key = turn.key(name, options?.key)
-  const asked: Asked = { name, key, fn, plan, promise: null }
-  const promise = turn.request(key, () => {
-    const step = new LiveStep(turn, asked)
-    return plan.external ? runExternal(step) : runHere(step)
+  return requestStep(turn, { name, key: turn.key(name, options?.key), plan, fn })
+}
+
+/** A step under a name of the runtime's: whoever asks has checked what is in it. */
+export function requestStep(turn: Turn, step: Omit<Asked, 'promise'>): Promise<unknown> {
+  turn.assertOpen()
+  const asked: Asked = { ...step, promise: null }
+  const promise = turn.request(asked.key, () => {
+    const live = new LiveStep(turn, asked)
+    return asked.plan.external ? runExternal(live) : runHere(live)
   })
   asked.promise = promise
   return promise

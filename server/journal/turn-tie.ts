@@ -11,10 +11,11 @@ import { assertLabel, type ProcessId, RESERVED_AGENTS, splitId } from '../../sha
 import type { LinkChange } from '../store/store.ts'
 import { lives } from './finish.ts'
 import type { DurablePorts } from './port.ts'
+import { PLAIN } from './step-option.ts'
 import { linkKey, monitorKey, type Tie } from './tie-book.ts'
 import { tieInMemory } from './tie-signal.ts'
 import type { Turn } from './turn.ts'
-import { stepInTurn } from './turn-step.ts'
+import { requestStep } from './turn-step.ts'
 
 export function linkInTurn(turn: Turn, peer: ProcessId): void {
   turn.assertOpen()
@@ -72,8 +73,6 @@ export function trapExitInTurn(turn: Turn, on: boolean): void {
 /** Asks the store first, as a recorded step; the commit decides.
  *  @throws NAME_TAKEN */
 export async function registerInTurn(turn: Turn, name: string): Promise<void> {
-  turn.assertOpen()
-  assertLabel('Name', name)
   const holder = await whereisInTurn(turn, name)
   turn.assertOpen()
   if (holder !== null && holder !== turn.process.id) throw nameTaken(name, holder)
@@ -88,8 +87,12 @@ export function unregisterInTurn(turn: Turn, name: string): void {
 }
 
 export function whereisInTurn(turn: Turn, name: string): Promise<ProcessId | null> {
-  const ask = (): Promise<ProcessId | null> => turn.ports.whereis(name)
-  return stepInTurn(turn, `whereis:${name}`, ask, {}) as Promise<ProcessId | null> // recorded as what it gave
+  turn.assertOpen()
+  assertLabel('Name', name)
+  const fn = (): Promise<ProcessId | null> => turn.ports.whereis(name)
+  const key = `whereis:${name}`
+  const found = requestStep(turn, { name: key, key: turn.key(key), plan: PLAIN, fn })
+  return found as Promise<ProcessId | null> // recorded as what it gave
 }
 
 export function nameTaken(name: string, holder: ProcessId): RuntimeError {
