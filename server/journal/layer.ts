@@ -150,6 +150,7 @@ export class DurableLayer {
       releasing: this.#releasing,
       keep: (id, envelope) => this.#forward({ id, owner: null }, envelope),
       timerArmed: (due) => this.timers.armed(due),
+      looked: (id) => this.sweeper.done(id),
       poke: (id) => this.poke(id),
     })
   }

@@ -54,6 +54,8 @@ export type ParkingPorts = {
   /** Stores a message that has no row. */
   keep(id: ProcessId, envelope: Envelope): void
   timerArmed(due: number): void
+  /** Resolves when no tie of the process is still to be looked for: with the claim that would be forgotten. */
+  looked(id: ProcessId): Promise<void>
   /** The claim could not be given up: it runs here again. */
   poke(id: ProcessId): void
   failed(what: string, error: unknown): void
@@ -183,7 +185,8 @@ export class Parking {
   }
 
   async #give(batch: readonly Leaving[]): Promise<void> {
-    const { store, clock, crash, node, failed, stopped, timerArmed, poke } = this.#ports
+    const { store, clock, crash, node, failed, stopped, timerArmed, poke, looked } = this.#ports
+    await Promise.all(batch.map(({ id }) => looked(id)))
     const releases = batch.map(({ release }) => release)
     for (let wait = RETRY_MS_FIRST; ; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
       try {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
-import { Oracle, type TestNode, World } from '../support/runtime.ts'
+import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -51,6 +51,11 @@ const sleeper = agent('sleeper', {
     async ask(ctx, ms: number) {
       oracle.hit('ask')
       ctx.state.log.push(await ctx.call(ctx.ref(helper, ctx.key).slow(ms), { timeoutMs: DAY }))
+    },
+    async tied(ctx) {
+      ctx.monitor(`helper/${ctx.key}`)
+      await ctx.checkpoint()
+      await ctx.sleep(HOUR)
     },
     async mixed(ctx) {
       await Promise.race([ctx.sleep(DAY), ctx.step('work', () => new Promise(() => {}))])
@@ -125,6 +130,18 @@ describe('parking', () => {
     expect(oracle.count('ask')).toBe(2)
     await world.advance(2 * 60_000)
     expect([...(world.db?.timers.values() ?? [])].flatMap((t) => [...t.keys()])).toEqual([])
+  })
+
+  test('[P5] a claim is given up only when ties whose end was missed have been looked for', async () => {
+    const node = await world.node('a', [sleeper, helper])
+    const looked = gate()
+    node.faults.next('sweepTies', { kind: 'hold', until: looked.promise })
+    await node.call(node.send(node.ref(sleeper, 'k').tied()))
+    await parked(node, 'sleeper/k')
+    await world.advance(5_000)
+    expect(node.faults.counts.get('release')).toBeUndefined()
+    looked.open()
+    await world.until(() => node.faults.counts.get('release') === 1)
   })
 
   test('[W2] a turn with anything in memory stays', async () => {
