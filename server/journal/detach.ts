@@ -22,9 +22,9 @@ const ESCAPED_CHARS_MAX = 6
 export type Detached = { readonly text: string; readonly blobs: readonly NewBlob[] }
 
 /** Fields of entries, outcomes, messages and patches that hold a value (entry.ts). */
-const VALUES: ReadonlySet<string> = new Set(['ok', 'value', 'args', 'base', 'reason'])
-/** Fields that hold such fields. */
-const FRAMES: ReadonlySet<string> = new Set(['out', 'message', 'patches'])
+const VALUES: ReadonlySet<string> = new Set(['ok', 'value', 'args', 'base', 'reason', 'result', 'stack'])
+/** Fields that hold such fields, and `message` of an error, which is a text itself. */
+const FRAMES: ReadonlySet<string> = new Set(['out', 'message', 'patches', 'err', 'cause'])
 
 /** @param payload  by `encodeEntries` */
 export function detachEntries(payload: string): Detached {
@@ -42,8 +42,9 @@ export function detachValue(text: string): Detached {
 /** Stays in the row; the values below it may leave. */
 function frame(node: unknown, text: string, blobs: Map<string, string>): string {
   return withParts(node, text, (part, partText, key) => {
-    if (key !== null && VALUES.has(key)) return apart(part, partText, { blobs, level: 0 })
-    return key === null || FRAMES.has(key) ? frame(part, partText, blobs) : partText
+    const isFrame = key === null || FRAMES.has(key)
+    if (isFrame && typeof part !== 'string') return frame(part, partText, blobs)
+    return isFrame || VALUES.has(key) ? apart(part, partText, { blobs, level: 0 }) : partText
   })
 }
 

@@ -11,6 +11,7 @@ import { Generator } from '../support/value-generator.ts'
 /** Rounds of the property tests; each has a seed of its own, which a failure names. */
 const ROUNDS = 15
 const LARGE = BLOB_CHARS_MIN * 2
+const MEGABYTE = 1024 * 1024
 
 let world: World
 let oracle: Oracle
@@ -89,6 +90,21 @@ describe('apart and together', () => {
     expect([step.k, step.key, end.k, end.patches.length]).toEqual(['step', 's#1', 'end', 3_000])
   })
 
+  test.each<{ what: string; entry: (value: Value) => Entry }>([
+    {
+      what: 'the result of a transaction',
+      entry: (result) => ({ k: 'checkpoint', turn: 't', key: 'c#0', patches: [], sent: 0, result, at: 1 }),
+    },
+    { what: 'an error', entry: (value) => ({ ...STEP, out: { err: { ...ERROR, message: `${value}` } } }) },
+    { what: 'the cause of an error', entry: (value) => ({ ...RETRY, err: { ...ERROR, cause: causeOf(`${value}`) } }) },
+  ])('[V4] $what leaves its row', ({ entry }) => {
+    const payload = encodeEntries([entry('x'.repeat(MEGABYTE))])
+    const { text, blobs } = detachEntries(payload)
+    expect(text.length).toBeLessThan(1_000)
+    expect(text.includes('STEP_FAILED')).toBe(payload.includes('STEP_FAILED'))
+    expect(putBack(text, blobs)).toBe(payload)
+  })
+
   test('[V4] a large part that stays the same is one blob in every text', () => {
     const state = (n: number) => detachValue(encode({ n, big: 'x'.repeat(LARGE), list: [n] }))
     expect(state(1).blobs).toEqual(state(2).blobs)
@@ -97,6 +113,10 @@ describe('apart and together', () => {
   })
 })
 
+const ERROR = { code: 'STEP_FAILED', message: 'no' } as const
+const causeOf = (text: string) => ({ code: 'X', message: text, stack: `${text}\n` })
+const STEP = { k: 'step', turn: 't', key: 's#0', attempts: 1, at: 1 } as const
+const RETRY = { k: 'retry', turn: 't', key: 's#0', attempt: 1, began: 1, due: 2 } as const
 const END = { k: 'end', turn: 't', op: 'o', from: null, how: 'done', sent: 0 } as const
 
 type Book = { pages: string; n: number; seen: string[]; $blob: Value }
