@@ -11,7 +11,7 @@ import type { Emit } from '../../shared/event.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { Clock } from '../kernel/clock-port.ts'
-import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
+import type { Envelope } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf } from '../kernel/pool.ts'
 import type { Process } from '../kernel/process.ts'
@@ -27,6 +27,7 @@ import {
 import { recordOf } from './durable.ts'
 import { cancelWaits } from './late-reply.ts'
 import { rowOf } from './message.ts'
+import { ParkedCallers } from './parked-caller.ts'
 import type { DurableRecord, OpenTurn } from './record.ts'
 import { hasUnstored } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
@@ -66,8 +67,7 @@ type Leaving = { id: ProcessId; release: Release; done(): void }
 export class Parking {
   readonly #ports: ParkingPorts
   readonly #takes = new Map<ProcessId, readonly string[]>()
-  /** By message id: callers of this runtime whose call is in the hand of a parked turn. */
-  readonly #callers = new Map<string, ReplyTo>()
+  readonly callers = new ParkedCallers()
   #queue: Leaving[] = []
   #scheduled = false
   #flying = new Set<Promise<void>>()
@@ -115,10 +115,7 @@ export class Parking {
   revived({ id, open }: DurableRecord): void {
     this.#takes.delete(id)
     for (const envelope of open === null ? [] : inHand(open)) {
-      const reply = this.#callers.get(envelope.messageId ?? '')
-      if (reply === undefined) continue
-      envelope.reply = reply
-      this.#callers.delete(envelope.messageId ?? '')
+      envelope.reply = this.callers.take(envelope.messageId ?? '') ?? envelope.reply
     }
   }
 
@@ -164,7 +161,7 @@ export class Parking {
       if (oldest !== undefined) this.#takes.delete(oldest)
     }
     for (const { messageId, reply } of open === null ? [] : inHand(open)) {
-      if (messageId !== null && reply !== null) this.#callers.set(messageId, reply)
+      if (messageId !== null && reply !== null) this.callers.add(messageId, reply)
     }
   }
 

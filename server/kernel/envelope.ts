@@ -13,6 +13,8 @@ import type { ExitReason } from './exit.ts'
 export type ReplyTo = {
   /** A target that takes calls back asks before it begins: false when the caller gave up before (PROTOCOL M3). */
   begin?(): boolean
+  /** The outcome is there, or nobody waits for it any more. */
+  readonly settled: boolean
   resolve(value: Value): void
   reject(error: RuntimeError): void
 }

@@ -181,6 +181,9 @@ export class Kernel {
     const deferred = tie.deferred
     deferred.add(reply)
     return {
+      get settled() {
+        return reply.settled
+      },
       resolve: (value) => {
         deferred.delete(reply)
         reply.resolve(copy(value))

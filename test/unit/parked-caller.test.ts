@@ -1,0 +1,54 @@
+/** Who waits for parked turns: remembered while they wait, and not without end. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { agent } from '../../server/definition/agent.ts'
+import { CALLERS_MAX, LOOK_MIN, ParkedCallers } from '../../server/journal/parked-caller.ts'
+import { PendingCall } from '../../server/kernel/call.ts'
+import { World } from '../support/runtime.ts'
+
+let world: World
+beforeEach(() => {
+  world = World.memory()
+})
+afterEach(() => world.close())
+
+const call = (): PendingCall => {
+  const pending = new PendingCall(null, 'sleeper/k', 'nap')
+  pending.promise.catch(() => {})
+  return pending
+}
+
+test('[W2] callers of parked turns that gave up are forgotten', () => {
+  const callers = new ParkedCallers()
+  const waiting = call()
+  callers.add('waits', waiting)
+  for (let i = 0; i < 3 * LOOK_MIN; i++) {
+    const pending = call()
+    callers.add(`${i}`, pending)
+    pending.resolve(null)
+  }
+  expect(callers.size).toBeLessThan(LOOK_MIN)
+  expect(callers.take('waits')).toBe(waiting)
+  expect(callers.take('waits')).toBeNull()
+})
+
+test('[W2] callers of parked turns are bounded, the oldest are forgotten first', () => {
+  const callers = new ParkedCallers()
+  const waiting = call()
+  for (let i = 0; i <= CALLERS_MAX; i++) callers.add(`${i}`, waiting)
+  expect(callers.size).toBeLessThanOrEqual(CALLERS_MAX)
+  expect([callers.take('0'), callers.take(`${CALLERS_MAX}`)]).toEqual([null, waiting])
+})
+
+const sleeper = agent('sleeper', {
+  state: () => ({ n: 0 }),
+  on: { nap: (ctx, ms: number) => ctx.sleep(ms) },
+  passivateAfterMs: 1_000,
+})
+
+test('[W2] a caller whose patience ended is not kept when its turn is parked', async () => {
+  const node = await world.node('a', [sleeper])
+  const asked = node.ref(sleeper, 'k').nap(600_000).run({ timeoutMs: 100 })
+  expect((await world.refusal(asked)).code).toBe('CALL_TIMEOUT')
+  await world.until(() => node.core.kernel.find('sleeper/k') === undefined)
+  expect(node.core.layer.parking.callers.size).toBe(0)
+})
