@@ -7,10 +7,9 @@
  * - The base of the open turn is the state at its acceptance; checkpoints of that turn move the state, not the base.
  */
 import { decode, type Value } from '../../shared/value.ts'
-import type { Envelope } from '../kernel/envelope.ts'
 import type { Loaded } from '../store/store.ts'
 import { decodeEntries, type Entry } from './entry.ts'
-import { envelopeOf } from './message.ts'
+import { envelopeAgain, envelopeOf } from './message.ts'
 import { applyPatches } from './patch.ts'
 import type { OpenTurn } from './record.ts'
 import { takenAgain } from './taken.ts'
@@ -133,27 +132,9 @@ function keep(folded: Folded, turn: string, entry: Entry): void {
 
 function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, { mailbox, codeVersion }: Beside): OpenTurn {
   const row = mailbox.find((message) => message.id === entry.turn)
-  const envelope = row === undefined ? acceptedEnvelope(entry) : envelopeOf(row)
+  const envelope = row === undefined ? envelopeAgain(entry.message, entry.turn, null) : envelopeOf(row)
   const { turn, branch, at, message } = entry
   const suspicion = { recoveries: 0, alone: 0, marked: false, taken: null }
   const began = { turn, branch, codeVersion, op: message.op }
   return { ...began, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
-}
-
-/** A call that had no row: its caller is gone with the node that held it, so nobody waits for the answer (T3). */
-function acceptedEnvelope({ turn, message }: Extract<Entry, { k: 'accepted' }>): Envelope {
-  const { kind, op, args, from, at, cause, root, traceparent, actor, chain } = message
-  return {
-    kind,
-    op,
-    args,
-    from,
-    reply: null,
-    lineage: { cause, root, traceparent, actor, chain },
-    at,
-    deadline: null,
-    attempts: 0,
-    messageId: turn,
-    row: null,
-  }
 }

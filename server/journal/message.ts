@@ -169,6 +169,16 @@ export function acceptedOf(envelope: Envelope): Accepted {
   }
 }
 
+/** The message of an accepted turn, or one that it received, from the journal, and the row where it still waits. The
+ *  caller of one without a row is gone with the node that held it: nobody waits for the answer (T3). */
+export function envelopeAgain(message: Accepted, id: string, row: MessageRow | null): Envelope {
+  const { kind, op, args, from, at, cause, root, traceparent, actor, chain } = message
+  return {
+    ...{ kind, op, args, from, reply: null, lineage: { cause, root, traceparent, actor, chain }, at },
+    ...{ deadline: row?.deadline ?? null, attempts: row?.attempts ?? 0, messageId: id, row },
+  }
+}
+
 export function fenced(id: ProcessId): RuntimeError {
   return new RuntimeError('FENCED', `Another node owns ${id} now; what was not stored here is void.`)
 }

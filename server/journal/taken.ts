@@ -9,7 +9,7 @@ import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import type { MessageRef, MessageRow, NewMessage, RequestResult } from '../store/store.ts'
 import type { Entry, Outcome, TakenMessage } from './entry.ts'
-import { answerTo, outcomeOfError, rowOf, toError } from './message.ts'
+import { acceptedOf, answerTo, envelopeAgain, outcomeOfError, rowOf, toError } from './message.ts'
 import type { Dropped, DurableRecord, OpenTurn } from './record.ts'
 
 export type Taken = {
@@ -23,23 +23,12 @@ export type Taken = {
 
 /** As the journal keeps it: enough to give it again, and to answer it, without its row. */
 export function takenMessage(envelope: Envelope, id: string): TakenMessage {
-  const { lineage, kind, op, args, from, at } = envelope
-  const row = rowOf(envelope)
-  return {
-    ...{ id, kind, op, args, from, at, ord: row?.ord ?? null, replyTo: row?.replyTo ?? null },
-    ...{ cause: lineage.cause, root: lineage.root, traceparent: lineage.traceparent, actor: lineage.actor },
-    chain: lineage.chain,
-  }
+  return { id, ...acceptedOf(envelope), replyTo: rowOf(envelope)?.replyTo ?? null }
 }
 
 /** After a load: from the journal, and the row where it still waits. */
 export function takenAgain(message: TakenMessage, row: MessageRow | null): Taken {
-  const { id, kind, op, args, from, at, cause, root, traceparent, actor, chain } = message
-  const envelope: Envelope = {
-    ...{ kind, op, args, from, reply: null, lineage: { cause, root, traceparent, actor, chain }, at },
-    ...{ deadline: row?.deadline ?? null, attempts: row?.attempts ?? 0, messageId: id, row },
-  }
-  return { envelope, message, index: 0, final: false }
+  return { envelope: envelopeAgain(message, message.id, row), message, index: 0, final: false }
 }
 
 /** What the commit that makes received messages count has to hold. */
