@@ -3,6 +3,7 @@
  * a description that says what was expected, what was found, where, and under which versions of the code.
  */
 import { type Divergence, divergenceWords, type StepPlace } from '../../shared/divergence.ts'
+import { keepPart } from './kept-part.ts'
 import type { Recorded, Shape } from './replay.ts'
 import type { Turn } from './turn.ts'
 
@@ -73,13 +74,9 @@ export function parkDiverged(turn: Turn, divergence: Divergence): void {
   })
   record.diverged = true
   record.divergence = divergence
-  record.append({
+  keepPart(ports, record, {
     entries: [{ k: 'diverged', turn: turn.id, expected, found, where: divergence }],
     turn: turn.id,
-    lineage: null,
-    keep: true,
     patch: { diverged: true },
-    settle: () => {},
   })
-  ports.committer.wake(record)
 }

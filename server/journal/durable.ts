@@ -25,12 +25,13 @@ import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { type Handler, handlerOf } from './handler.ts'
+import { keepPart, storePart } from './kept-part.ts'
 import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
 import { answerHere, envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
-import { refuseStopped, storePart } from './receiver-stop.ts'
+import { refuseStopped } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
@@ -176,8 +177,7 @@ export class DurableBehaviour implements Behaviour {
 
   #appendHook(record: DurableRecord, entry: Extract<Entry, { k: 'upgrade' }>): void {
     const state = applyPatches(record.live, entry.patches)
-    record.append({ entries: [entry], turn: null, lineage: null, keep: true, state, settle: () => {} })
-    this.#ports.committer.wake(record)
+    keepPart(this.#ports, record, { entries: [entry], state })
   }
 
   /** Stored messages come before those that arrived while the process was starting. */
@@ -348,8 +348,7 @@ export class DurableBehaviour implements Behaviour {
     const heard = heardOf(record, envelope)
     if (heard === null) return
     record.tie().stored([heard], envelope.at)
-    record.append({ entries: [], turn: null, lineage: null, links: [heard], keep: true, settle: () => {} })
-    this.#ports.committer.wake(record)
+    keepPart(this.#ports, record, { links: [heard] })
   }
 
   terminate(process: Process, reason: ExitReason): void | Promise<void> {
@@ -387,17 +386,15 @@ export class DurableBehaviour implements Behaviour {
     const entry = { k: 'failed' as const, turn, attempt, failure, decision: 'retry' as const }
     record.open?.entries.push(entry)
     const { open } = record
-    record.append({
+    keepPart(this.#ports, record, {
       entries: [entry],
       turn: envelope.messageId,
       lineage: envelope.lineage,
-      keep: true,
       ...(row === null ? {} : { attempted: [{ ref: { target: row.target, ord: row.ord }, attempts: attempt }] }),
       settle: (outcome) => {
         if (outcome.kind === 'stored' && open !== null) open.stored += 1
       },
     })
-    this.#ports.committer.wake(record)
   }
 
   exited(process: Process, reason: ExitReason): void | Promise<void> {
@@ -448,9 +445,8 @@ function closeTurn(record: DurableRecord, reason: unknown): void {
 }
 
 /** It was disarmed: its row is gone already, unless the commit that disarmed it was refused. */
-function dropFired({ committer }: DurablePorts, record: DurableRecord, timer: { name: string; arm: number }): void {
-  record.append({ entries: [], turn: null, lineage: null, cancelTimers: [timer], keep: true, settle: () => {} })
-  committer.wake(record)
+function dropFired(ports: DurablePorts, record: DurableRecord, timer: { name: string; arm: number }): void {
+  keepPart(ports, record, { cancelTimers: [timer] })
 }
 
 function hookEnvelope(ports: DurablePorts): Envelope {

@@ -3,21 +3,14 @@
  * are consumed like any message, so that nothing stays behind in a mailbox (PROTOCOL M2).
  */
 import type { MessageRow } from '../store/store.ts'
+import { keepPart } from './kept-part.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
 import { endAllWaits } from './wait.ts'
 
 /** Consumes a row without a turn. */
 export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord, row: MessageRow): void {
-  record.append({
-    entries: [],
-    turn: null,
-    lineage: null,
-    consumed: [{ target: row.target, ord: row.ord }],
-    keep: true,
-    settle: () => {},
-  })
-  ports.committer.wake(record)
+  keepPart(ports, record, { consumed: [{ target: row.target, ord: row.ord }] })
 }
 
 /** The timer of a parked turn did its work by being delivered. */

@@ -8,6 +8,7 @@ import type { InitResult } from '../kernel/behaviour.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Activated } from './activation.ts'
 import { newFailure } from './failure.ts'
+import { storePart } from './kept-part.ts'
 import type { DurablePorts } from './port.ts'
 import { DurableRecord } from './record.ts'
 
@@ -23,16 +24,9 @@ export async function loadFailed(
   const record = new DurableRecord({
     ...{ id, pid: row.pid, claim, process, seq, state: null, stateVersion: row.stateVersion, at: 0 },
   })
-  await new Promise<void>((resolve) => {
-    record.append({
-      entries: [{ k: 'failed', turn: null, attempt: 1, failure: failure.id, decision: 'halted' }],
-      turn: null,
-      lineage: null,
-      failures: [failure],
-      keep: true,
-      settle: () => resolve(),
-    })
-    ports.committer.wake(record)
+  await storePart(ports, record, {
+    entries: [{ k: 'failed', turn: null, attempt: 1, failure: failure.id, decision: 'halted' }],
+    failures: [failure],
   })
   record.fenced = true // nothing of it may be written after the claim is given back
   await ports.giveUp(id, row.pid, claim)

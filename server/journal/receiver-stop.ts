@@ -8,6 +8,7 @@ import type { Process } from '../kernel/process.ts'
 import type { MessageRow } from '../store/store.ts'
 import type { Activated } from './activation.ts'
 import { fold } from './fold.ts'
+import { storePart } from './kept-part.ts'
 import { answerTo, envelopeOf, outcomeOfError, rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import { DurableRecord, type Part } from './record.ts'
@@ -74,16 +75,4 @@ export async function refuseStopped(
   await ports.giveUp(id, row.pid, claim)
   for (const { reply } of process.mailbox?.drain() ?? []) reply?.reject(error)
   return 'ignore'
-}
-
-/** Resolves once this, and everything the record held before, is stored or void. */
-export function storePart(
-  ports: Pick<DurablePorts, 'committer'>,
-  record: DurableRecord,
-  lists: Partial<Part>,
-): Promise<void> {
-  return new Promise((resolve) => {
-    record.append({ ...lists, entries: [], turn: null, lineage: null, keep: true, settle: () => resolve() })
-    ports.committer.wake(record)
-  })
 }

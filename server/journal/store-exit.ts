@@ -9,6 +9,7 @@ import type { ExitReason } from '../kernel/exit.ts'
 import { exited } from '../kernel/outcome.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewFailure } from '../store/store.ts'
+import { storePart } from './kept-part.ts'
 import type { DurablePorts } from './port.ts'
 import { answerCalls, answerLate } from './receiver-stop.ts'
 import type { DurableRecord } from './record.ts'
@@ -23,18 +24,14 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
   const failure = decided(end)
   const { process } = record
   const { incarnation } = process
-  const { promise, resolve } = Promise.withResolvers<void>()
   const body = copy(reason as unknown as Value) // an ExitReason is plain data
   const text = encodeCopied(body)
   const answers = last ? answerCalls(record, exited(process, reason)) : null
   const consumed = [...takeSignals(record), ...(answers?.consumed ?? [])]
   record.ties = null
   record.trapExit = false
-  record.append({
+  await storePart(ports, record, {
     entries: [{ k: 'exit', incarnation, reason: body }],
-    turn: null,
-    lineage: null,
-    keep: true,
     patch: {
       incarnation: incarnation + 1,
       restarts: process.stats.restarts + (restarts ? 1 : 0),
@@ -46,10 +43,7 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
     ...answers,
     ...(consumed.length === 0 ? {} : { consumed }),
     ...(failure === null ? {} : { failures: [boxed(ports, process, failure)] }),
-    settle: () => resolve(),
   })
-  ports.committer.wake(record)
-  await promise
   if (last) await answerLate(ports, record, exited(process, reason))
   if (failure !== null) emitFailure(ports, process, failure)
 }

@@ -11,6 +11,7 @@
 import type { Clock } from '../kernel/clock-port.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { SUSPECTED_POISON_RECOVERIES } from './dead-letter.ts'
+import { storePart } from './kept-part.ts'
 import { rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
@@ -38,15 +39,10 @@ export function weighRecovery(ports: DurablePorts, record: DurableRecord, died: 
   }
   if (rowOf(open.envelope) !== null) return undefined
   open.recoveries += 1
-  return new Promise((resolve) => {
-    record.append({
-      entries: [{ k: 'recovered', turn: open.turn, recoveries: open.recoveries }],
-      turn: open.turn,
-      lineage: open.envelope.lineage,
-      keep: true,
-      settle: () => resolve(),
-    })
-    ports.committer.wake(record)
+  return storePart(ports, record, {
+    entries: [{ k: 'recovered', turn: open.turn, recoveries: open.recoveries }],
+    turn: open.turn,
+    lineage: open.envelope.lineage,
   })
 }
 

@@ -17,6 +17,7 @@ import type { MessageRow, NewMessage } from '../store/store.ts'
 import { checkMessage } from './border.ts'
 import { handOver } from './bytes.ts'
 import type { Outcome } from './entry.ts'
+import { keepPart } from './kept-part.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
 import type { AwaitedReply, Part } from './record.ts'
 import { assertDuration } from './sleep.ts'
@@ -169,8 +170,7 @@ function awaitReply(turn: Turn, asked: Asked, done: Done): void {
 
 /** Leaves by itself: whether the turn is stored or runs again, its caller does not wait any more. */
 function withdraw({ record, ports }: Turn, message: NewMessage): void {
-  record.append({ entries: [], turn: null, lineage: null, messages: [message], keep: true, settle: () => {} })
-  ports.committer.wake(record)
+  keepPart(ports, record, { messages: [message] })
 }
 
 /** Runs something whose outcome is recorded like a step's. */

@@ -8,6 +8,7 @@ import { errorData, isRuntimeError, type RuntimeError } from '../../shared/error
 import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { handOver } from './bytes.ts'
+import { keepPart } from './kept-part.ts'
 import { answerTo, rowOf } from './message.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
@@ -36,14 +37,9 @@ export function refuseMessage(
   if (row === null) return envelope.reply?.reject(error)
   const from = { id: record.id, messageId: row.id, lineage: envelope.lineage }
   const answer = row.replyTo === null ? null : answerTo(row.replyTo, { err: errorData(error) }, from)
-  record.append({
-    entries: [],
-    turn: null,
+  keepPart(ports, record, {
     lineage: envelope.lineage,
     consumed: [{ target: row.target, ord: row.ord }],
     ...(answer === null ? {} : { messages: answer.messages, requests: answer.requests }),
-    keep: true,
-    settle: () => {},
   })
-  ports.committer.wake(record)
 }

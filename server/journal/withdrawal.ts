@@ -14,6 +14,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import { GIVEN_UP_TEXT } from '../kernel/call.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { MessageRow, NewMessage, ReplyAddress } from '../store/store.ts'
+import { keepPart } from './kept-part.ts'
 import { answerTo, newMessage, outcomeOfError, rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part } from './record.ts'
@@ -118,13 +119,12 @@ function settle(
   { rows, answer, of, begun = false }: Verdict,
 ): void {
   const consumed = rows.flatMap((row) => (row === null ? [] : [{ target: row.target, ord: row.ord }]))
-  const part: Part = { entries: [], turn: null, lineage: null, consumed, keep: true, settle: () => {} }
+  const part: Partial<Part> = { consumed }
   if (answer !== null && of !== undefined) {
     const { op, deadline, messageId, lineage, at } = of
     const error = callTimeout({ target: record.id, op, deadline: deadline ?? at }, begun ? 'unknown' : 'withdrawn')
     const from = { id: record.id, messageId: messageId ?? op, lineage }
     Object.assign(part, answerTo(answer, outcomeOfError(error), from))
   }
-  record.append(part)
-  ports.committer.wake(record)
+  keepPart(ports, record, part)
 }
