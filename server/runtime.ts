@@ -38,7 +38,7 @@ import { DurableLayer } from './journal/layer.ts'
 import type { LayerPorts } from './journal/layer-port.ts'
 import type { AgentEntry } from './journal/port.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
-import type { Clock, Random } from './kernel/clock-port.ts'
+import { type Clock, pause, type Random } from './kernel/clock-port.ts'
 import { NO_LINEAGE } from './kernel/envelope.ts'
 import { EphemeralBehaviour } from './kernel/ephemeral.ts'
 import { SHUTDOWN } from './kernel/exit.ts'
@@ -468,7 +468,7 @@ export class RuntimeCore {
     const left = (): number => deadline - this.clock.monotonic()
     const { parking } = this.layer
     while (left() > 0 && this.#busy().some((process) => !parking.outlasts(process, left()))) {
-      await new Promise<void>((resolve) => void this.clock.after(DRAIN_LOOK_MS, resolve))
+      await pause(this.clock, DRAIN_LOOK_MS)
     }
     for (const process of this.#busy()) if (!parking.park(process, 0)) this.kernel.end(process, SHUTDOWN)
     await this.#bounded(parking.idle())

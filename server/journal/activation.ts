@@ -4,10 +4,11 @@
  * - One activation of a process at a time: the kernel's process object in status `starting` is the single flight.
  * - An outage of the store delays activation; it never fails it and never costs a supervisor's intensity.
  */
+
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { CrashPoints } from '../crash-point.ts'
-import type { Clock } from '../kernel/clock-port.ts'
+import { type Clock, pause } from '../kernel/clock-port.ts'
 import {
   blobMissing,
   type ClaimOutcome,
@@ -15,8 +16,8 @@ import {
   type Loaded,
   type NodeIdentity,
   type Store,
-  StoreFailure,
 } from '../store/store.ts'
+import { isPassing } from './store-failure.ts'
 
 /** Processes of one claim statement; as the committer's batches, so that neither starves the other. */
 export const ACTIVATIONS_MAX = 250
@@ -85,10 +86,8 @@ export class Activator {
         const failed = error instanceof Error ? error : new Error(String(error))
         const fenced = isRuntimeError(error, 'FENCED')
         if (fenced) this.#ports.nodeFenced()
-        const passing =
-          fenced || (error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken')
-        if (passing && !this.#ports.stopped()) {
-          await new Promise<void>((resolve) => void this.#ports.clock.after(wait, resolve))
+        if ((fenced || isPassing(error)) && !this.#ports.stopped()) {
+          await pause(this.#ports.clock, wait)
           continue
         }
         if (batch.length > 1) {

@@ -4,9 +4,11 @@
  * - Always before the row: a crash in between leaves a value that nobody refers to, and the collector takes it.
  * - A store that is away is waited for, as the committer waits; only what it refuses is an answer.
  */
+
 import type { CrashPoints } from '../crash-point.ts'
-import type { Clock } from '../kernel/clock-port.ts'
-import { type NewBlob, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import { type Clock, pause } from '../kernel/clock-port.ts'
+import type { NewBlob, NodeIdentity, Store, StoreFailure } from '../store/store.ts'
+import { asFailure, isPassing } from './store-failure.ts'
 
 /** Rows whose blobs are on their way at once: large writes must leave the store room for small ones. */
 const WRITES_MAX = 2
@@ -55,11 +57,10 @@ export class BlobWriter {
         up()
         return null
       } catch (error) {
-        const failure =
-          error instanceof StoreFailure ? error : new StoreFailure('broken', String(error), { cause: error })
-        if (failure.kind === 'rejected' || failure.kind === 'broken') return failure
+        const failure = asFailure(error)
+        if (!isPassing(failure)) return failure
         if (failure.kind !== 'contended') down(failure)
-        await new Promise<void>((resolve) => void clock.after(wait, resolve))
+        await pause(clock, wait)
       }
     }
   }

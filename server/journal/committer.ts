@@ -9,10 +9,11 @@
  * - V4: a row whose large values are not stored yet is not ready: they have a way of their own, and no neighbour waits.
  * - T9: the committer outlives incarnations; a row that was handed over goes out.
  */
+
 import { errorData, RuntimeError } from '../../shared/error.ts'
 import type { Emit } from '../../shared/event.ts'
 import type { CrashPoints } from '../crash-point.ts'
-import type { Clock } from '../kernel/clock-port.ts'
+import { type Clock, pause } from '../kernel/clock-port.ts'
 import {
   type Commit,
   type CommitOutcome,
@@ -25,6 +26,7 @@ import {
 import { BlobWriter } from './blob-writer.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import type { Refused } from './refusal.ts'
+import { asFailure } from './store-failure.ts'
 
 /** Rows of one statement. Larger batches make Postgres and Node wait for each other (ARCHITECTURE §4). */
 export const BATCH_ROWS_MAX = 250
@@ -232,7 +234,7 @@ export class Committer {
       if (!(answer instanceof StoreFailure)) return this.#settle(rows, answer)
       if (answer.kind !== 'unavailable' && answer.kind !== 'full') return this.#split(rows, answer, wait)
       this.#storeDown(answer)
-      await this.#pause(wait)
+      await pause(this.#ports.clock, wait)
       rows = await this.#readBack(rows)
     }
   }
@@ -275,7 +277,7 @@ export class Committer {
     if (alone !== undefined) {
       if (failure.kind !== 'contended') return this.#refuse(alone, failure)
       this.stats.retries += 1
-      await this.#pause(wait)
+      await pause(this.#ports.clock, wait)
       return this.#write(rows)
     }
     const middle = rows.length >> 1
@@ -299,7 +301,7 @@ export class Committer {
         })
       } catch (error) {
         this.#storeDown(asFailure(error))
-        await this.#pause(wait)
+        await pause(this.#ports.clock, wait)
       }
     }
   }
@@ -322,7 +324,7 @@ export class Committer {
         this.#refuse(row, new StoreFailure('rejected', 'a message that it consumed does not exist any more'), missing)
     }
     if (again.length === 0) return
-    await this.#pause(RETRY_MS_FIRST)
+    await pause(this.#ports.clock, RETRY_MS_FIRST)
     // D21: they may have been held up for so long that their blobs count as old. What fails shows in the next verdict.
     for (const row of again) if (row.blobs !== null) await this.#blobs.write(row.blobs)
     await this.#write(again)
@@ -347,7 +349,7 @@ export class Committer {
       } catch (error) {
         const failure = asFailure(error)
         if (failure.kind !== 'contended') this.#storeDown(failure)
-        await this.#pause(wait)
+        await pause(this.#ports.clock, wait)
       }
     }
   }
@@ -405,14 +407,4 @@ export class Committer {
     this.#ports.emit({ kind: 'store:up', at, downMs: at - this.#downSince })
     this.#downSince = null
   }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.#ports.clock.after(ms, resolve))
-  }
-}
-
-function asFailure(error: unknown): StoreFailure {
-  if (error instanceof StoreFailure) return error
-  // Anything the store did not classify is a bug in it; treated like a rejected row so that no neighbour suffers.
-  return new StoreFailure('broken', error instanceof Error ? error.message : String(error), { cause: error })
 }

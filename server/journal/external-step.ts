@@ -9,6 +9,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { ExternalStepInfo, StepInfo } from '../definition/step.ts'
+import { pause } from '../kernel/clock-port.ts'
 import { longTimer, totalOver } from './attempt.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome } from './message.ts'
@@ -137,7 +138,7 @@ class Outside {
         return
       } catch (error) {
         ports.failed(`storing the outcome of step ${this.#step.name} of ${turn.process.id}`, error)
-        await new Promise<void>((resolve) => void ports.clock.after(ms, resolve))
+        await pause(ports.clock, ms)
       }
     }
   }

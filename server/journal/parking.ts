@@ -7,28 +7,22 @@
  * - Only what is stored is given up: nothing of the record is on its way, and messages without a row get one.
  * - Who waits in this runtime for the answer of a parked turn is remembered here and hears it when the turn ends here.
  */
+
 import type { Emit } from '../../shared/event.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { CrashPoints } from '../crash-point.ts'
-import type { Clock } from '../kernel/clock-port.ts'
+import { type Clock, pause } from '../kernel/clock-port.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import { poolOf } from '../kernel/pool.ts'
 import type { Process } from '../kernel/process.ts'
-import {
-  type MessageRow,
-  type NewTimer,
-  type NodeIdentity,
-  type Release,
-  type Store,
-  StoreFailure,
-  WAKE,
-} from '../store/store.ts'
+import { type MessageRow, type NewTimer, type NodeIdentity, type Release, type Store, WAKE } from '../store/store.ts'
 import { recordOf } from './durable.ts'
 import { cancelWaits } from './late-reply.ts'
 import { rowOf } from './message.ts'
 import { ParkedCallers } from './parked-caller.ts'
 import type { DurableRecord, OpenTurn } from './record.ts'
+import { isPassing } from './store-failure.ts'
 import { hasUnstored } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
 
@@ -192,9 +186,8 @@ export class Parking {
         break
       } catch (error) {
         if (wait === RETRY_MS_FIRST) failed('parking', error)
-        const hopeless = error instanceof StoreFailure && (error.kind === 'rejected' || error.kind === 'broken')
-        if (!hopeless && !stopped()) {
-          await new Promise<void>((resolve) => void clock.after(wait, resolve))
+        if (isPassing(error) && !stopped()) {
+          await pause(clock, wait)
           continue
         }
         for (const { done } of batch) done()

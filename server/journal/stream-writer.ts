@@ -6,10 +6,12 @@
  *   the refusal that the second try gets (F3); any other refusal means that somebody else owns the stream.
  * - A store that is away is waited for. Meanwhile writers wait: a stream holds at most BUFFER_BYTES_MAX unstored.
  */
+
 import { RuntimeError } from '../../shared/error.ts'
-import type { Clock, Timer } from '../kernel/clock-port.ts'
-import { type Claim, type NodeIdentity, type Store, StoreFailure } from '../store/store.ts'
+import { type Clock, pause, type Timer } from '../kernel/clock-port.ts'
+import type { Claim, NodeIdentity, Store } from '../store/store.ts'
 import type { NewRecord, StreamAppend, StreamAppended, StreamRow } from '../store/stream.ts'
+import { isPassing } from './store-failure.ts'
 
 /** Ms that records are gathered: below what a reader of a text notices, and 25 statements a second at the most. */
 export const GATHER_MS = 40
@@ -173,7 +175,7 @@ export class StreamWriter {
           for (const tail of left) await this.#store([tail]) // whose record it is shows when each is alone
           return
         }
-        await new Promise<void>((resolve) => void this.#ports.clock.after(wait, resolve))
+        await pause(this.#ports.clock, wait)
         left = left.filter(({ problem }) => problem === null)
       }
     }
@@ -213,10 +215,6 @@ function appendOf(tail: StreamTail): StreamAppend {
 function isOurs(tail: StreamTail, { row }: Extract<StreamAppended, { kind: 'refused' }>, end: number): boolean {
   if (row === null || row.claim !== tail.claim || row.tail !== end) return false
   return end > tail.stored || row.closed
-}
-
-function isPassing(error: unknown): boolean {
-  return error instanceof StoreFailure && error.kind !== 'rejected' && error.kind !== 'broken'
 }
 
 function fencedStream({ path }: StreamTail): RuntimeError {

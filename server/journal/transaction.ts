@@ -9,9 +9,11 @@
  * - Two writers that met run the callback again, a bounded number of times; a server that is away is waited for; a
  *   COMMIT whose answer got lost is read back from the head, which stays locked until the outcome is certain (F3).
  */
+
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFromData, RuntimeError } from '../../shared/error.ts'
 import { copy, decode, encodeCopied, type Value } from '../../shared/value.ts'
+import { pause } from '../kernel/clock-port.ts'
 import { type Commit, StoreFailure } from '../store/store.ts'
 import type { IsolationLevel, Transacted } from '../store/transact.ts'
 import { handOver } from './bytes.ts'
@@ -259,7 +261,7 @@ class TransactionRun {
 
   #pause(ms: number): Promise<void> {
     const { clock, random } = this.#turn.ports
-    return new Promise((resolve) => void clock.after(ms * (0.5 + random.next() / 2), resolve))
+    return pause(clock, ms * (0.5 + random.next() / 2))
   }
 }
 

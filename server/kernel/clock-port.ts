@@ -19,6 +19,10 @@ export type Clock = {
   macrotask(fn: () => void): void
 }
 
+export function pause(clock: Pick<Clock, 'after'>, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(ms, resolve))
+}
+
 export type Random = {
   /** Uniform in [0, 1). */
   next(): number
