@@ -239,7 +239,7 @@ export type Need = {
   text: string
 }
 
-/** What an action would do, before it is done (OBSERVER §4.4). */
+/** What an action would do, before it is done. */
 export type BlastRadius = {
   verb: string
   target: ProcessId

@@ -3,7 +3,7 @@
  *
  * - V1: `decode(encode(v))` equals `v` for every accepted value, key order included; so live and reloaded state agree.
  * - V2: `copy` shares nothing mutable with its input: objects and arrays are frozen, `Date`, `Map` and `Set` refuse
- *   in-place change. Only `Uint8Array` cannot be locked by the language; the journal compares a checksum instead.
+ *   in-place change. Only `Uint8Array` cannot be locked by the language; the journal hands out copies (bytes.ts).
  * - V3: anything outside the documented set is refused with its path, before it can reach a store.
  *
  * Text form: JSON. What JSON lacks is an object with one `$` key (`$date $bytes $map $set $n`); a user's own key that

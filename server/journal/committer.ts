@@ -28,7 +28,7 @@ import type { Dropped, DurableRecord } from './record.ts'
 import type { Refused } from './refusal.ts'
 import { asFailure } from './store-failure.ts'
 
-/** Rows of one statement. Larger batches make Postgres and Node wait for each other (ARCHITECTURE §4). */
+/** Rows of one statement. Larger batches make Postgres and Node wait for each other. */
 export const BATCH_ROWS_MAX = 250
 /** Batches in flight: one in Postgres, one on the wire, one being built. */
 export const FLIGHTS_MAX = 3

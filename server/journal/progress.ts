@@ -1,8 +1,9 @@
 /**
  * What the heartbeats of a step report: kept in the journal for the next attempt, shown in the wait of the process.
  *
- * - The first report is stored at once, later ones at most every PROGRESS_STORE_MS, the last of them always: a crash
- *   costs the reports of a few seconds. A failed attempt that is followed by another one loses nothing.
+ * - The first report is stored at once, later ones at most every PROGRESS_STORE_MS: a crash costs the reports of a
+ *   few seconds, and so does the end of a step, which nobody continues. A failed attempt that is followed by another
+ *   one loses nothing.
  */
 import { encodeCopied, type Value } from '../../shared/value.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'

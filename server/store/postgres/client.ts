@@ -42,7 +42,7 @@ export type Clients = {
   readonly transaction: postgres.Sql
 }
 
-/** Connections. Three batches are in flight (ARCHITECTURE §4); the fourth takes a retry in halves. */
+/** Connections. Three batches are in flight (journal/committer.ts); the fourth takes a retry in halves. */
 export const COMMIT_CONNECTIONS = 4
 const READ_CONNECTIONS = 4
 const ARCHIVE_CONNECTIONS = 3
