@@ -60,8 +60,6 @@ function summary(entry: Entry): string {
     }
     case 'failed':
       return `attempt ${entry.attempt} failed: ${entry.decision}`
-    case 'activated':
-      return `activated, ${count(entry.patches.length, 'change')}`
     case 'upgrade':
       return `state upgraded from version ${entry.from} to ${entry.to}`
     case 'exit':

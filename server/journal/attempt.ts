@@ -10,6 +10,7 @@ import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import type { StepInfo } from '../definition/step.ts'
 import type { StreamOut } from '../definition/stream.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
+import { isThenable } from '../kernel/thenable.ts'
 import type { StepPlan } from './step-option.ts'
 
 /** Characters of an encoded progress: a place in a list or a cursor, not the work itself. */
@@ -160,10 +161,6 @@ class Info implements StepInfo {
   get stream(): (name: string) => StreamOut {
     return (name) => this.#of.host.stream(name, this)
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'then') === 'function'
 }
 
 /** @throws VALUE_UNSUPPORTED VALUE_TOO_LARGE */

@@ -9,9 +9,6 @@ import { copy, type Value } from '../../shared/value.ts'
 import { checkSchema } from '../definition/schema.ts'
 import type { AgentEntry } from './port.ts'
 
-/** Characters of one encoded message. Larger things belong into a blob store, with a reference in the message. */
-export const MESSAGE_CHARACTERS_MAX = 4 * 1024 * 1024
-
 /** @throws OPERATION_UNKNOWN SCHEMA_MISMATCH VALUE_UNSUPPORTED */
 export function checkMessage(agent: AgentEntry, op: string, message: unknown): { args: Value; isQuery: boolean } {
   const { code, definition } = agent

@@ -14,6 +14,7 @@ import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
+import { isThenable } from '../kernel/thenable.ts'
 import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { arm, disarm } from './arm.ts'
@@ -463,8 +464,4 @@ function hookEnvelope(ports: DurablePorts): Envelope {
     messageId: null,
     row: null,
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'then') === 'function'
 }

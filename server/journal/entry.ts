@@ -128,7 +128,6 @@ export type Entry =
       readonly failure: string
       readonly decision: 'retry' | 'dead' | 'halted'
     }
-  | { readonly k: 'activated'; readonly patches: readonly Patch[] }
   /** `base`: that of an open turn, upgraded, where a checkpoint made it differ from the state. */
   | {
       readonly k: 'upgrade'

@@ -74,7 +74,6 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
       keep(folded, entry.turn, entry)
       if (folded.open?.turn === entry.turn) folded.open.alone = entry.alone
       return
-    case 'activated':
     case 'tree':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
       return

@@ -44,5 +44,7 @@ export function cancelWaits(record: DurableRecord): void {
   for (const wait of record.waiting.values()) wait.cancel()
   record.waiting.clear()
   endAllWaits(record)
+  if (record.receivers.size === 0) return
   record.receivers.clear()
+  record.process.tie().arrived = null
 }

@@ -98,7 +98,7 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
     }
     const end = (): void => {
       wait?.end()
-      record.receivers.delete(receiver)
+      if (record.receivers.delete(receiver) && record.receivers.size === 0) turn.process.tie().arrived = null
     }
     let wait: { end(): void } | null = null
     record.receivers.add(receiver)

@@ -18,7 +18,8 @@ export type TreeState = {
 
 /** In a journal row: what happened, as far as it was kept, and by whom where a person did it. */
 export type TreeNote =
-  | TreeChange
+  /** `at`: epoch ms of the store, as everywhere in a note. */
+  | (TreeChange & { readonly at: number })
   /** From here on this node writes. */
   | { readonly kind: 'owned'; readonly at: number; readonly node: string }
   /** A verb of an operator. */

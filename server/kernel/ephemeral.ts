@@ -6,12 +6,14 @@
  * - K16: a handler that throws a rejection (`CALL_REJECTED`) answers with it and goes on; any other throw is a crash.
  * - A synchronous handler completes without any await; its turn costs no promise.
  */
+
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import { clone, type Value } from '../../shared/value.ts'
 import type { Behaviour } from './behaviour.ts'
 import type { DownSignal, Envelope, ExitSignal } from './envelope.ts'
 import type { ExitReason } from './exit.ts'
 import type { Process } from './process.ts'
+import { isThenable } from './thenable.ts'
 
 /** What the kernel needs to know of an agent definition. */
 export type AgentCode = {
@@ -124,10 +126,6 @@ function answer(reply: Envelope['reply'], result: unknown): void {
 function refuse(reply: Envelope['reply'], error: unknown): void {
   if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
   reply?.reject(error)
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'then') === 'function'
 }
 
 function nothing(): void {}

@@ -174,7 +174,7 @@ export class Pool implements Overseer {
 
   tell(kind: TreeChangeKind, more: Partial<TreeChange> = {}): void {
     const { id: process, incarnation } = this.process
-    const change = treeChange(kind, this.#kernel.ports.clock.now(), { process, incarnation, ...more })
+    const change = treeChange(kind, { process, incarnation, ...more })
     this.#kernel.ports.treeChanged(this.process, change)
   }
 

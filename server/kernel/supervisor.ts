@@ -359,7 +359,7 @@ export class Supervisor implements Overseer {
   }
 
   #tell(kind: TreeChangeKind, more: Partial<TreeChange>): void {
-    this.#kernel.ports.treeChanged(this.process, treeChange(kind, this.#kernel.ports.clock.now(), more))
+    this.#kernel.ports.treeChanged(this.process, treeChange(kind, more))
   }
 
   #report(child: Child, error: ErrorData): void {

@@ -23,8 +23,6 @@ export type TreeChangeKind =
 
 export type TreeChange = {
   readonly kind: TreeChangeKind
-  /** Epoch ms of this machine. */
-  readonly at: number
   readonly child: string | null
   readonly process: ProcessId | null
   readonly incarnation: number | null
@@ -32,8 +30,8 @@ export type TreeChange = {
   readonly counted: boolean
 }
 
-export function treeChange(kind: TreeChangeKind, at: number, more: Partial<TreeChange>): TreeChange {
-  return { child: null, process: null, incarnation: null, reason: null, counted: false, ...more, kind, at }
+export function treeChange(kind: TreeChangeKind, more: Partial<TreeChange>): TreeChange {
+  return { child: null, process: null, incarnation: null, reason: null, counted: false, ...more, kind }
 }
 
 /** A child that was started at run time: enough to start it again. */

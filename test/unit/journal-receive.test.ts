@@ -201,6 +201,18 @@ describe('receive', () => {
     expect(await node.call(node.ref(flow, 'k').a('x'))).toBe('re x')
   })
 
+  test.each(['ended', 'was stopped'] as const)('[W4] nothing listens for a turn that %s', async (how) => {
+    const node = await world.node('a', [flow])
+    await node.call(node.send(node.ref(flow, 'k').wait(['a'])))
+    await world.until(() => node.core.kernel.find('flow/k')?.wait?.kind === 'receive')
+    const ties = node.core.kernel.find('flow/k')?.ties ?? expect.fail()
+    expect(ties.arrived).not.toBeNull()
+    if (how === 'ended') await node.call(node.send(node.ref(flow, 'k').a('x')))
+    else await world.run(node.control.stop('flow/k', { actor: 'ana' }))
+    await world.advance(100)
+    expect(ties.arrived).toBeNull()
+  })
+
   test('[W4] a timer of its own can be received', async () => {
     const node = await world.node('a', [flow])
     await node.call(node.send(node.ref(flow, 'k').timer()))
