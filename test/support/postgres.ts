@@ -1,7 +1,7 @@
 /**
- * Vitest global setup of the projects that need Postgres: one embedded server per test run in a folder of its own, where
- * every test file makes its database (database.ts). `DATABASE_URL` names another server to use instead; its user must
- * be allowed to create databases.
+ * Vitest global setup of the projects that need Postgres: one embedded server per test run in a folder of its own, in
+ * which every test file makes its database (database.ts). `DATABASE_URL` names another server to use instead; its user
+ * must be allowed to create databases.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
