@@ -73,6 +73,9 @@ export function importProcess(
   })
   made.createdAt = createdAt
   const { pid } = made
+  for (const stream of db.streams.values()) {
+    if (found !== undefined && stream.row.process === found.pid) stream.row = { ...stream.row, process: pid }
+  }
   const at = { claim: NO_CLAIM }
   db.heads.set(pid, { seq: body.seq, claim: NO_CLAIM })
   for (const { hash, value } of body.blobs) db.blobs.set(hash, { value, touchedAt: db.clock.now() })

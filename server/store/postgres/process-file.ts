@@ -4,7 +4,7 @@
  *
  * - An imported process belongs to nobody, has a surrogate of its own, and is marked as open: recovery looks at it.
  * - What takes the place of another process takes away all that was stored of that one, and only while no live node
- *   owns it. Ties and names stay.
+ *   owns it. Ties and names stay; streams stay too, with their positions, and are those of the new process.
  */
 import type { ImportOutcome, ImportPlace, ProcessBody } from '../../../shared/process-file.ts'
 import type { NodeIdentity } from '../store.ts'
@@ -94,6 +94,7 @@ export function importProcess(
     // A rival made one between the look and now.
     if (made === undefined) return 'exists'
     for (const sql of fillSql(q)) await tx.unsafe(sql, [node.namespace, place.id, made.pid, whole])
+    if (found !== undefined) await tx.unsafe(streamSql(q), [made.pid, found.pid])
     return 'imported'
   })
 }
@@ -106,6 +107,10 @@ function removeSql(q: string): string[] {
     `delete from ${q}mailbox where namespace = $1::text and target = $2::text and $3::bigint is not null`,
     `delete from ${q}processes where namespace = $1::text and id = $2::text and pid = $3::bigint`,
   ]
+}
+
+function streamSql(q: string): string {
+  return `update ${q}streams set process = $1::bigint where process = $2::bigint`
 }
 
 function makeSql(q: string): string {

@@ -1,7 +1,7 @@
 /** Store contract: a process out of the tables and back. */
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { message, row, StoreBench, type StoreWorld, timer } from '../store-world.ts'
+import { message, type Owned, row, StoreBench, type StoreWorld, timer } from '../store-world.ts'
 
 export function processFileContract(world: StoreWorld): void {
   describe(`files of processes on ${world.name}`, () => {
@@ -74,6 +74,33 @@ export function processFileContract(world: StoreWorld): void {
       const loaded = await bench.load(node, taken)
       expect([loaded.journal.map(({ payload }) => payload), loaded.mailbox, loaded.timers]).toEqual([['["a"]'], [], []])
       expect(await bench.archive.exportProcess(bench.namespace, 'cart/nobody')).toBeNull()
+    })
+
+    test('[G8] the streams of a process that is replaced are those of the one that takes its place', async () => {
+      const bench = new StoreBench(world)
+      const { store } = bench
+      const node = await bench.node()
+      const [old, heir] = [await bench.own(node, 'old'), await bench.own(node, 'heir')]
+      const path = 'processes/cart/old/s'
+      const open = async ({ record: { pid }, claim }: Owned) => {
+        const opened = await store.openStream(node, { process: pid, claim, path, contentType: 'a/b', turn: null })
+        return opened.kind === 'open' ? opened.row : expect.fail(`The stream is ${opened.kind}.`)
+      }
+      const append = (stream: number, { claim }: Owned, expected: number) => {
+        const record = { data: new Uint8Array([expected]), reset: false, turn: 't', step: null, attempt: 1 }
+        return store.appendStreams(node, [{ stream, claim, expected, records: [record], close: expected === 1 }])
+      }
+      const { id } = await open(old)
+      expect(await append(id, old, 0)).toEqual([{ kind: 'appended' }])
+      await store.release(node, [{ process: old.record.pid, claim: old.claim }])
+      const body = (await bench.archive.exportProcess(bench.namespace, heir.record.id)) ?? expect.fail()
+      expect(await store.importProcess(node, body, { id: 'cart/old', replace: true })).toBe('imported')
+      const taken = await bench.own(node, 'old')
+      expect(await open(taken)).toMatchObject({ id, tail: 1, process: taken.record.pid })
+      expect(await append(id, taken, 1)).toEqual([{ kind: 'appended' }])
+      const policies = [{ agent: 'cart', maxAgeMs: -60_000, maxBytes: null }]
+      const step = { policies, after: id - 1, limit: 1, records: 10 }
+      expect(await store.pruneStreams(node, step)).toMatchObject({ records: 2, streams: 1 })
     })
   })
 }
