@@ -4,7 +4,8 @@
  *
  * - What somebody has in hand comes last, so that much of it hides nothing.
  * - Supervisors that a node gave up are no work: whoever starts the tree takes them.
- * - Every check follows an index and ends after a number of rows, however large the tables are.
+ * - Every check follows an index and ends after a number of rows, however large the tables are. How many it walked over
+ *   comes back with whatever it found, so that one that found nothing still says what it did not look at.
  */
 import {
   LOOP_FAILURES,
@@ -23,8 +24,10 @@ import { wakesSql } from './orphans.ts'
 
 /** Rows of one check. A person mends the first of them and looks again. */
 const ROWS_MAX = 200
-/** Mailboxes, owners, references and failures that one check walks over. */
+/** Mailboxes, owners and failures that one check walks over. */
 const WALK_MAX = 20_000
+/** References to large values: a healthy store has many, and each costs two probes of an index. */
+const REFERENCES_MAX = 200_000
 /** Messages and claims are counted up to here. */
 export const COUNT_MAX = 1_000
 
@@ -33,46 +36,69 @@ const TIMEOUT = '57014'
 const PSEUDO_AGENTS = `('client', 'node')`
 
 type Rows = Record<string, unknown>[]
-type Check = { readonly name: keyof Omit<Symptoms, 'now' | 'cut'>; sql(q: string): string }
+type Check = {
+  readonly name: keyof Omit<Symptoms, 'now' | 'cut'>
+  /** The query `walk`, of which `rows` chooses; null where an index gives the rows alone. */
+  readonly walk: { readonly max: number; sql(q: string, max: number): string } | null
+  readonly rows: (q: string) => string
+}
 
 const CHECKS: readonly Check[] = [
-  { name: 'mail', sql: mailSql },
-  { name: 'open', sql: openSql },
-  { name: 'held', sql: heldSql },
-  { name: 'timers', sql: timerSql },
-  { name: 'claims', sql: claimSql },
-  { name: 'loops', sql: loopSql },
-  { name: 'blobs', sql: blobSql },
+  { name: 'mail', walk: { max: WALK_MAX, sql: mailboxSql }, rows: mailSql },
+  { name: 'open', walk: null, rows: openSql },
+  { name: 'held', walk: null, rows: heldSql },
+  { name: 'timers', walk: null, rows: timerSql },
+  { name: 'claims', walk: { max: WALK_MAX, sql: ownerSql }, rows: claimSql },
+  { name: 'loops', walk: { max: WALK_MAX, sql: failureSql }, rows: loopSql },
+  { name: 'blobs', walk: { max: REFERENCES_MAX, sql: referenceSql }, rows: blobSql },
 ]
 
-export async function symptoms({ archive, q }: Context, namespace: string): Promise<Symptoms> {
+export async function symptoms(
+  { archive, q }: Context,
+  namespace: string,
+  walkMax: number = Number.POSITIVE_INFINITY,
+): Promise<Symptoms> {
   const [clock] = await archive.unsafe<{ now: number }[]>(`select ${ms('now()')} as now`)
   const found: Record<string, Rows> = {}
   const cut: Symptoms['cut'] = []
-  for (const { name, sql } of CHECKS) {
-    const rows = await patiently(() => archive.unsafe<Rows>(sql(q), [namespace]))
-    if ('failure' in rows) cut.push({ check: name, reason: rows.failure.message })
-    else {
-      found[name] = rows.rows
-      const walked = Number(rows.rows[0]?.['walked'] ?? 0)
-      if (walked >= WALK_MAX) cut.push({ check: name, reason: `only the first ${WALK_MAX} were looked at` })
-      const last = rows.rows.at(-1)
-      const minor = (last?.['owner'] ?? last?.['parked'] ?? null) === null ? {} : { minor: true as const }
-      if (rows.rows.length === ROWS_MAX) cut.push({ check: name, reason: `there are more than ${ROWS_MAX}`, ...minor })
+  for (const check of CHECKS) {
+    const { name, walk } = check
+    const max = Math.min(walk?.max ?? 0, walkMax)
+    const answer = await patiently(() => archive.unsafe<Answer[]>(statement(check, q, max), [namespace]))
+    if ('failure' in answer) {
+      cut.push({ check: name, reason: answer.failure.message })
+      continue
     }
+    const rows = JSON.parse(answer.rows) as Rows // the statement builds exactly this
+    found[name] = rows
+    if (walk !== null && answer.walked >= max) cut.push({ check: name, reason: `only the first ${max} were looked at` })
+    const last = rows.at(-1)
+    const minor = (last?.['owner'] ?? last?.['parked'] ?? null) === null ? {} : { minor: true as const }
+    if (rows.length === ROWS_MAX) cut.push({ check: name, reason: `there are more than ${ROWS_MAX}`, ...minor })
   }
   const list = <K extends Check['name']>(name: K): Symptoms[K] => (found[name] ?? []) as unknown as Symptoms[K] // below
   return {
     ...{ now: clock?.now ?? 0, cut },
     // The columns of each statement have the names and types of its part of Symptoms.
     ...{ mail: list('mail').map(mailOf), open: list('open'), held: list('held'), timers: list('timers') },
-    ...{ claims: list('claims'), blobs: list('blobs').map(blobOf), loops: list('loops').map(loopOf) },
+    ...{ claims: list('claims'), blobs: list('blobs'), loops: list('loops').map(loopOf) },
   }
 }
 
-async function patiently(ask: () => Promise<Rows>): Promise<{ rows: Rows } | { failure: StoreFailure }> {
+type Answer = { readonly walked: number; readonly rows: string }
+
+/** One row, also when nothing was found. */
+function statement({ walk, rows }: Check, q: string, max: number): string {
+  const found = `(select coalesce(json_agg(row_to_json(f)), '[]'::json)::text from (${rows(q)} limit ${ROWS_MAX}) f)`
+  if (walk === null) return `select 0 as walked, ${found} as rows`
+  return `with recursive walk as materialized (${walk.sql(q, max)})
+  select (select count(*) from walk)::int as walked, ${found} as rows`
+}
+
+async function patiently(ask: () => Promise<Answer[]>): Promise<Answer | { failure: StoreFailure }> {
   try {
-    return { rows: await ask() }
+    const [answer] = await ask()
+    return answer ?? { walked: 0, rows: '[]' }
   } catch (error) {
     const failure = asFailure(error)
     if ('sqlState' in failure && failure.sqlState === TIMEOUT) return { failure }
@@ -80,13 +106,8 @@ async function patiently(ask: () => Promise<Rows>): Promise<{ rows: Rows } | { f
   }
 }
 
-function mailOf(row: WaitingMail): WaitingMail {
-  const { walked: _, parked, ...mail } = row as Omit<WaitingMail, 'parked'> & { walked: number; parked: unknown }
+function mailOf({ parked, ...mail }: Omit<WaitingMail, 'parked'> & { parked: unknown }): WaitingMail {
   return { ...mail, parked: typeof parked === 'string' ? (JSON.parse(parked) as Wait) : null }
-}
-
-function blobOf({ process, seq, hash }: Symptoms['blobs'][number]): Symptoms['blobs'][number] {
-  return { process, seq, hash }
 }
 
 function loopOf(row: Symptoms['loops'][number]): Symptoms['loops'][number] {
@@ -101,27 +122,28 @@ const pendingSql = (q: string, target: string): string =>
 const liveSql = (q: string): string => `${q}nodes n on n.id = p.owner and n.epoch = p.owner_epoch`
 
 /** One probe per mailbox, however many messages are in it. */
-function mailSql(q: string): string {
-  return `with recursive target as (
-    (select target, ord, 1 as n from ${q}mailbox where namespace = $1 order by target, ord limit 1)
+function mailboxSql(q: string, max: number): string {
+  return `(select target, ord, 1 as n from ${q}mailbox where namespace = $1 order by target, ord limit 1)
     union all
-    select o.target, o.ord, t.n + 1 from target t cross join lateral (
+    select o.target, o.ord, t.n + 1 from walk t cross join lateral (
       select target, ord from ${q}mailbox where namespace = $1 and target > t.target order by target, ord limit 1) o
-    where t.n < ${WALK_MAX})
-  select t.target as process, m.op, ${ms('m.at')} as at, ${ms('m.deadline')} as deadline, m.attempts,
+    where t.n < ${max}`
+}
+
+function mailSql(q: string): string {
+  return `select t.target as process, m.op, ${ms('m.at')} as at, ${ms('m.deadline')} as deadline, m.attempts,
     ${pendingSql(q, 't.target')} as pending, n.name as owner, coalesce(p.desired, 'running') as desired,
     coalesce(p.diverged, false) as diverged, coalesce(p.ended, false) as ended,
     coalesce(p.state_version, 0) as "stateVersion",
-    case when p.takes is not null and not ${wakesSql(q, '$1')} then p.wait end as parked,
-    (select max(n) from target)::int as walked
-  from target t
+    case when p.takes is not null and not ${wakesSql(q, '$1')} then p.wait end as parked
+  from walk t
   cross join lateral (
     select * from ${q}mailbox b where b.namespace = $1 and b.target = t.target and b.ord = t.ord offset 0) m
   left join ${q}processes p on p.namespace = $1 and p.id = t.target
   left join ${liveSql(q)}
   where split_part(t.target, '/', 1) not in ${PSEUDO_AGENTS}
     and (m.at < now() - interval '${UNOWNED_MS} milliseconds' or m.deadline < now())
-  order by (n.name is not null or p.takes is not null), m.at, t.target limit ${ROWS_MAX}`
+  order by (n.name is not null or p.takes is not null), m.at, t.target`
 }
 
 function openSql(q: string): string {
@@ -130,8 +152,7 @@ function openSql(q: string): string {
   left join ${q}heads h on h.process = p.pid
   left join ${q}journal j on j.process = p.pid and j.seq = h.seq
   where p.namespace = $1 and p.open and p.owner is null and not p.ended and p.desired = 'running' and p.kind = 'agent'
-    and coalesce(j.at, p.created_at) < now() - interval '${UNOWNED_MS} milliseconds'
-  limit ${ROWS_MAX}`
+    and coalesce(j.at, p.created_at) < now() - interval '${UNOWNED_MS} milliseconds'`
 }
 
 /** The condition is that of the index processes_held. */
@@ -139,48 +160,53 @@ function heldSql(q: string): string {
   return `select p.id as process, p.desired, p.diverged, p.open, ${pendingSql(q, 'p.id')} as pending
   from ${q}processes p
   where p.namespace = $1 and not p.ended and (p.diverged or p.desired <> 'running')
-  order by p.id limit ${ROWS_MAX}`
+  order by p.id`
 }
 
 function timerSql(q: string): string {
   return `select t.target as process, t.name, ${ms('t.due')} as due from ${q}timers t
   where t.namespace = $1 and t.due < now() - interval '${OVERDUE_MS} milliseconds'
-  order by t.due limit ${ROWS_MAX}`
+  order by t.due`
 }
 
 /** Owners one by one: live ones cost one probe each. */
-function claimSql(q: string): string {
-  return `with recursive owner as (
-    (select owner, owner_epoch, 1 as n from ${q}processes
+function ownerSql(q: string, max: number): string {
+  return `(select owner, owner_epoch, 1 as n from ${q}processes
      where namespace = $1 and owner is not null and not ended order by owner, owner_epoch limit 1)
     union all
-    select o.*, w.n + 1 from owner w cross join lateral (
+    select o.*, w.n + 1 from walk w cross join lateral (
       select owner, owner_epoch from ${q}processes
       where namespace = $1 and owner is not null and not ended
         and (owner, owner_epoch) > (w.owner, w.owner_epoch) order by owner, owner_epoch limit 1) o
-    where w.n < ${WALK_MAX})
-  select w.owner::float8 as node, min(p.id) as example, count(*)::int as processes
-  from owner w cross join lateral (
+    where w.n < ${max}`
+}
+
+function claimSql(q: string): string {
+  return `select w.owner as node, min(p.id) as example, count(*)::int as processes
+  from walk w cross join lateral (
     select id from ${q}processes p where p.namespace = $1 and p.owner = w.owner and p.owner_epoch = w.owner_epoch
       and not p.ended limit ${COUNT_MAX}) p
   where not exists (select 1 from ${q}nodes n where n.id = w.owner and n.epoch = w.owner_epoch)
-  group by w.owner, w.owner_epoch order by w.owner limit ${ROWS_MAX}`
+  group by w.owner, w.owner_epoch order by w.owner`
 }
 
-function loopSql(q: string): string {
-  return `with recent as materialized (
-    select f.process, f.at, f.error from ${q}failures f
-    where f.namespace = $1 and f.at > now() - interval '${LOOP_MS} milliseconds' order by f.at desc limit ${WALK_MAX})
-  select r.process, count(*)::int as failures, ${ms('min(r.at)')} as since,
+function failureSql(q: string, max: number): string {
+  return `select f.process, f.at, f.error from ${q}failures f
+    where f.namespace = $1 and f.at > now() - interval '${LOOP_MS} milliseconds' order by f.at desc limit ${max}`
+}
+
+function loopSql(): string {
+  return `select r.process, count(*)::int as failures, ${ms('min(r.at)')} as since,
     (array_agg(r.error order by r.at desc))[1] as error
-  from recent r group by r.process having count(*) >= ${LOOP_FAILURES} order by count(*) desc limit ${ROWS_MAX}`
+  from walk r group by r.process having count(*) >= ${LOOP_FAILURES} order by count(*) desc`
+}
+
+function referenceSql(q: string, max: number): string {
+  return `select r.process, r.seq, r.hash from ${q}blob_refs r order by r.hash limit ${max}`
 }
 
 function blobSql(q: string): string {
-  return `with walk as materialized (
-    select r.process, r.seq, r.hash from ${q}blob_refs r order by r.hash limit ${WALK_MAX})
-  select p.id as process, w.seq::float8 as seq, w.hash, (select count(*) from walk)::int as walked
+  return `select p.id as process, w.seq, w.hash
   from walk w join ${q}processes p on p.pid = w.process
-  where p.namespace = $1 and not exists (select 1 from ${q}blobs b where b.hash = w.hash)
-  limit ${ROWS_MAX}`
+  where p.namespace = $1 and not exists (select 1 from ${q}blobs b where b.hash = w.hash)`
 }
