@@ -27,6 +27,8 @@ export type Query = {
   readonly tests: readonly Test[]
   /** Whether a term asks for the status `passive`: such processes are read from the store, and only when asked for. */
   readonly passive: boolean
+  /** Whether a term names parts of the runtime: such rows are hidden, and listed only when asked for. */
+  readonly services: boolean
 }
 
 type TextField = (row: ProcessRow) => string | null
@@ -67,6 +69,10 @@ const NUMBER_FIELDS: Readonly<Record<string, NumberField>> = {
 /** Names a term may begin with, for completion and for messages. */
 export const QUERY_FIELDS: readonly string[] = [...Object.keys(TEXT_FIELDS), 'under', ...Object.keys(NUMBER_FIELDS)]
 
+/** Fields that name a process or its agent, and values of them that mean services: the agent, an id, a pattern of ids. */
+const SERVICE_FIELDS: readonly string[] = ['id', 'agent', 'parent', 'under']
+const SERVICE_VALUE = /^vivarium(?=[/*]|$)/
+
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** @throws REQUEST_INVALID with a message that names the term and what would be right */
@@ -75,7 +81,7 @@ export function parseQuery(text: string): Query {
   if (words.length > QUERY_TERMS_MAX) {
     throw refused(`has ${words.length} terms, at most ${QUERY_TERMS_MAX}. Remove some.`)
   }
-  return { text, tests: words.map(compile), passive: words.some(namesPassive) }
+  return { text, tests: words.map(compile), passive: words.some(namesPassive), services: words.some(namesServices) }
 }
 
 export function matches(query: Query, row: ProcessRow, context: QueryContext): boolean {
@@ -100,9 +106,23 @@ function split(text: string): Word[] {
   return words
 }
 
-function namesPassive({ text, quoted, negated }: Word): boolean {
-  const [, values = ''] = quoted || negated ? [] : (/^status[:=](.*)$/s.exec(text) ?? [])
-  return values.split(',').includes('passive')
+/** Field and alternatives of a term that asks for something; text has no field. */
+function asked({ text, quoted, negated }: Word): { field: string | null; values: readonly string[] } {
+  if (negated) return { field: null, values: [] }
+  const [, field = null, values = ''] = quoted ? [] : (/^([A-Za-z.]+)[:=](.*)$/s.exec(text) ?? [])
+  return field === null ? { field, values: [text.toLowerCase()] } : { field, values: values.split(',') }
+}
+
+function namesPassive(word: Word): boolean {
+  const { field, values } = asked(word)
+  return field === 'status' && values.includes('passive')
+}
+
+function namesServices(word: Word): boolean {
+  const { field, values } = asked(word)
+  if (field === 'kind') return values.includes('service')
+  if (field === 'hidden') return values.includes('true')
+  return (field === null || SERVICE_FIELDS.includes(field)) && values.some((value) => SERVICE_VALUE.test(value))
 }
 
 function compile(word: Word): Test {

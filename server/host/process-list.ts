@@ -57,7 +57,7 @@ export class ProcessList {
     const best = new Best(order, after, Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX))
     const parents = new Map<ProcessId, ProcessId | null>()
     const admit = this.#filter(query, terms, parents)
-    if (query.status !== 'passive') this.#live(query, (row) => admit(row) && best.add(row))
+    if (query.status !== 'passive') this.#live(query, terms, (row) => admit(row) && best.add(row))
     if (query.status === 'passive' || terms?.passive === true) {
       await this.#passive(query, parents, (row) => admit(row) && best.add(row))
     }
@@ -91,12 +91,12 @@ export class ProcessList {
     return out
   }
 
-  #live(query: ProcessQuery, visit: (row: ProcessRow) => void): void {
+  #live(query: ProcessQuery, terms: Query | null, visit: (row: ProcessRow) => void): void {
     for (const process of this.#core.kernel.all()) {
       if (process.hidden && query.hidden !== true) continue
       if (query.agent === undefined || process.agent === query.agent) visit(liveRow(this.#core, process))
     }
-    if (asksForServices(query)) for (const row of this.#services.rows()) visit(row)
+    if (asksForServices(query, terms)) for (const row of this.#services.rows()) visit(row)
   }
 
   async #passive(

@@ -7,6 +7,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, splitId } from '../../shared/id.ts'
+import type { Query } from '../../shared/query.ts'
 import type { ProcessDetail, ProcessRow, StateSnapshot, Vitals, Wait } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
 import { LEASE_MS } from '../cluster/membership.ts'
@@ -21,17 +22,16 @@ type Numbers = { readonly [name: string]: Value }
 const NAMES = ['committer', 'database', 'feed', 'node', 'recovery', 'retention', 'snapshots', 'timers', 'tree'] as const
 type Name = (typeof NAMES)[number]
 
-/** Words of a query that mean services. */
-const ASKING = /(^|[\s,:])(service|vivarium(\/\S*)?)(?=$|[\s,])|(^|\s)hidden:true(?=$|\s)/
+const IDS: ReadonlySet<ProcessId> = new Set([RUNTIME_ID, ...NAMES.map(idOf)])
 
 export function isService(id: ProcessId): boolean {
-  return id === RUNTIME_ID || NAMES.some((name) => id === idOf(name))
+  return IDS.has(id)
 }
 
 /** Whether a list is asked for services: by `hidden`, `agent`, `under`, or a term such as `kind:service`. */
-export function asksForServices({ hidden, agent, under, q }: ProcessQuery): boolean {
+export function asksForServices({ hidden, agent, under }: ProcessQuery, terms: Query | null): boolean {
   if (hidden === true || agent === 'vivarium') return true
-  return (under !== undefined && isService(under)) || (q !== undefined && ASKING.test(q))
+  return (under !== undefined && isService(under)) || terms?.services === true
 }
 
 export function isServiceUnder(id: ProcessId, ancestor: ProcessId): boolean {
@@ -55,7 +55,7 @@ export class Services {
   }
 
   rows(): ProcessRow[] {
-    return [RUNTIME_ID, ...NAMES.map(idOf)].map((id) => this.#row(id))
+    return [...IDS].map((id) => this.#row(id))
   }
 
   detail(id: ProcessId): ProcessDetail {

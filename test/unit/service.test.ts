@@ -55,7 +55,19 @@ test('[O14] services are listed and counted only where they are asked for', asyn
     expect(await ids(query)).toEqual(SERVICES)
   }
   expect(await ids({ q: 'under:vivarium/runtime' })).toEqual(SERVICES)
-  expect(await ids({ q: 'id:vivarium/time*' })).toEqual(['vivarium/timers'])
+  for (const q of [
+    'kind=service',
+    'kind:"service"',
+    'hidden=true',
+    'hidden:true',
+    'agent:other,vivarium',
+    'id:vivarium*',
+  ])
+    expect(await ids({ q }), q).toEqual(SERVICES)
+  for (const q of ['id:vivarium/time*', 'vivarium/timers', '"Vivarium/timers"', 'kind:task,service id:*timers'])
+    expect(await ids({ q })).toEqual(['vivarium/timers'])
+  for (const q of ['-kind:agent -hidden:false', '-agent:vivarium', 'agent:vivarium-shop', 'time'])
+    expect((await ids({ q })).some((id) => SERVICES.includes(id))).toBe(false)
   expect((await inspect.processes({ agent: 'vivarium', limit: 2 })).total).toBe(SERVICES.length)
   expect(inspect.vitals().total).toBe(2)
 })
