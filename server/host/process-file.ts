@@ -4,7 +4,7 @@
  * - Under another id a process is a copy: nobody waits for its answers, so the addresses of its messages are left out.
  *   Its open turn goes on as well, with the idempotency keys of the original.
  */
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { RuntimeError } from '../../shared/error.ts'
 import { assertProcessId, type ProcessId, splitId } from '../../shared/id.ts'
 import {
@@ -16,7 +16,7 @@ import {
 } from '../../shared/process-file.ts'
 import type { RuntimeCore } from '../runtime.ts'
 
-const checksumOf = (body: unknown): string => createHash('sha256').update(JSON.stringify(body)).digest('hex')
+const checksumOf = (body: unknown): string => digest('sha256', JSON.stringify(body))
 
 /** @throws PROCESS_NOT_FOUND */
 export async function exportFile(core: RuntimeCore, id: ProcessId): Promise<ProcessFile> {
@@ -42,6 +42,9 @@ export function readFile(given: unknown, as: ProcessId | undefined): { id: Proce
   const found = checksumOf(Reflect.get(Object(given), 'body'))
   if (found !== checksum)
     throw invalid(`was changed: its checksum is ${found.slice(0, 12)}, not ${checksum.slice(0, 12)}`)
+  // They are stored for every process that refers to them, and the checksum is as easily made as the file.
+  const forged = body.blobs.find(({ hash, value }) => digest('sha256', value) !== hash)
+  if (forged !== undefined) throw invalid(`holds a large value under the hash ${forged.hash}, which is not its own`)
   const id = as ?? body.process.id
   assertProcessId(id)
   if (splitId(id).agent !== body.process.agent) {

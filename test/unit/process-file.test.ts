@@ -1,4 +1,5 @@
 /** Files of processes on a living runtime: what comes back, and what is refused. */
+import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
@@ -66,6 +67,10 @@ test('[G8] a file that was changed, cut or is newer, a wrong id and a process th
   expect(await refused({ ...made, body: { ...made.body, seq: made.body.seq + 1 } })).toBe('FILE_INVALID')
   expect(await refused({ ...made, version: 2 })).toBe('FILE_INVALID')
   expect(await refused('text')).toBe('FILE_INVALID')
+  // Its checksum fits, and a large value in it does not: it would be that of every process with this hash.
+  const body = { ...made.body, blobs: [{ hash: 'ab'.repeat(32), value: '"forged"' }] }
+  const checksum = createHash('sha256').update(JSON.stringify(body)).digest('hex')
+  expect(await refused({ ...made, body, checksum }, { as: 'box/forged' })).toBe('FILE_INVALID')
   expect(await refused(made, { as: 'other/k' })).toBe('REQUEST_INVALID')
   expect(await refused(made)).toBe('PROCESS_EXISTS')
   expect(await refused(made, { replace: true })).toBe('PROCESS_EXISTS')

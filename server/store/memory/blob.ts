@@ -7,7 +7,12 @@ import { assertText } from './text.ts'
 export function writeBlobs(db: MemoryDatabase, node: NodeIdentity, blobs: readonly NewBlob[]): void {
   for (const { value } of blobs) assertText(value)
   if (!db.alive(node)) return
-  for (const { hash, value } of blobs) db.blobs.set(hash, { value, touchedAt: db.clock.now() })
+  for (const blob of blobs) putBlob(db, blob)
+}
+
+/** What is there under the hash is touched and stays. */
+export function putBlob(db: MemoryDatabase, { hash, value }: NewBlob): void {
+  db.blobs.set(hash, { value: db.blobs.get(hash)?.value ?? value, touchedAt: db.clock.now() })
 }
 
 /** D21: a row may begin to refer to it. */

@@ -2,6 +2,7 @@
 import { splitId } from '../../../shared/id.ts'
 import type { ImportOutcome, ImportPlace, ProcessBody } from '../../../shared/process-file.ts'
 import type { MessageKind, NodeIdentity, ReplyAddress } from '../store.ts'
+import { putBlob } from './blob.ts'
 import { keyOf, type MemoryDatabase, NO_CLAIM } from './database.ts'
 import { assertAlive } from './message.ts'
 
@@ -78,7 +79,7 @@ export function importProcess(
   }
   const at = { claim: NO_CLAIM }
   db.heads.set(pid, { seq: body.seq, claim: NO_CLAIM })
-  for (const { hash, value } of body.blobs) db.blobs.set(hash, { value, touchedAt: db.clock.now() })
+  for (const blob of body.blobs) putBlob(db, blob)
   db.blobRefs.set(pid, body.refs)
   if (body.snapshot !== null) db.snapshots.set(pid, { ...body.snapshot, ...at })
   db.waypoints.set(

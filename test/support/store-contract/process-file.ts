@@ -76,6 +76,20 @@ export function processFileContract(world: StoreWorld): void {
       expect(await bench.archive.exportProcess(bench.namespace, 'cart/nobody')).toBeNull()
     })
 
+    test('[G8] an import leaves large values alone that are there: they belong to every process', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const owned = await bench.own(node, 'a')
+      const value = `"${bench.namespace}"`
+      const hash = createHash('sha256').update(value).digest('hex')
+      await bench.store.writeBlobs(node, [{ hash, value }])
+      await bench.commit(node, row(owned, { blobs: [hash], payload: `[{"$blob":"${hash}"}]` }))
+      const body = (await bench.archive.exportProcess(bench.namespace, 'cart/a')) ?? expect.fail()
+      const forged = { ...body, blobs: [{ hash, value: '"forged"' }] }
+      expect(await bench.store.importProcess(node, forged, { id: 'cart/b', replace: false })).toBe('imported')
+      expect((await bench.load(node, owned)).journal.map(({ payload }) => payload)).toEqual([`[${value}]`])
+    })
+
     test('[G8] the streams of a process that is replaced are those of the one that takes its place', async () => {
       const bench = new StoreBench(world)
       const { store } = bench
