@@ -88,7 +88,8 @@ export type ProcessDetail = ProcessRow & {
   trapExit: boolean
   desired: DesiredState
   startedAt: number
-  lastExit: (ExitSummary & { at: number }) | null
+  /** `at` is null where the time was not kept: of a stored process that went on after it. */
+  lastExit: (ExitSummary & { at: number | null }) | null
   /** Supervisors only. */
   supervisor: SupervisorDetail | null
   ops: { name: string; kind: 'handler' | 'query' }[]

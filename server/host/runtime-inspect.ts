@@ -84,7 +84,9 @@ export class RuntimeInspect implements Inspect {
       return detail ?? null
     }
     if (isService(id)) return this.#services.detail(id)
-    const record = await this.#core.backend.handle.archive.process(this.#core.namespace, id)
+    const { namespace, backend } = this.#core
+    const { archive } = backend.handle
+    const record = await archive.process(namespace, id)
     if (process !== undefined && record?.desired !== 'stopped') {
       const known = record === null ? {} : { incarnation: record.incarnation, desired: record.desired }
       return { ...this.#detail(process), ...known }
@@ -92,8 +94,9 @@ export class RuntimeInspect implements Inspect {
     if (record === null) return null
     const [row] = await this.#list.stored([record])
     if (row === undefined) return null
-    const divergence = await storedDivergence(this.#core.backend.handle.archive, record)
-    return { ...storedDetail(row, record, this.#ops(record.agent)), ...divergenceView(divergence) }
+    const ties = await archive.ties(namespace, record.pid)
+    const divergence = await storedDivergence(archive, record)
+    return { ...storedDetail(row, { record, ties, ops: this.#ops(record.agent) }), ...divergenceView(divergence) }
   }
 
   async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {

@@ -3,10 +3,14 @@
  *
  * - State version, mailbox, restarts, wait and parent are stored and true. What only memory counts is 0: `turns`,
  *   `busyMs`, `failures`, `children`. `since` is the birth of the process; when it left memory is not stored.
+ * - Names, links, monitors and the last exit are rows as well. What a supervisor is like, only its node knows.
  */
-import { splitId } from '../../shared/id.ts'
+import { type ProcessId, splitId } from '../../shared/id.ts'
 import type { ProcessDetail, ProcessRow, Wait } from '../../shared/snapshot.ts'
-import type { ShownProcess } from '../store/store.ts'
+import { decode } from '../../shared/value.ts'
+import type { ExitReason } from '../kernel/exit.ts'
+import { exitSummary } from '../kernel/row.ts'
+import type { ShownProcess, ShownTies } from '../store/store.ts'
 
 export function storedRow(record: ShownProcess, { mailbox, depth }: { mailbox: number; depth: number }): ProcessRow {
   return {
@@ -38,18 +42,23 @@ function waitOf({ wait }: ShownProcess): Wait | null {
   return wait === null ? null : (JSON.parse(wait) as Wait) // written by the release that parked it
 }
 
-export function storedDetail(row: ProcessRow, record: ShownProcess, ops: ProcessDetail['ops']): ProcessDetail {
+export function storedDetail(
+  row: ProcessRow,
+  { record, ties, ops }: { record: ShownProcess; ties: ShownTies; ops: ProcessDetail['ops'] },
+): ProcessDetail {
+  const peers = (wanted: ShownTies['links'][number]['kind']): ProcessId[] =>
+    ties.links.flatMap(({ kind, peer }) => (kind === wanted ? [peer] : []))
   return {
     ...row,
     key: splitId(record.id).key,
-    names: [],
-    links: [],
-    monitors: [],
-    monitoredBy: [],
-    trapExit: false,
+    names: [...ties.names],
+    links: peers('link'),
+    monitors: peers('monitor'),
+    monitoredBy: peers('monitored'),
+    trapExit: record.trapExit,
     desired: record.desired,
     startedAt: record.createdAt,
-    lastExit: null,
+    lastExit: exitOf(record, ties),
     supervisor: null,
     ops,
     mailboxLimit: 0,
@@ -57,4 +66,11 @@ export function storedDetail(row: ProcessRow, record: ShownProcess, ops: Process
     stateBytes: null,
     current: null,
   }
+}
+
+/** While nothing began after it, the last row is that of the exit; the time of an earlier exit is stored nowhere. */
+function exitOf({ exit, ended, gone }: ShownProcess, { lastAt }: ShownTies): ProcessDetail['lastExit'] {
+  if (exit === null) return null
+  const reason = decode(exit) as unknown as ExitReason // written by the commit that stored the end
+  return { ...exitSummary(reason), at: ended || gone ? lastAt : null }
 }

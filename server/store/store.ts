@@ -463,16 +463,20 @@ export type ShownRow = JournalRow & { readonly omitted: number }
 
 export type Page<T> = { items: T[]; cursor: string | null }
 
-/** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
 /** `seq`: number of the last journal row. */
 export type ShownProcess = ProcessRecord & { seq: number }
+/** `lastAt`: when the last journal row was stored; null without one. */
+export type ShownTies = Pick<Loaded, 'links' | 'names'> & { readonly lastAt: number | null }
 
+/** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
 export interface Archive {
   process(namespace: string, id: ProcessId): Promise<ShownProcess | null>
   processes(
     namespace: string,
     query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
   ): Promise<Page<ShownProcess> & { total: number }>
+  /** Ties and names, as rows hold them. */
+  ties(namespace: string, pid: Pid): Promise<ShownTies>
   /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
   /** Committed state as of row `seq`. Null when it is not there any more, or not yet. @throws BLOB_MISSING */

@@ -156,6 +156,38 @@ describe('passive processes', () => {
     other.close()
   })
 
+  test('[O17] the detail of a stored process tells its names, ties and last exit as rows hold them', async () => {
+    const tied = agent('tied', {
+      state: () => null,
+      on: {
+        async tie(ctx) {
+          await ctx.register('tied')
+          ctx.monitor('cart/x')
+        },
+        leave(ctx) {
+          ctx.exit('shutdown')
+        },
+      },
+      passivateAfterMs: PASSIVATE_MS,
+    })
+    const c = await world.node('c', [tied, cart], { namespace: 'c' })
+    const other = new RuntimeInspect(c.core)
+    const detail = () => world.run(other.process('tied/a'))
+    await c.call(c.ref(cart, 'x').add())
+    await c.call(c.ref(tied, 'a').tie())
+    await world.until(() => c.core.kernel.find('tied/a') === undefined)
+    expect(await detail()).toMatchObject({ names: ['tied'], monitors: ['cart/x'], lastExit: null })
+    await c.call(c.ref(tied, 'a').leave())
+    await world.until(() => c.core.kernel.find('tied/a') === undefined)
+    const at = (await world.run(other.journal('tied/a', { limit: 1 }))).items[0]?.at
+    expect(await detail()).toMatchObject({
+      names: [],
+      monitors: [],
+      lastExit: { kind: 'shutdown', text: 'shutdown', at },
+    })
+    other.close()
+  })
+
   test('[O17] vital signs count them', async () => {
     await asleep('a', 'b')
     await world.run(inspect.counted())

@@ -14,7 +14,9 @@ export function RebornStrip({ row, gone, onFailures }: RebornStripProps) {
     <div className="strip strip-warning" role="status">
       <span>
         New incarnation <strong>#{row.incarnation}</strong>
-        {exit === null ? null : ` · the one before ended ${clockText(exit.at)}: ${exit.text}`}
+        {exit === null
+          ? null
+          : ` · the one before ended${exit.at === null ? '' : ` ${clockText(exit.at)}`}: ${exit.text}`}
       </span>
       <button type="button" className="button button-small" onClick={onFailures}>
         Show why
@@ -35,7 +37,7 @@ export function GoneStrip({ row }: { row: ProcessDetail }) {
           'Gone. What is shown is the last that was seen of it.'
         ) : (
           <>
-            Exited <time title={dateText(exit.at)}>{clockText(exit.at)}</time> · {exit.text}
+            Exited {exit.at === null ? null : <time title={dateText(exit.at)}>{clockText(exit.at)}</time>} · {exit.text}
           </>
         )}
         {row.desired === 'stopped' ? ' · stays stopped until restarted' : null}

@@ -4,7 +4,7 @@ import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { decode } from '../../../shared/value.ts'
 import { assertWhole, shownBlobs, shownRows } from '../attach.ts'
-import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ShownProcess, ShownRow } from '../store.ts'
+import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ShownProcess, ShownRow, ShownTies } from '../store.ts'
 import { load, recordOf } from './claim.ts'
 import { keyOf, type MemoryDatabase, type StoredDeadLetter, type StoredProcess } from './database.ts'
 import { messages } from './message.ts'
@@ -55,6 +55,11 @@ export class MemoryArchive implements Archive {
 
   #shown(row: StoredProcess): ShownProcess {
     return { ...recordOf(row), seq: this.#db.heads.get(row.pid)?.seq ?? 0 }
+  }
+
+  async ties(_namespace: string, pid: Pid): Promise<ShownTies> {
+    const { links, names } = load(this.#db, pid)
+    return { links, names, lastAt: this.#db.journal.get(pid)?.at(-1)?.at ?? null }
   }
 
   async stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {

@@ -9,11 +9,12 @@ import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { Attachments, assertWhole, type BlobSize, shownBlobs, shownRows } from '../attach.ts'
 import { type Tables, tablesIn } from '../schema.ts'
-import type { Archive, Loaded, NewFailure, Page, Pid, ShownProcess, ShownRow } from '../store.ts'
+import type { Archive, Loaded, NewFailure, Page, Pid, ShownProcess, ShownRow, ShownTies } from '../store.ts'
 import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordOf } from './archive-row.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
 import { guarded } from './failure.ts'
+import { shownTies } from './load.ts'
 import { stateRowsAt } from './past.ts'
 import { exportProcess } from './process-file.ts'
 import { symptoms } from './symptom.ts'
@@ -84,6 +85,10 @@ export class PostgresArchive implements Archive {
       const items = rows.map(shownProcess)
       return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all?.total ?? 0 }
     })
+  }
+
+  ties(namespace: string, pid: Pid): Promise<ShownTies> {
+    return guarded(() => shownTies(this.#at, namespace, pid))
   }
 
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>> {

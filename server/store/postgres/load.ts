@@ -4,7 +4,7 @@
  * One repeatable-read transaction, its statements sent together.
  */
 import { Attachments } from '../attach.ts'
-import type { JournalRow, Loaded, NodeIdentity, Pid, TimerRow } from '../store.ts'
+import type { JournalRow, Loaded, NodeIdentity, Pid, ShownTies, TimerRow } from '../store.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import { type Context, ms } from './context.ts'
 import { bigints, numberList } from './list.ts'
@@ -65,16 +65,32 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
   for (const row of journal) byPid.get(row.process)?.journal.push(journalRow(row))
   for (const row of mailbox) byPid.get(row.pid)?.mailbox.push(messageRow(row))
   for (const row of timers) byPid.get(row.process)?.timers.push({ ...row })
-  for (const { pid, outgoing, kind, peer, ref, ephemeral } of ties) {
-    const shown = kind === 'monitor' && !outgoing ? 'monitored' : kind
-    byPid.get(pid)?.links.push({ kind: shown, peer, ref: kind === 'link' ? null : ref, ephemeral })
-  }
+  for (const row of ties) byPid.get(row.pid)?.links.push(tieOf(row))
   for (const { pid, name } of names) byPid.get(pid)?.names.push(name)
   const attachments = new Attachments(refs)
   return processes.flatMap((pid) => {
     const loaded = byPid.get(pid)
     return loaded === undefined ? [] : { ...loaded, ...attachments.attach(pid, loaded) }
   })
+}
+
+function tieOf({ outgoing, kind, peer, ref, ephemeral }: TieRow): Loaded['links'][number] {
+  const shown = kind === 'monitor' && !outgoing ? 'monitored' : kind
+  return { kind: shown, peer, ref: kind === 'link' ? null : ref, ephemeral }
+}
+
+/** What is told of a process that no one has in memory. */
+export async function shownTies({ archive, q }: Context, namespace: string, pid: Pid): Promise<ShownTies> {
+  const values = [namespace, numberList([pid], (one) => one)]
+  const [ties, names, [last]] = await Promise.all([
+    archive.unsafe<TieRow[]>(tieSql(q), values),
+    archive.unsafe<{ name: string }[]>(nameSql(q), values),
+    archive.unsafe<{ at: number }[]>(
+      `select ${ms('at')} as at from ${q}journal where process = $1::bigint order by seq desc limit 1`,
+      [pid],
+    ),
+  ])
+  return { links: ties.map(tieOf), names: names.map(({ name }) => name), lastAt: last?.at ?? null }
 }
 
 function snapshotSql(q: string): string {

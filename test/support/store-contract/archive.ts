@@ -38,6 +38,23 @@ export function archiveContract(world: StoreWorld): void {
       expect(await bench.archive.counts(bench.namespace)).toEqual({ processes: 3, passive: 2, deadLetters: 0 })
     })
 
+    test('[D17] ties and names are read of a process that nobody has in memory, with the time of its last row', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const [a, b] = [await bench.own(node, 'a'), await bench.own(node, 'b')]
+      expect(await bench.archive.ties(bench.namespace, a.record.pid)).toEqual({ links: [], names: [], lastAt: null })
+      const monitor = (key: string, ref: string) => ({ kind: 'monitor', peer: `cart/${key}`, ref }) as const
+      await bench.write(node, a, {
+        links: [{ kind: 'link', peer: 'cart/b' }, monitor('b', 'm1')],
+        names: [{ kind: 'register', name: 'first' }],
+      })
+      await bench.write(node, b, { links: [monitor('a', 'm2')] })
+      const { links, names } = await bench.load(node, a)
+      const [last] = await bench.archive.journal(a.record.pid, { limit: 1 })
+      expect(links).toHaveLength(3)
+      expect(await bench.archive.ties(bench.namespace, a.record.pid)).toEqual({ links, names, lastAt: last?.at })
+    })
+
     test('[D17] the journal is read backwards, the mailbox forwards, both from a key', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
