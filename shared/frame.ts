@@ -8,6 +8,7 @@
  * - `seq` counts the frames of one subscription; `resume` with the last seen seq continues or gets a new `snap`.
  */
 import { z } from 'zod'
+import { PROCESS_SORTS } from './snapshot.ts'
 
 export const FEED_PROTOCOL = 'vivarium.v1'
 export const UNACKED_FRAMES_MAX = 2
@@ -30,7 +31,7 @@ const seq = z.number().int().nonnegative()
 export const viewSchema = z.object({
   q: text(1_000).optional(),
   under: processId.optional(),
-  sort: z.enum(['tree', 'id', 'status', 'mailbox', 'turns', 'busyMs', 'restarts', 'since', 'failures']).optional(),
+  sort: z.enum(['tree', ...PROCESS_SORTS]).optional(),
   dir: z.enum(['asc', 'desc']).optional(),
   mode: z.enum(['tree', 'flat']).optional(),
   /** Tree mode: ids whose children are shown although folded by default, and the reverse. */

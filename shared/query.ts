@@ -69,7 +69,7 @@ const NUMBER_FIELDS: Readonly<Record<string, NumberField>> = {
 /** Names a term may begin with, for completion and for messages. */
 export const QUERY_FIELDS: readonly string[] = [...Object.keys(TEXT_FIELDS), 'under', ...Object.keys(NUMBER_FIELDS)]
 
-/** Fields that name a process or its agent, and values of them that mean services: the agent, an id, a pattern of ids. */
+/** Fields that name a process or its agent, and values of them that mean services: the agent, an id, a pattern. */
 const SERVICE_FIELDS: readonly string[] = ['id', 'agent', 'parent', 'under']
 const SERVICE_VALUE = /^vivarium(?=[/*]|$)/
 

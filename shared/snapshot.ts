@@ -77,6 +77,10 @@ export type ProcessRow = {
   hidden: boolean
 }
 
+/** Fields of a row that a list can be ordered by. */
+export const PROCESS_SORTS = ['id', 'status', 'mailbox', 'turns', 'busyMs', 'restarts', 'since', 'failures'] as const
+export type ProcessSort = (typeof PROCESS_SORTS)[number]
+
 export type ExitSummary = { kind: string; text: string }
 
 export type ProcessDetail = ProcessRow & {

@@ -35,6 +35,7 @@ import { PROJECTS } from './vitest.config.ts'
 
 const SEAMS = ['server/clock.ts', 'server/random.ts', 'server/crash-point.ts', 'server/paths.ts']
 const STORE = 'server/store/store.ts'
+const ARCHIVE = 'server/store/archive.ts'
 const STREAM = 'server/store/stream.ts'
 const TRANSACT = 'server/store/transact.ts'
 const INSPECT = 'server/observe/inspect.ts'
@@ -42,7 +43,7 @@ const CONTROL = 'server/control.ts'
 const INDEX = 'server/index.ts'
 const KERNEL = ['shared', 'server/kernel']
 const DEFINITION = [...KERNEL, 'server/definition']
-const JOURNAL = [...DEFINITION, 'server/journal', STORE, STREAM, TRANSACT, ...SEAMS]
+const JOURNAL = [...DEFINITION, 'server/journal', STORE, ARCHIVE, STREAM, TRANSACT, ...SEAMS]
 const SCHEDULER = [...JOURNAL, 'server/scheduler']
 const SURFACE = ['shared', 'server/observe', INSPECT, CONTROL, STREAM, ...SEAMS]
 const ANY = { imports: ['*'], packages: ['*'], builtins: true }
@@ -60,11 +61,12 @@ const AREAS: Areas = {
   // A type only: what `ctx.transaction` hands to its callback.
   'server/definition': { imports: DEFINITION, packages: ['drizzle-orm'], builtins: true },
   'server/journal': { imports: JOURNAL, packages: ['mutative'], builtins: true },
-  'server/store/store.ts': { imports: ['shared', STREAM, TRANSACT], packages: [], builtins: false },
+  'server/store/store.ts': { imports: ['shared', ARCHIVE, STREAM, TRANSACT], packages: [], builtins: false },
+  'server/store/archive.ts': { imports: ['shared', STORE], packages: [], builtins: false },
   'server/store/transact.ts': { imports: [STORE], packages: [], builtins: false },
   'server/store/stream.ts': { imports: ['shared', STORE], packages: [], builtins: false },
   'server/store': {
-    imports: ['shared', STORE, STREAM, TRANSACT, ...SEAMS],
+    imports: ['shared', STORE, ARCHIVE, STREAM, TRANSACT, ...SEAMS],
     packages: ['drizzle-orm', 'postgres'],
     builtins: true,
   },

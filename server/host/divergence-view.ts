@@ -2,7 +2,8 @@
 import { type Divergence, divergenceText } from '../../shared/divergence.ts'
 import type { DivergenceView } from '../../shared/snapshot.ts'
 import { decodeEntries } from '../journal/entry.ts'
-import type { Archive, ProcessRecord } from '../store/store.ts'
+import type { Archive } from '../store/archive.ts'
+import type { ProcessRecord } from '../store/store.ts'
 
 /** Rows looked through: a parked process writes nothing but what it answers or lets go. */
 const ROWS_MAX = 50

@@ -2,7 +2,7 @@
 import type { JournalItem } from '../../shared/snapshot.ts'
 import { decodeEntries, type Entry } from '../journal/entry.ts'
 import type { TreeNote } from '../journal/tree-state.ts'
-import type { ShownRow } from '../store/store.ts'
+import type { ShownRow } from '../store/archive.ts'
 
 export function journalItem(row: ShownRow): JournalItem {
   const entries = decodeEntries(row.payload)

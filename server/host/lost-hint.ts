@@ -7,7 +7,7 @@
 import type { DurableLayer } from '../journal/layer.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Archive } from '../store/store.ts'
+import type { Archive } from '../store/archive.ts'
 
 /** Processes asked for in one query. */
 const CHUNK = 1_000

@@ -8,13 +8,13 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { matches, parseQuery, type Query, type QueryContext } from '../../shared/query.ts'
-import type { ProcessRow } from '../../shared/snapshot.ts'
+import type { ProcessRow, ProcessSort } from '../../shared/snapshot.ts'
 import { recordOf } from '../journal/durable.ts'
 import type { Process } from '../kernel/process.ts'
 import { processRow } from '../kernel/row.ts'
 import { PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
-import type { ShownProcess } from '../store/store.ts'
+import type { ShownProcess } from '../store/archive.ts'
 import { comparePlaces, cursorOf, type Order, type Place, placeAt, placeOf } from './row-order.ts'
 import { asksForServices, isService, isServiceUnder, type Services } from './service.ts'
 import { storedRow } from './stored-row.ts'
@@ -27,6 +27,7 @@ const STORED_ROWS_MAX = 200_000
 /** Levels of spawned parents that are looked up in the store; deeper trees are not grown. */
 const ANCESTORS_MAX = 100
 
+type ListOrder = Order & { sort: ProcessSort }
 type Listed = Page<ProcessRow> & { total: number }
 
 /** A process in memory; its state version is the one `state` tells. */
@@ -50,7 +51,7 @@ export class ProcessList {
 
   /** @throws REQUEST_INVALID PROCESS_NOT_FOUND */
   async page(query: ProcessQuery): Promise<Listed> {
-    const order: Order = { sort: query.sort ?? 'id', dir: query.dir ?? 'asc' }
+    const order = { sort: query.sort ?? 'id', dir: query.dir ?? 'asc' } as const
     const after = query.cursor === undefined ? null : placeAt(order, query.cursor)
     const terms = query.q === undefined ? null : parseQuery(query.q)
     if (query.under !== undefined) await this.#mustExist(query.under)
@@ -172,7 +173,7 @@ export class ProcessList {
 
 /** The first rows after a place, out of any number that come in any order. */
 class Best {
-  readonly #order: Order
+  readonly #order: ListOrder
   readonly #after: Place | null
   readonly #limit: number
   readonly #compare: (a: Place, b: Place) => number
@@ -180,7 +181,7 @@ class Best {
   #left = 0
   #total = 0
 
-  constructor(order: Order, after: Place | null, limit: number) {
+  constructor(order: ListOrder, after: Place | null, limit: number) {
     this.#order = order
     this.#after = after
     this.#limit = limit
@@ -189,7 +190,7 @@ class Best {
 
   add(row: ProcessRow): void {
     this.#total++
-    const place = placeOf(this.#order, row)
+    const place = placeOf(this.#order.sort, row)
     if (this.#after !== null && this.#compare(place, this.#after) <= 0) return
     this.#left++
     this.#kept.push({ row, place })

@@ -11,7 +11,7 @@ import type { DurableLayer } from '../journal/layer.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import type { EphemeralBehaviour } from '../kernel/ephemeral.ts'
 import type { Kernel } from '../kernel/kernel.ts'
-import type { Archive } from '../store/store.ts'
+import type { Archive } from '../store/archive.ts'
 
 export type CommittedState = { value: Value; seq: number; at: number }
 

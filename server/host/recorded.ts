@@ -3,7 +3,8 @@
 import { attachBlobs } from '../../shared/blob-text.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { RECORDED_FORMAT, RECORDED_VERSION, type RecordedProcess, recordedSchema } from '../../shared/recorded.ts'
-import { type Archive, blobMissing, type ProcessRecord, type ShownRow } from '../store/store.ts'
+import type { Archive, ShownRow } from '../store/archive.ts'
+import { blobMissing, type ProcessRecord } from '../store/store.ts'
 import { readFile } from './process-file.ts'
 
 /** Rows read to find the first one. Older turns of longer journals are known by what the snapshot left. */

@@ -4,26 +4,18 @@
  * - A cursor is the sort value and the id of the last row of a page: a place, which is there when the row is not.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import type { ProcessRow } from '../../shared/snapshot.ts'
+import type { ProcessRow, ProcessSort } from '../../shared/snapshot.ts'
 
 type SortValue = string | number
-type Key = (row: ProcessRow) => SortValue
-export type Order = { sort: string; dir: 'asc' | 'desc' }
-export type Place = { value: SortValue; id: string }
+/** Failures are ordered by `at`. */
+export type Order = { sort: ProcessSort | 'at'; dir: 'asc' | 'desc' }
+export type Place<V extends SortValue = SortValue> = { value: V; id: string }
 
-const KEYS: Readonly<Record<string, Key>> = {
-  id: (row) => row.id,
-  status: (row) => row.status,
-  mailbox: (row) => row.mailbox,
-  turns: (row) => row.turns,
-  busyMs: (row) => row.busyMs,
-  restarts: (row) => row.restarts,
-  failures: (row) => row.failures,
-  since: (row) => row.since,
-}
+/** Orders by text; all others are by numbers. */
+const TEXTUAL: ReadonlySet<Order['sort']> = new Set(['id', 'status'])
 
-export function placeOf({ sort }: Order, row: ProcessRow): Place {
-  return { value: (KEYS[sort] ?? byId)(row), id: row.id }
+export function placeOf(sort: ProcessSort, row: ProcessRow): Place {
+  return { value: row[sort], id: row.id }
 }
 
 export function comparePlaces({ sort, dir }: Order): (a: Place, b: Place) => number {
@@ -40,28 +32,20 @@ export function cursorOf({ sort, dir }: Order, { value, id }: Place): string {
   return Buffer.from(JSON.stringify([sort, dir, value, id])).toString('base64url')
 }
 
-/** @throws REQUEST_INVALID */
-export function placeAt({ sort, dir }: Order, cursor: string): Place {
+/** @param name  of the parameter that holds the cursor  @throws REQUEST_INVALID */
+export function placeAt({ sort, dir }: Order, cursor: string, name = 'cursor'): Place {
   const parsed: unknown = jsonOf(cursor)
   const [usedSort, usedDir, value, id] = Array.isArray(parsed) ? (parsed as unknown[]) : []
   if (typeof id !== 'string' || (typeof value !== 'string' && typeof value !== 'number')) {
-    throw refused('is not one that a page gave out. Use the cursor of the page before as it is, or leave it out.')
+    throw refused(name, 'is not one that a page gave out. Use the cursor of the page before as it is, or leave it out.')
   }
-  if (usedSort !== sort || usedDir !== dir || typeof value !== (sort in NUMERIC ? 'number' : 'string')) {
+  if (usedSort !== sort || usedDir !== dir || typeof value !== (TEXTUAL.has(sort) ? 'string' : 'number')) {
     throw refused(
+      name,
       `is a place in the order ${usedSort} ${usedDir}, the list is in the order ${sort} ${dir}. Begin anew.`,
     )
   }
   return { value, id }
-}
-
-const NUMERIC: Readonly<Record<string, true>> = {
-  mailbox: true,
-  turns: true,
-  busyMs: true,
-  restarts: true,
-  failures: true,
-  since: true,
 }
 
 function jsonOf(cursor: string): unknown {
@@ -72,10 +56,6 @@ function jsonOf(cursor: string): unknown {
   }
 }
 
-function refused(what: string): RuntimeError {
-  return new RuntimeError('REQUEST_INVALID', `The cursor ${what}`, { detail: { path: 'query.cursor' } })
-}
-
-function byId(row: ProcessRow): string {
-  return row.id
+function refused(name: string, what: string): RuntimeError {
+  return new RuntimeError('REQUEST_INVALID', `The cursor ${what}`, { detail: { path: `query.${name}` } })
 }

@@ -41,12 +41,15 @@ import { pastState } from './past-state.ts'
 import { exportFile } from './process-file.ts'
 import { liveRow, ProcessList } from './process-list.ts'
 import { recordedProcess } from './recorded.ts'
+import { cursorOf, type Order, placeAt } from './row-order.ts'
 import { isService, refuseService, Services } from './service.ts'
 import { LETTERS_MAX } from './store-doctor.ts'
 import { storedDetail } from './stored-row.ts'
 import { VitalSigns } from './vitals.ts'
 
 const PAGE_LIMIT = 100
+/** Failures of one commit have one time, so a place among them is a time and an id. */
+const FAILURE_ORDER: Order = { sort: 'at', dir: 'desc' }
 /** Characters of a stored message body shown in a list. */
 const PREVIEW_CHARACTERS = 500
 
@@ -182,12 +185,19 @@ export class RuntimeInspect implements Inspect {
     return recordedProcess(archive, id, record)
   }
 
-  async failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>> {
+  async failures(query: { process?: ProcessId; before?: string; limit?: number }): Promise<Page<FailureRecord>> {
+    const { process, before } = query
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
-    if (query.process !== undefined) await this.#mustExist(query.process)
-    const items = await this.#core.backend.handle.archive.failures(this.#core.namespace, { ...query, limit })
+    const place = before === undefined ? null : placeAt(FAILURE_ORDER, before, 'before')
+    if (process !== undefined) await this.#mustExist(process)
+    const items = await this.#core.backend.handle.archive.failures(this.#core.namespace, {
+      limit,
+      ...(process === undefined ? {} : { process }),
+      ...(place === null ? {} : { before: { at: Number(place.value), id: place.id } }),
+    })
     const last = items.at(-1)
-    return { items, cursor: items.length === limit && last !== undefined ? String(last.at) : null }
+    if (items.length < limit || last === undefined) return { items, cursor: null }
+    return { items, cursor: cursorOf(FAILURE_ORDER, { value: last.at, id: last.id }) }
   }
 
   async deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>> {

@@ -10,7 +10,7 @@ import type { ProcessDetail, ProcessRow, Wait } from '../../shared/snapshot.ts'
 import { decode } from '../../shared/value.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import { exitSummary } from '../kernel/row.ts'
-import type { ShownProcess, ShownTies } from '../store/store.ts'
+import type { ShownProcess, ShownTies } from '../store/archive.ts'
 
 export function storedRow(record: ShownProcess, { mailbox, depth }: { mailbox: number; depth: number }): ProcessRow {
   return {

@@ -63,6 +63,11 @@ export const diagnosisSchema = z
 export const record = z.looseObject({})
 export const actResultSchema = z.object({ id: z.string(), incarnation: z.int(), outcome: z.string() })
 
+/** Characters. Holds the longest id, and one longer sort value. */
+const CURSOR_LENGTH_MAX = 2_000
+/** What a page gave out. */
+export const cursorSchema = z.string().min(1).max(CURSOR_LENGTH_MAX)
+
 /** Query parameters arrive as text. */
 export const limitSchema = wholeNumber(1, 1_000).default(100)
 export const flagSchema = z.enum(['true', 'false']).transform((text) => text === 'true')

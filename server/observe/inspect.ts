@@ -22,6 +22,7 @@ import type {
   Need,
   ProcessDetail,
   ProcessRow,
+  ProcessSort,
   ProcessStatus,
   StateSnapshot,
   Vitals,
@@ -35,7 +36,7 @@ export type ProcessQuery = {
   under?: ProcessId
   agent?: string
   status?: ProcessStatus
-  sort?: string
+  sort?: ProcessSort
   dir?: 'asc' | 'desc'
   limit?: number
   cursor?: string
@@ -76,7 +77,8 @@ export interface Inspect {
   /** Its recorded turns as stored, for `replayTurns`: from the first row, or from the last snapshot of a long journal.
    *  @throws PROCESS_NOT_FOUND BLOB_MISSING */
   recorded(id: ProcessId): Promise<RecordedProcess>
-  failures(query: { process?: ProcessId; before?: number; limit?: number }): Promise<Page<FailureRecord>>
+  /** Newest first; `before` is the cursor of the page before. @throws REQUEST_INVALID PROCESS_NOT_FOUND */
+  failures(query: { process?: ProcessId; before?: string; limit?: number }): Promise<Page<FailureRecord>>
   deadLetters(query: { process?: ProcessId; limit?: number }): Promise<Page<DeadLetter>>
   audit(query: { target?: string; limit?: number }): Promise<Page<AuditItem>>
   vitals(): Vitals

@@ -5,15 +5,8 @@
  * - V4: a value that is gone is found here and named; no reader gets a reference instead of a value.
  */
 import { attachBlobs, omittedBlob } from '../../shared/blob-text.ts'
-import {
-  blobMissing,
-  JOURNAL_CHARS_MAX,
-  type JournalRow,
-  type Loaded,
-  type MissingBlob,
-  type Pid,
-  type ShownRow,
-} from './store.ts'
+import { JOURNAL_CHARS_MAX, type ShownRow } from './archive.ts'
+import { blobMissing, type JournalRow, type Loaded, type MissingBlob, type Pid } from './store.ts'
 
 /** `value` is given at one reference of each hash at least; nowhere means that it is gone. */
 export type BlobRef = { process: Pid; seq: number; snapshot: boolean; hash: string; value: string | null }

@@ -16,12 +16,12 @@
  * Times are epoch milliseconds of the *store's* clock. Texts named `payload`, `args`, `value` are in the form of
  * shared/value.ts `encode`, except where said otherwise.
  */
-import type { Symptoms } from '../../shared/doctor.ts'
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { ImportOutcome, ImportPlace, ProcessBody } from '../../shared/process-file.ts'
 import type { Pruned, PruneStep, Swept } from '../../shared/retention.ts'
-import type { AuditItem, DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
+import type { DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
+import type { Archive } from './archive.ts'
 import type { StreamStore } from './stream.ts'
 import type { TransactStore } from './transact.ts'
 
@@ -453,51 +453,6 @@ export interface Store extends StreamStore, TransactStore {
   /** Milliseconds to add to this machine's clock to get the store's. */
   clockOffset(): Promise<number>
   close(): Promise<void>
-}
-
-/** Characters of large values on one page of a journal. */
-export const JOURNAL_CHARS_MAX = 4 * 1024 * 1024
-
-/** A large value that is not shown, or is gone, stands as `{ $blob, chars }`; `omitted` is the sum of those. */
-export type ShownRow = JournalRow & { readonly omitted: number }
-
-export type Page<T> = { items: T[]; cursor: string | null }
-
-/** `seq`: number of the last journal row. */
-export type ShownProcess = ProcessRecord & { seq: number }
-/** `lastAt`: when the last journal row was stored; null without one. */
-export type ShownTies = Pick<Loaded, 'links' | 'names'> & { readonly lastAt: number | null }
-
-/** The read side for people: keyset pages, capped, on its own small pool. Never touches a running process. */
-export interface Archive {
-  process(namespace: string, id: ProcessId): Promise<ShownProcess | null>
-  processes(
-    namespace: string,
-    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ShownProcess> & { total: number }>
-  /** Ties and names, as rows hold them. */
-  ties(namespace: string, pid: Pid): Promise<ShownTies>
-  /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
-  stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
-  /** Committed state as of row `seq`. Null when it is not there any more, or not yet. @throws BLOB_MISSING */
-  stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null>
-  /** The first row is shown whole, later ones while the large values of the page fit (JOURNAL_CHARS_MAX). */
-  journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]>
-  mailbox(namespace: string, target: ProcessId, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]>
-  mailboxCounts(namespace: string, targets: readonly ProcessId[]): Promise<Map<ProcessId, number>>
-  failures(namespace: string, query: { process?: ProcessId; before?: number; limit: number }): Promise<FailureRecord[]>
-  deadLetters(namespace: string, query: { process?: ProcessId; limit: number }): Promise<DeadLetter[]>
-  deadLetter(namespace: string, id: string): Promise<DeadLetter | null>
-  /** True for exactly one caller per dead letter. */
-  markRedelivered(namespace: string, id: string): Promise<boolean>
-  audit(namespace: string, query: { target?: string; limit: number }): Promise<AuditItem[]>
-  writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem>
-  writeFailure(namespace: string, process: ProcessId, failure: NewFailure): Promise<void>
-  counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }>
-  /** What may not go on by itself. */
-  symptoms(namespace: string): Promise<Symptoms>
-  /** Everything stored of an agent's process but ties and names, as of one instant; null when there is none. */
-  exportProcess(namespace: string, id: ProcessId): Promise<ProcessBody | null>
 }
 
 /** Both sides over one database, plus what ends them. */

@@ -191,7 +191,7 @@ export class ToyWorld implements Inspect, Control {
     return { items: all.slice(0, limit), cursor: null }
   }
 
-  async failures({ process, limit = 100 }: { process?: string; before?: number; limit?: number }) {
+  async failures({ process, limit = 100 }: { process?: string; before?: string; limit?: number }) {
     const all = this.failureRecords.filter((record) => process === undefined || record.process === process).toReversed()
     return { items: all.slice(0, limit), cursor: null }
   }

@@ -44,7 +44,7 @@ describe('what is refused before anything is read', () => {
     '/processes?limit=1&limit=2',
     '/processes/order%2F17/mailbox?after=zz',
     '/processes/order%2F17/journal?before=0x10',
-    '/failures?before=1.5',
+    '/processes/order%2F17/journal?before=1.5',
   ])('[H20] GET %s is refused', async (path) => {
     const { status, body } = await ask('GET', path)
     expect([status, body.code]).toEqual([400, 'REQUEST_INVALID'])

@@ -97,6 +97,28 @@ describe('cursors', () => {
   })
 })
 
+describe('failures', () => {
+  test('[O16] their pages go on from a place, also between failures of one time', async () => {
+    await live('a')
+    const { archive } = node.core.backend.handle
+    const box = { events: [], mailbox: { length: 0, heads: [] }, wait: null, status: 'running' as const, turn: null }
+    for (const id of ['f1', 'f2', 'f3']) {
+      const error = { code: 'E', message: id }
+      const rest = { class: 'error', attempt: 1, messageId: null, op: null, decision: 'restart', incarnation: 1, box }
+      await archive.writeFailure(node.core.namespace, 'cart/a', { id, error, ...rest })
+    }
+    const found: string[] = []
+    for (let before: string | null | undefined; before !== null; ) {
+      const page = await world.run(inspect.failures({ limit: 1, ...(before === undefined ? {} : { before }) }))
+      found.push(...page.items.map(({ id }) => id))
+      before = page.cursor
+    }
+    expect(found).toEqual(['f3', 'f2', 'f1'])
+    const refused = await world.refusal(inspect.failures({ before: '1732486557000' }))
+    expect(refused).toMatchObject({ code: 'REQUEST_INVALID', detail: { path: 'query.before' } })
+  })
+})
+
 describe('passive processes', () => {
   test('[O17] one query language finds live and passive ones; naming the status is asking', async () => {
     await asleep('amara', 'b1', 'b2')

@@ -4,30 +4,36 @@ import { RuntimeError } from '../../../shared/error.ts'
 import { toPlain } from '../../../shared/plain.ts'
 import { parseQuery } from '../../../shared/query.ts'
 import { recordedSchema } from '../../../shared/recorded.ts'
+import { PROCESS_SORTS } from '../../../shared/snapshot.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { wholeNumber } from '../input.ts'
-import { countedPageOf, flagSchema, limitSchema, pageOf, processSchema, record, statusSchema } from '../schema.ts'
-
-const SORTS = ['id', 'status', 'mailbox', 'turns', 'busyMs', 'restarts', 'since', 'failures'] as const
-
-/** Characters. Holds the longest id, and one longer sort value. */
-const CURSOR_LENGTH_MAX = 2_000
+import {
+  countedPageOf,
+  cursorSchema,
+  flagSchema,
+  limitSchema,
+  pageOf,
+  processSchema,
+  record,
+  statusSchema,
+} from '../schema.ts'
 
 const listQuery = z.strictObject({
   q: z.string().max(1_000).optional(),
   under: z.string().min(1).max(400).optional(),
   agent: z.string().min(1).max(64).optional(),
   status: statusSchema.optional(),
-  sort: z.enum(SORTS).optional(),
+  sort: z.enum(PROCESS_SORTS).optional(),
   dir: z.enum(['asc', 'desc']).optional(),
   limit: limitSchema,
-  cursor: z.string().min(1).max(CURSOR_LENGTH_MAX).optional(),
+  cursor: cursorSchema.optional(),
   hidden: flagSchema.optional(),
 })
 
 const versionQuery = z.strictObject({ version: wholeNumber(0).optional() })
 const afterQuery = z.strictObject({ after: wholeNumber(0).transform(String).optional(), limit: limitSchema })
 const beforeQuery = z.strictObject({ before: wholeNumber(0).optional(), limit: limitSchema })
+const failureQuery = z.strictObject({ before: cursorSchema.optional(), limit: limitSchema })
 
 const tag = 'processes'
 
@@ -136,7 +142,7 @@ export const processEndpoints: readonly Endpoint[] = [
     summary: 'Failure records of the process, newest first',
     tag,
     role: 'viewer',
-    query: beforeQuery,
+    query: failureQuery,
     body: null,
     response: { status: 200, schema: pageOf(record), description: 'A page of failures' },
     async handle({ params, query, deps }) {

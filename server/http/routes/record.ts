@@ -1,8 +1,7 @@
 /** What happened and what is: failures, dead letters, audit, nodes, needs, vital signs. */
 import { z } from 'zod'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
-import { wholeNumber } from '../input.ts'
-import { diagnosisSchema, limitSchema, pageOf, record } from '../schema.ts'
+import { cursorSchema, diagnosisSchema, limitSchema, pageOf, record } from '../schema.ts'
 import { withoutUndefined } from './process.ts'
 
 const processId = z.string().min(1).max(400).optional()
@@ -18,7 +17,7 @@ export const recordEndpoints: readonly Endpoint[] = [
     role: 'viewer',
     query: z.strictObject({
       process: processId,
-      before: wholeNumber(0).optional(),
+      before: cursorSchema.optional(),
       limit: limitSchema,
     }),
     body: null,

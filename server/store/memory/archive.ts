@@ -3,8 +3,9 @@ import type { Symptoms } from '../../../shared/doctor.ts'
 import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
 import { decode } from '../../../shared/value.ts'
+import type { Archive, FailurePlace, Page, ShownProcess, ShownRow, ShownTies } from '../archive.ts'
 import { assertWhole, shownBlobs, shownRows } from '../attach.ts'
-import type { Archive, Loaded, MessageRow, NewFailure, Page, Pid, ShownProcess, ShownRow, ShownTies } from '../store.ts'
+import type { Loaded, MessageRow, NewFailure, Pid } from '../store.ts'
 import { load, recordOf } from './claim.ts'
 import { keyOf, type MemoryDatabase, type StoredDeadLetter, type StoredProcess } from './database.ts'
 import { messages } from './message.ts'
@@ -100,11 +101,11 @@ export class MemoryArchive implements Archive {
 
   async failures(
     namespace: string,
-    query: { process?: string; before?: number; limit: number },
+    query: { process?: string; before?: FailurePlace; limit: number },
   ): Promise<FailureRecord[]> {
-    const { process, before = Number.POSITIVE_INFINITY, limit } = query
+    const { process, before, limit } = query
     return newestFirst(this.#db.failures.values(), namespace, process)
-      .filter((row) => row.at < before)
+      .filter((row) => before === undefined || row.at < before.at || (row.at === before.at && row.id < before.id))
       .slice(0, limitOf(limit))
       .map(({ namespace: _namespace, ...row }) => row)
   }

@@ -3,13 +3,15 @@
  * Pages go by key, never by offset, and never longer than PAGE_MAX.
  */
 import { and, asc, between, count, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { alias } from 'drizzle-orm/pg-core'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { Symptoms } from '../../../shared/doctor.ts'
 import type { ProcessBody } from '../../../shared/process-file.ts'
 import type { AuditItem, DeadLetter, FailureRecord } from '../../../shared/snapshot.ts'
+import type { Archive, FailurePlace, Page, ShownProcess, ShownRow, ShownTies } from '../archive.ts'
 import { Attachments, assertWhole, type BlobSize, shownBlobs, shownRows } from '../attach.ts'
 import { type Tables, tablesIn } from '../schema.ts'
-import type { Archive, Loaded, NewFailure, Page, Pid, ShownProcess, ShownRow, ShownTies } from '../store.ts'
+import type { Loaded, NewFailure, Pid } from '../store.ts'
 import { auditItem, deadLetter, failureRecord, journalItem, mailboxItem, recordOf } from './archive-row.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
@@ -169,11 +171,14 @@ export class PostgresArchive implements Archive {
     })
   }
 
-  failures(namespace: string, query: { process?: string; before?: number; limit: number }): Promise<FailureRecord[]> {
+  failures(
+    namespace: string,
+    query: { process?: string; before?: FailurePlace; limit: number },
+  ): Promise<FailureRecord[]> {
     const { failures: f } = this.#t
     const wanted = [eq(f.namespace, namespace)]
     if (query.process !== undefined) wanted.push(eq(f.process, query.process))
-    if (query.before !== undefined) wanted.push(lt(f.at, new Date(query.before)))
+    if (query.before !== undefined) wanted.push(this.#olderThan(namespace, query.before))
     return guarded(async () => {
       const rows = await this.#db
         .select()
@@ -282,6 +287,17 @@ export class PostgresArchive implements Archive {
       ])
       return { processes: all?.n ?? 0, passive: passive?.n ?? 0, deadLetters: dead?.n ?? 0 }
     })
+  }
+
+  /** The place says milliseconds and the column holds microseconds, so the row itself is asked while it is there. */
+  #olderThan(namespace: string, { at, id }: FailurePlace): SQL {
+    const { failures: f } = this.#t
+    const place = alias(f, 'place')
+    const exact = this.#db
+      .select({ at: place.at })
+      .from(place)
+      .where(and(eq(place.namespace, namespace), eq(place.id, id)))
+    return sql`(${f.at}, ${f.id}) < (coalesce((${exact}), to_timestamp(${at}::float8 / 1000)), ${id})`
   }
 
   /** Passive: not ended, and no live node owns it. */

@@ -3,8 +3,10 @@
  * and the large values that snapshots and rows refer to.
  * One repeatable-read transaction, its statements sent together.
  */
+
+import type { ShownTies } from '../archive.ts'
 import { Attachments } from '../attach.ts'
-import type { JournalRow, Loaded, NodeIdentity, Pid, ShownTies, TimerRow } from '../store.ts'
+import type { JournalRow, Loaded, NodeIdentity, Pid, TimerRow } from '../store.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import { type Context, ms } from './context.ts'
 import { bigints, numberList } from './list.ts'

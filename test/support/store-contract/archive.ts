@@ -38,7 +38,7 @@ export function archiveContract(world: StoreWorld): void {
       expect(await bench.archive.counts(bench.namespace)).toEqual({ processes: 3, passive: 2, deadLetters: 0 })
     })
 
-    test('[D17] ties and names are read of a process that nobody has in memory, with the time of its last row', async () => {
+    test('[D17] ties, names and the time of the last row are read of a process that nobody has in memory', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
       const [a, b] = [await bench.own(node, 'a'), await bench.own(node, 'b')]
@@ -88,11 +88,11 @@ export function archiveContract(world: StoreWorld): void {
       })
       await bench.write(node, owned, { failures: [failure('f1')] })
       await bench.archive.writeFailure(bench.namespace, 'cart/b', failure('f2'))
-      const ids = async (query: { process?: string; before?: number; limit: number }) =>
-        (await bench.archive.failures(bench.namespace, query)).map(({ id }) => id)
+      type Query = { process?: string; before?: { at: number; id: string }; limit: number }
+      const ids = async (query: Query) => (await bench.archive.failures(bench.namespace, query)).map(({ id }) => id)
       expect(await ids({ limit: 9 })).toEqual(['f2', 'f1'])
       expect(await ids({ process: 'cart/a', limit: 9 })).toEqual(['f1'])
-      expect(await ids({ before: 1, limit: 9 })).toEqual([])
+      expect(await ids({ before: { at: 1, id: 'x' }, limit: 9 })).toEqual([])
       const letter = { messageId: 'm', op: 'add', args: '[1]', from: 'cart/b', reason: 'attempts', failureId: 'f1' }
       await bench.write(node, owned, { deadLetters: [{ id: 'd1', ...letter }] })
       const marks = await Promise.all([1, 2, 3].map(() => bench.archive.markRedelivered(bench.namespace, 'd1')))
@@ -103,6 +103,29 @@ export function archiveContract(world: StoreWorld): void {
       expect(found?.redeliveredAt).toBeTypeOf('number')
       expect((await bench.archive.counts(bench.namespace)).deadLetters).toBe(0)
       expect(await bench.archive.deadLetter(bench.namespace, 'none')).toBeNull()
+    })
+
+    test('[D17] failures that one commit stores at one time are paged without a gap', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const owned = await bench.own(node, 'a')
+      const box = { events: [], mailbox: { length: 0, heads: [] }, wait: null, status: 'running' as const, turn: null }
+      const failure = (id: string) => ({
+        ...{ id, incarnation: 1, class: 'Crash', error: { code: 'E', message: id }, attempt: 1, messageId: null },
+        ...{ op: null, decision: 'restarted', box },
+      })
+      await bench.write(node, owned, { failures: [failure('f2'), failure('f1'), failure('f3')] })
+      await bench.write(node, owned, { failures: [failure('f0')] })
+      const paged: string[] = []
+      let before: { before?: { at: number; id: string } } = {}
+      for (let page = 0; page < 6; page++) {
+        const [last] = await bench.archive.failures(bench.namespace, { ...before, limit: 1 })
+        if (last === undefined) break
+        paged.push(last.id)
+        before = { before: { at: last.at, id: last.id } }
+      }
+      expect(paged.toSorted()).toEqual(['f0', 'f1', 'f2', 'f3'])
+      expect(paged.filter((id) => id !== 'f0')).toEqual(['f3', 'f2', 'f1'])
     })
 
     test('[D17] audit items come newest first, with what was written', async () => {

@@ -1,7 +1,8 @@
 /** Store contract, part five: large values, who refers to them, and when they are collected. */
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { JOURNAL_CHARS_MAX, type NewBlob, type NodeIdentity } from '../../../server/store/store.ts'
+import { JOURNAL_CHARS_MAX } from '../../../server/store/archive.ts'
+import type { NewBlob, NodeIdentity } from '../../../server/store/store.ts'
 import { blobReference } from '../../../shared/blob-text.ts'
 import { kinds, row, StoreBench, type StoreWorld } from '../store-world.ts'
 
