@@ -29,6 +29,8 @@ export type Query = {
   readonly passive: boolean
   /** Whether a term names parts of the runtime: such rows are hidden, and listed only when asked for. */
   readonly services: boolean
+  /** Whether a term asks for a place in the tree, which a row alone does not tell. */
+  readonly under: boolean
 }
 
 type TextField = (row: ProcessRow) => string | null
@@ -81,7 +83,10 @@ export function parseQuery(text: string): Query {
   if (words.length > QUERY_TERMS_MAX) {
     throw refused(`has ${words.length} terms, at most ${QUERY_TERMS_MAX}. Remove some.`)
   }
-  return { text, tests: words.map(compile), passive: words.some(namesPassive), services: words.some(namesServices) }
+  return {
+    ...{ text, tests: words.map(compile), passive: words.some(namesPassive), services: words.some(namesServices) },
+    under: words.some(({ text: word, quoted }) => !quoted && /^under[:=]/.test(word)),
+  }
 }
 
 export function matches(query: Query, row: ProcessRow, context: QueryContext): boolean {

@@ -12,8 +12,7 @@ export async function pastState(core: RuntimeCore, id: ProcessId, version: numbe
   if (record === null) throw new RuntimeError('PROCESS_NOT_FOUND', `There is no stored process ${id}.`)
   const rows = version === 0 ? null : await archive.stateRowsAt(record.pid, version)
   if (rows === null) {
-    const newest = fold(await archive.stateRows(record.pid)).seq
-    const what = version > newest ? 'does not exist yet' : 'is not kept any more'
+    const what = version > record.seq ? 'does not exist yet' : 'is not kept any more'
     throw new RuntimeError('VERSION_NOT_KEPT', `Version ${version} of ${id} ${what}.`, { detail: { id, version } })
   }
   const { state, seq, at } = fold(rows)

@@ -28,6 +28,7 @@ const STORED_ROWS_MAX = 200_000
 const ANCESTORS_MAX = 100
 
 type ListOrder = Order & { sort: ProcessSort }
+type Asked = { query: ProcessQuery; terms: Query | null; parents: Map<ProcessId, ProcessId | null> }
 type Listed = Page<ProcessRow> & { total: number }
 
 /** A process in memory; its state version is the one `state` tells. */
@@ -60,7 +61,7 @@ export class ProcessList {
     const admit = this.#filter(query, terms, parents)
     if (query.status !== 'passive') this.#live(query, terms, (row) => admit(row) && best.add(row))
     if (query.status === 'passive' || terms?.passive === true) {
-      await this.#passive(query, parents, (row) => admit(row) && best.add(row))
+      await this.#passive({ query, terms, parents }, (row) => admit(row) && best.add(row))
     }
     const { items, total, cursor } = best.page()
     return { items: await this.settled(items), total, cursor }
@@ -100,26 +101,23 @@ export class ProcessList {
     if (asksForServices(query, terms)) for (const row of this.#services.rows()) visit(row)
   }
 
-  async #passive(
-    query: ProcessQuery,
-    parents: Map<ProcessId, ProcessId | null>,
-    visit: (row: ProcessRow) => void,
-  ): Promise<void> {
+  async #passive({ query, terms, parents }: Asked, visit: (row: ProcessRow) => void): Promise<void> {
     const { backend, namespace, kernel } = this.#core
+    const { archive } = backend.handle
     const agent = query.agent === undefined ? {} : { agent: query.agent }
-    const wanted = { limit: STORED_PAGE, passiveOnly: true, ...agent }
+    const total = await archive.passiveCount(namespace, agent)
+    if (total > STORED_ROWS_MAX) throw tooMany(total)
+    const asksForPlace = query.under !== undefined || terms?.under === true
     let cursor: string | null = null
     do {
       const from: { cursor?: string } = cursor === null ? {} : { cursor }
-      const page: Page<ShownProcess> & { total: number } = await backend.handle.archive.processes(namespace, {
-        ...wanted,
-        ...from,
-      })
-      if (page.total > STORED_ROWS_MAX) throw tooMany(page.total)
+      const page: Page<ShownProcess> = await archive.passive(namespace, { limit: STORED_PAGE, ...agent, ...from })
       // One that came to life since is in memory, and another row than this one.
       const records = page.items.filter(({ id }) => kernel.find(id) === undefined)
-      for (const { id, parent } of records) parents.set(id, parent)
-      for (const { parent } of records) await this.#learnAncestors(parent, parents)
+      if (asksForPlace) {
+        for (const { id, parent } of records) parents.set(id, parent)
+        for (const { parent } of records) await this.#learnAncestors(parent, parents)
+      }
       for (const row of await this.stored(records)) visit(row)
       cursor = page.cursor
     } while (cursor !== null)

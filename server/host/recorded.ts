@@ -1,24 +1,19 @@
 /** The recorded turns of a process as a value: from its first row where the journal goes back that far, else from the
  *  last snapshot. */
-import { attachBlobs } from '../../shared/blob-text.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { RECORDED_FORMAT, RECORDED_VERSION, type RecordedProcess, recordedSchema } from '../../shared/recorded.ts'
-import type { Archive, ShownRow } from '../store/archive.ts'
-import { blobMissing, type ProcessRecord } from '../store/store.ts'
+import type { Archive, ShownProcess, ShownRow } from '../store/archive.ts'
+import { Attachments, assertWhole } from '../store/attach.ts'
 import { readFile } from './process-file.ts'
 
-/** Rows read to find the first one. Older turns of longer journals are known by what the snapshot left. */
+/** Rows of a journal that is read from its first row. Older turns of longer ones are known by what the snapshot left. */
 const ROWS_MAX = 1_000
 
-export async function recordedProcess(
-  archive: Archive,
-  id: ProcessId,
-  record: ProcessRecord,
-): Promise<RecordedProcess> {
+export async function recordedProcess(archive: Archive, id: ProcessId, record: ShownProcess): Promise<RecordedProcess> {
   const head = { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent: record.agent ?? '' } as const
-  const rows = await archive.journal(record.pid, { limit: ROWS_MAX })
-  const { snapshot, journal } = isWhole(rows)
-    ? { snapshot: null, journal: rows.reverse() }
+  const whole = record.seq <= ROWS_MAX ? await archive.journal(record.pid, { limit: ROWS_MAX }) : []
+  const { snapshot, journal } = isWhole(whole)
+    ? { snapshot: null, journal: whole.reverse() }
     : await archive.stateRows(record.pid)
   return {
     ...head,
@@ -33,22 +28,18 @@ export function recordedFile(given: unknown): RecordedProcess {
   const parsed = recordedSchema.safeParse(given)
   if (parsed.success) return parsed.data
   const { id, body } = readFile(given, undefined)
-  const { snapshot, journal } = body
   const texts = new Map(body.blobs.map(({ hash, value }) => [hash, value]))
-  const refs = body.refs.map((ref) => ({ ...ref, process: 0, value: texts.get(ref.hash) ?? null }))
-  const find = (hash: string): string => texts.get(hash) ?? ''
-  const lost = refs.find(({ value }) => value === null)
-  if (lost !== undefined) throw blobMissing(id, lost)
-  const large = new Set(refs.flatMap(({ snapshot: ofSnapshot, seq }) => (ofSnapshot ? [] : [seq])))
-  const rows = journal.map((row) => (large.has(row.seq) ? { ...row, payload: attachBlobs(row.payload, find) } : row))
+  const refs = body.refs.map((ref) => ({ ...ref, process: THIS, value: texts.get(ref.hash) ?? null }))
+  const { snapshot, journal } = assertWhole(new Attachments(refs).attach(THIS, body), id)
   const { agent } = body.process
   const head = { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent } as const
-  if (snapshot === null || isUnbroken(rows)) return { ...head, snapshot: null, journal: rows.map(rowOf) }
-  const inSnapshot = refs.some((ref) => ref.snapshot && ref.seq === snapshot.seq)
-  const { seq, stateVersion } = snapshot
-  const value = inSnapshot ? attachBlobs(snapshot.value, find) : snapshot.value
-  return { ...head, snapshot: { seq, stateVersion, value }, journal: rows.filter((row) => row.seq > seq).map(rowOf) }
+  if (snapshot === null || isUnbroken(journal)) return { ...head, snapshot: null, journal: journal.map(rowOf) }
+  const { seq, stateVersion, value } = snapshot
+  return { ...head, snapshot: { seq, stateVersion, value }, journal: journal.filter((row) => row.seq > seq).map(rowOf) }
 }
+
+/** A file holds one process and says no surrogate. */
+const THIS = 0
 
 type Row = RecordedProcess['journal'][number]
 

@@ -71,7 +71,7 @@ export class VitalSigns {
   async #count(): Promise<void> {
     const { backend, namespace } = this.#core
     try {
-      this.#passive = (await backend.handle.archive.counts(namespace)).passive
+      this.#passive = await backend.handle.archive.passiveCount(namespace)
     } catch (error) {
       this.#core.complain('counting passive processes', error)
       return

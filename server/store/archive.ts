@@ -25,10 +25,10 @@ export type FailurePlace = { readonly at: number; readonly id: string }
 
 export interface Archive {
   process(namespace: string, id: ProcessId): Promise<ShownProcess | null>
-  processes(
-    namespace: string,
-    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ShownProcess> & { total: number }>
+  /** By id. Passive ones are not ended, and no live node owns them. */
+  passive(namespace: string, query: { agent?: string; limit: number; cursor?: string }): Promise<Page<ShownProcess>>
+  /** How many there are over all pages. */
+  passiveCount(namespace: string, query?: { agent?: string }): Promise<number>
   /** Ties and names, as rows hold them. */
   ties(namespace: string, pid: Pid): Promise<ShownTies>
   /** Committed state as of the newest row: snapshot and later patches, in one read. @throws BLOB_MISSING */
@@ -51,7 +51,6 @@ export interface Archive {
   audit(namespace: string, query: { target?: string; limit: number }): Promise<AuditItem[]>
   writeAudit(namespace: string, item: Omit<AuditItem, 'id' | 'at'>): Promise<AuditItem>
   writeFailure(namespace: string, process: ProcessId, failure: NewFailure): Promise<void>
-  counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }>
   /** What may not go on by itself. */
   symptoms(namespace: string): Promise<Symptoms>
   /** Everything stored of an agent's process but ties and names, as of one instant; null when there is none. */

@@ -12,6 +12,8 @@ import { blobMissing, type JournalRow, type Loaded, type MissingBlob, type Pid }
 export type BlobRef = { process: Pid; seq: number; snapshot: boolean; hash: string; value: string | null }
 
 export type Rows = Pick<Loaded, 'snapshot' | 'journal'>
+/** The same with whatever else is known of a snapshot or row. */
+type RowsOf<S, R> = { readonly snapshot: S | null; readonly journal: readonly R[] }
 
 export class Attachments {
   readonly #texts = new Map<string, string>()
@@ -27,24 +29,26 @@ export class Attachments {
   }
 
   /** The rows with their values; as they are when the process refers to none. */
-  attach(process: Pid, rows: Rows): Rows & { missing?: MissingBlob } {
+  attach<S extends { seq: number; value: string }, R extends { seq: number; payload: string }>(
+    process: Pid,
+    { snapshot, journal }: RowsOf<S, R>,
+  ): RowsOf<S, R> & { missing?: MissingBlob } {
     const refs = this.#refs.get(process)
-    if (refs === undefined) return rows
+    if (refs === undefined) return { snapshot, journal }
     const lost = refs.find((ref) => !this.#texts.has(ref.hash))
-    if (lost !== undefined) return { ...rows, missing: { hash: lost.hash, seq: lost.seq } }
-    const { snapshot } = rows
+    if (lost !== undefined) return { snapshot, journal, missing: { hash: lost.hash, seq: lost.seq } }
     const whole = (text: string): string => attachBlobs(text, (hash) => this.#texts.get(hash) ?? '')
     const seqs = new Set(refs.flatMap((ref) => (ref.snapshot ? [] : [ref.seq])))
-    const inSnapshot = refs.some((ref) => ref.snapshot)
+    const inSnapshot = refs.some((ref) => ref.snapshot && ref.seq === snapshot?.seq)
     return {
       snapshot: snapshot !== null && inSnapshot ? { ...snapshot, value: whole(snapshot.value) } : snapshot,
-      journal: rows.journal.map((row) => (seqs.has(row.seq) ? { ...row, payload: whole(row.payload) } : row)),
+      journal: journal.map((row) => (seqs.has(row.seq) ? { ...row, payload: whole(row.payload) } : row)),
     }
   }
 }
 
 /** @throws BLOB_MISSING */
-export function assertWhole(rows: Rows & { missing?: MissingBlob }, process: string): Rows {
+export function assertWhole<T extends object>(rows: T & { missing?: MissingBlob }, process: string): T {
   if (rows.missing !== undefined) throw blobMissing(process, rows.missing)
   return rows
 }

@@ -36,22 +36,28 @@ export class MemoryArchive implements Archive {
     return row === undefined ? null : this.#shown(row)
   }
 
-  async processes(
+  async passive(
     namespace: string,
-    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ShownProcess> & { total: number }> {
-    const { agent, prefix = '', passiveOnly = false, cursor } = query
-    const all = [...this.#db.processes.values()]
-      .filter((row) => row.namespace === namespace && row.id.startsWith(prefix))
-      .filter((row) => agent === undefined || row.agent === agent)
-      .filter((row) => !passiveOnly || (row.kind === 'agent' && !row.ended && !this.#db.ownerAlive(row)))
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    query: { agent?: string; limit: number; cursor?: string },
+  ): Promise<Page<ShownProcess>> {
+    const { agent, cursor } = query
     const size = limitOf(query.limit)
-    const items = all
+    const items = this.#passive(namespace, agent)
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
       .filter((row) => cursor === undefined || row.id > cursor)
       .slice(0, size)
       .map((row) => this.#shown(row))
-    return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all.length }
+    return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null) }
+  }
+
+  async passiveCount(namespace: string, { agent }: { agent?: string } = {}): Promise<number> {
+    return this.#passive(namespace, agent).length
+  }
+
+  #passive(namespace: string, agent: string | undefined): StoredProcess[] {
+    return [...this.#db.processes.values()]
+      .filter((row) => row.namespace === namespace && (agent === undefined || row.agent === agent))
+      .filter((row) => row.kind === 'agent' && !row.ended && !this.#db.ownerAlive(row))
   }
 
   #shown(row: StoredProcess): ShownProcess {
@@ -147,16 +153,6 @@ export class MemoryArchive implements Archive {
   async writeFailure(namespace: string, process: string, failure: NewFailure): Promise<void> {
     const at = this.#db.clock.now()
     this.#db.failures.set(keyOf(namespace, failure.id), { ...failure, namespace, process, at })
-  }
-
-  async counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }> {
-    const rows = [...this.#db.processes.values()].filter((row) => row.namespace === namespace && !row.ended)
-    const letters = [...this.#db.deadLetters.values()].filter((row) => row.namespace === namespace)
-    return {
-      processes: rows.length,
-      passive: rows.filter((row) => row.kind === 'agent' && !this.#db.ownerAlive(row)).length,
-      deadLetters: letters.filter((row) => row.redeliveredAt === null).length,
-    }
   }
 }
 

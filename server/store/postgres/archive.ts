@@ -59,33 +59,30 @@ export class PostgresArchive implements Archive {
     })
   }
 
-  processes(
+  passive(
     namespace: string,
-    query: { agent?: string; prefix?: string; passiveOnly?: boolean; limit: number; cursor?: string },
-  ): Promise<Page<ShownProcess> & { total: number }> {
+    { agent, limit, cursor }: { agent?: string; limit: number; cursor?: string },
+  ): Promise<Page<ShownProcess>> {
     const { processes: p, heads: h } = this.#t
-    const wanted = [eq(p.namespace, namespace), ...this.#passive(query.passiveOnly === true)]
-    if (query.agent !== undefined) wanted.push(eq(p.agent, query.agent))
-    if (query.prefix !== undefined)
-      wanted.push(sql`starts_with(${p.id}, ${query.prefix})`, sql`${p.id} >= ${query.prefix}`)
-    const size = limitOf(query.limit)
+    const after = cursor === undefined ? undefined : gt(p.id, cursor)
+    const size = limitOf(limit)
     return guarded(async () => {
-      const after = query.cursor === undefined ? wanted : [...wanted, gt(p.id, query.cursor)]
-      const [rows, [all]] = await Promise.all([
-        this.#db
-          .select({ process: p, seq: h.seq })
-          .from(p)
-          .leftJoin(h, eq(h.process, p.pid))
-          .where(and(...after))
-          .orderBy(asc(p.id))
-          .limit(size),
-        this.#db
-          .select({ total: count() })
-          .from(p)
-          .where(and(...wanted)),
-      ])
+      const rows = await this.#db
+        .select({ process: p, seq: h.seq })
+        .from(p)
+        .leftJoin(h, eq(h.process, p.pid))
+        .where(and(this.#passive(namespace, agent), after))
+        .orderBy(asc(p.id))
+        .limit(size)
       const items = rows.map(shownProcess)
-      return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null), total: all?.total ?? 0 }
+      return { items, cursor: items.length < size ? null : (items.at(-1)?.id ?? null) }
+    })
+  }
+
+  passiveCount(namespace: string, { agent }: { agent?: string } = {}): Promise<number> {
+    return guarded(async () => {
+      const [all] = await this.#db.select({ n: count() }).from(this.#t.processes).where(this.#passive(namespace, agent))
+      return all?.n ?? 0
     })
   }
 
@@ -268,27 +265,6 @@ export class PostgresArchive implements Archive {
     })
   }
 
-  counts(namespace: string): Promise<{ processes: number; passive: number; deadLetters: number }> {
-    const { processes: p, deadLetters: d } = this.#t
-    return guarded(async () => {
-      const [[all], [passive], [dead]] = await Promise.all([
-        this.#db
-          .select({ n: count() })
-          .from(p)
-          .where(and(eq(p.namespace, namespace), ne(p.ended, true))),
-        this.#db
-          .select({ n: count() })
-          .from(p)
-          .where(and(eq(p.namespace, namespace), ...this.#passive(true))),
-        this.#db
-          .select({ n: count() })
-          .from(d)
-          .where(and(eq(d.namespace, namespace), isNull(d.redeliveredAt))),
-      ])
-      return { processes: all?.n ?? 0, passive: passive?.n ?? 0, deadLetters: dead?.n ?? 0 }
-    })
-  }
-
   /** The place says milliseconds and the column holds microseconds, so the row itself is asked while it is there. */
   #olderThan(namespace: string, { at, id }: FailurePlace): SQL {
     const { failures: f } = this.#t
@@ -300,15 +276,15 @@ export class PostgresArchive implements Archive {
     return sql`(${f.at}, ${f.id}) < (coalesce((${exact}), to_timestamp(${at}::float8 / 1000)), ${id})`
   }
 
-  /** Passive: not ended, and no live node owns it. */
-  #passive(only: boolean): (SQL | undefined)[] {
-    if (!only) return []
+  #passive(namespace: string, agent: string | undefined): SQL | undefined {
     const { processes: p, nodes: n } = this.#t
     const owner = this.#db
       .select({ id: n.id })
       .from(n)
       .where(and(eq(n.id, p.owner), eq(n.epoch, p.ownerEpoch)))
-    return [eq(p.kind, 'agent'), ne(p.ended, true), or(isNull(p.owner), sql`not exists (${owner})`)]
+    const unowned = or(isNull(p.owner), sql`not exists (${owner})`)
+    const ofAgent = agent === undefined ? undefined : eq(p.agent, agent)
+    return and(eq(p.namespace, namespace), ofAgent, eq(p.kind, 'agent'), ne(p.ended, true), unowned)
   }
 }
 
