@@ -6,7 +6,7 @@ import type { Archive, ShownProcess, ShownRow } from '../store/archive.ts'
 import { Attachments, assertWhole } from '../store/attach.ts'
 import { readFile } from './process-file.ts'
 
-/** Rows of a journal that is read from its first row. Older turns of longer ones are known by what the snapshot left. */
+/** Rows of a journal that is read from its first row. Of longer ones the snapshot holds what older turns left. */
 const ROWS_MAX = 1_000
 
 export async function recordedProcess(archive: Archive, id: ProcessId, record: ShownProcess): Promise<RecordedProcess> {

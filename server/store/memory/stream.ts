@@ -58,7 +58,7 @@ export function memoryStreams(db: MemoryDatabase): StreamStore {
       const found = db.streams.get(stream)
       if (found !== undefined && db.alive(node)) found.row = { ...found.row, touchedAt: db.clock.now() }
     },
-    pruneStreams: (node, step) => verb(node, (tables) => prune(db, tables, step)),
+    pruneStreams: (node, step) => verb(node, (tables) => prune(db, node, { tables, step })),
   }
 }
 
@@ -190,9 +190,15 @@ function tablesOf(db: MemoryDatabase, namespace: string): StreamTables {
   }
 }
 
-async function prune(db: MemoryDatabase, tables: StreamTables, step: PruneStep): Promise<Pruned> {
+async function prune(
+  db: MemoryDatabase,
+  { namespace }: NodeIdentity,
+  { tables, step }: { tables: StreamTables; step: PruneStep },
+): Promise<Pruned> {
   const now = db.clock.now()
-  const due = [...db.streams.values()].filter(({ row }) => row.id > step.after).sort((a, b) => a.row.id - b.row.id)
+  const due = [...db.streams.values()]
+    .filter(({ row }) => row.namespace === namespace && row.id > step.after)
+    .sort((a, b) => a.row.id - b.row.id)
   let records = 0
   let streams = 0
   for (const found of due.slice(0, step.limit)) {

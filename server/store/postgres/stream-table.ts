@@ -26,12 +26,12 @@ const COLUMNS: Readonly<Record<keyof StreamChange, string>> = {
 export async function inTransaction<T>(
   { read, q }: Context,
   node: NodeIdentity,
-  work: (tables: StreamTables) => Promise<T>,
+  work: (tables: StreamTables, tx: Tx) => Promise<T>,
 ): Promise<T> {
   const run = async (tx: Tx): Promise<{ value: T }> => {
     const held = await tx.unsafe(`with ${fence(q)} select 1 from fence`, nodeValues(node), { prepare: true })
     if (held.length === 0) throw nodeFenced(node)
-    return { value: await work(tablesOf(tx, q, node.namespace)) }
+    return { value: await work(tablesOf(tx, q, node.namespace), tx) }
   }
   // Boxed: the driver's type of a transaction's result unwraps lists of promises, which T is none of.
   const { value } = (await read.begin(run)) as { value: T }

@@ -250,6 +250,20 @@ export function streamContract(world: StoreWorld): void {
       expect(await bench.store.streamRow(bench.namespace, row.path)).toBeNull()
     })
 
+    test('[D44] pruning stays in its namespace', async () => {
+      const [bench, other] = [new StoreBench(world), new StoreBench(world)]
+      const [node, stranger] = [await bench.node(), await other.node()]
+      const owned = await bench.own(node, 'a')
+      const row = await opened(bench, node, owned)
+      await bench.store.appendStreams(node, [append(row, owned, 0, record('a'))])
+      await bench.store.createStream(node, plain('x', { expiresAt: 1_000, body: ['old'] }))
+      const step = { policies: [{ agent: 'cart', maxAgeMs: -60_000, maxBytes: null }], after: row.id - 1 }
+      const nothing = await other.store.pruneStreams(stranger, { ...step, limit: 10, records: 10 })
+      expect(nothing).toMatchObject({ records: 0, streams: 0 })
+      const taken = await bench.store.pruneStreams(node, { ...step, limit: 10, records: 10 })
+      expect(taken).toMatchObject({ records: 1, streams: 1 })
+    })
+
     test('[D44] a stream whose time is over is not there, and its name is free again', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
