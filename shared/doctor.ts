@@ -9,11 +9,15 @@ import type { DesiredState, Wait } from './snapshot.ts'
 export const UNOWNED_MS = 10_000
 /** Ms a timer may be late before it counts as overdue: each node looks every two seconds. */
 export const OVERDUE_MS = 10_000
-/** Ms in one wait after which it is worth a look. */
+/** Ms in one wait after which it is worth a look: an agent counts as stuck. */
 export const WAITING_MS = 60_000
 /** Ms of the past in which failures of one process are counted, and how many make a loop. */
 export const LOOP_MS = 10 * 60 * 1_000
 export const LOOP_FAILURES = 3
+/** Messages of a process and claims of a node are counted up to here. */
+export const COUNT_MAX = 1_000
+
+export const SEVERITY_RANK = { critical: 0, warning: 1, notice: 2 } as const
 
 /** The oldest message of a process, older than UNOWNED_MS, with what is stored of its receiver. */
 export type WaitingMail = {
@@ -22,7 +26,7 @@ export type WaitingMail = {
   at: number
   deadline: number | null
   attempts: number
-  /** Messages that wait, counted up to PENDING_MAX. */
+  /** Messages that wait, counted up to COUNT_MAX. */
   pending: number
   /** Name of the live node that owns it; null when nobody does. */
   owner: string | null
@@ -43,7 +47,7 @@ export type Symptoms = {
   /** Diverged, suspended or stopped, with the number of messages that wait. */
   held: { process: ProcessId; desired: DesiredState; diverged: boolean; open: boolean; pending: number }[]
   timers: { process: ProcessId; name: string; due: number }[]
-  /** Claims that dead nodes left, by node; counted up to CLAIMS_MAX. */
+  /** Claims that dead nodes left, by node; counted up to COUNT_MAX. */
   claims: { node: number; example: ProcessId; processes: number }[]
   loops: { process: ProcessId; failures: number; since: number; error: string }[]
   blobs: { process: ProcessId; seq: number; hash: string }[]
@@ -82,7 +86,7 @@ export type FindingKind =
 
 export type Finding = {
   kind: FindingKind
-  severity: 'critical' | 'warning' | 'notice'
+  severity: keyof typeof SEVERITY_RANK
   process: ProcessId | null
   /** Epoch ms; null where it is not known. */
   since: number | null

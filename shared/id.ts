@@ -13,15 +13,12 @@ export type ProcessId = string
 export const KEY_LENGTH_MAX = 256
 export const AGENT_NAME_LENGTH_MAX = 64
 
-/** Agent parts the runtime uses itself: supervisors, pools, tasks, its services, clients and nodes. */
-export const RESERVED_AGENTS: ReadonlySet<string> = new Set([
-  'supervisor',
-  'pool',
-  'task',
-  'vivarium',
-  'client',
-  'node',
-])
+/** Agent parts of what the runtime makes itself and every node can run: supervisors, pools, tasks, its services. */
+export const RUNTIME_AGENTS: ReadonlySet<string> = new Set(['supervisor', 'pool', 'task', 'vivarium'])
+/** Agent parts of addresses that are no process: messages to them wait for a client or a node. */
+export const PSEUDO_AGENTS: ReadonlySet<string> = new Set(['client', 'node'])
+/** Agent parts that no agent of a user has. */
+export const RESERVED_AGENTS: ReadonlySet<string> = new Set([...RUNTIME_AGENTS, ...PSEUDO_AGENTS])
 
 /** Agent parts of those that have others below them and a row that says so. */
 export const OVERSEER_AGENTS: ReadonlySet<string> = new Set(['supervisor', 'pool'])

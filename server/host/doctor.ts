@@ -5,10 +5,17 @@
  *   waiting, one in the tables that nobody owns is lost work.
  * - Works without a runtime as well (diagnoseStore): then whatever waits needs a node.
  */
-import { type Diagnosis, type DoctorNode, type Finding, type Symptoms, WAITING_MS } from '../../shared/doctor.ts'
-import { type ProcessId, splitId } from '../../shared/id.ts'
+import {
+  type Diagnosis,
+  type DoctorNode,
+  type Finding,
+  SEVERITY_RANK,
+  type Symptoms,
+  WAITING_MS,
+} from '../../shared/doctor.ts'
+import { type ProcessId, RUNTIME_AGENTS, splitId } from '../../shared/id.ts'
 import type { DeadLetter, Need, ProcessStatus } from '../../shared/snapshot.ts'
-import type { NodeRow } from '../store/store.ts'
+import type { NodeRow, StoreHandle } from '../store/store.ts'
 
 /** What the doctor knows of this node; null where no runtime runs here. */
 export type Living = {
@@ -18,18 +25,24 @@ export type Living = {
   needs: readonly Need[]
 }
 
-const RANK = { critical: 0, warning: 1, notice: 2 } as const
 const FINDINGS_MAX = 1_000
-/** Every node can run these. */
-const OWN_AGENTS = new Set(['supervisor', 'pool', 'task', 'vivarium'])
+/** Dead letters that are looked at: the newest. */
+const LETTERS_MAX = 100
 
 const START = 'viv start MODULE... with the modules of its agents'
 const RUNTIME_STATE = 'viv inspect vivarium/recovery state'
 
-export function diagnose(
-  facts: { symptoms: Symptoms; nodes: readonly DoctorNode[]; letters: readonly DeadLetter[] },
-  living: Living | null,
-): Diagnosis {
+/** What the tables say. */
+export type DoctorFacts = { symptoms: Symptoms; nodes: readonly DoctorNode[]; letters: readonly DeadLetter[] }
+
+export async function doctorFacts({ archive, store }: StoreHandle, namespace: string): Promise<DoctorFacts> {
+  const symptoms = await archive.symptoms(namespace)
+  const rows = await store.nodes(namespace)
+  const letters = await archive.deadLetters(namespace, { limit: LETTERS_MAX })
+  return { symptoms, nodes: rows.map((row) => doctorNode(row, symptoms.now)), letters }
+}
+
+export function diagnose(facts: DoctorFacts, living: Living | null): Diagnosis {
   const { symptoms, nodes, letters } = facts
   const live = nodes.filter((node) => node.state === 'live')
   const needs = living?.needs ?? []
@@ -48,20 +61,21 @@ export function diagnose(
     ...ofLetters(letters),
     ...symptoms.cut.map(ofCut),
   ]
-  const findings = merged(found).sort((a, b) => RANK[a.severity] - RANK[b.severity] || (a.since ?? 0) - (b.since ?? 0))
+  const findings = merged(found).sort(
+    (a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || (a.since ?? 0) - (b.since ?? 0),
+  )
   const ok = findings.every((finding) => finding.severity === 'notice')
   return { at: symptoms.now, ok, findings: findings.slice(0, FINDINGS_MAX) }
 }
 
-/** A node as the doctor sees it. */
-export function doctorNode(row: NodeRow, now: number): DoctorNode {
+function doctorNode(row: NodeRow, now: number): DoctorNode {
   const { name, leaseUntil, capabilities } = row
-  return {
-    name,
-    leaseUntil,
-    capabilities,
-    state: row.stoppedAt !== null ? 'stopped' : leaseUntil < now ? 'dead' : 'live',
-  }
+  return { name, leaseUntil, capabilities, state: nodeState(row, now) }
+}
+
+/** @param now  by the clock of the store */
+export function nodeState({ stoppedAt, leaseUntil }: NodeRow, now: number): DoctorNode['state'] {
+  return stoppedAt !== null ? 'stopped' : leaseUntil < now ? 'dead' : 'live'
 }
 
 /** One finding per process and kind: the tables and the live rows may tell the same. The later one knows more. */
@@ -97,7 +111,7 @@ function unowned(agent: string, version: number, live: readonly DoctorNode[]): {
 }
 
 function knows(capabilities: Record<string, number>, agent: string, version: number): boolean {
-  if (Object.keys(capabilities).length === 0 || OWN_AGENTS.has(agent)) return true
+  if (Object.keys(capabilities).length === 0 || RUNTIME_AGENTS.has(agent)) return true
   return (capabilities[agent] ?? -1) >= version
 }
 

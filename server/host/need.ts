@@ -1,18 +1,15 @@
 /** "Needs you": what an operator should look at, each with the reason in words. Severity first, then age. */
+import { SEVERITY_RANK, WAITING_MS } from '../../shared/doctor.ts'
 import type { DeadLetter, Need } from '../../shared/snapshot.ts'
 import type { Process } from '../kernel/process.ts'
 import type { RuntimeCore } from '../runtime.ts'
 
-/** Ms in one wait after which an agent counts as stuck. */
-export const STUCK_MS = 60_000
 /** Failures after which a process counts as looping, if it restarted within the last minute. */
 const LOOP_RESTARTS = 3
 const RECENT_MS = 60_000
 /** Part of the mailbox limit that is worth a look. */
 const MAILBOX_PART = 0.5
 const NEEDS_MAX = 200
-
-const RANK = { critical: 0, warning: 1, notice: 2 } as const
 
 export function needsOf(core: RuntimeCore, letters: readonly DeadLetter[]): Need[] {
   const now = core.clock.now()
@@ -29,7 +26,7 @@ export function needsOf(core: RuntimeCore, letters: readonly DeadLetter[]): Need
   }
   for (const process of core.kernel.all()) needs.push(...needsOfProcess(process, now, core.clock.monotonic()))
   needs.push(...needsOfLetters(letters))
-  needs.sort((a, b) => RANK[a.severity] - RANK[b.severity] || a.since - b.since)
+  needs.sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || a.since - b.since)
   return needs.slice(0, NEEDS_MAX)
 }
 
@@ -77,7 +74,7 @@ function needsOfProcess(process: Process, now: number, monotonic: number): Need[
   }
   if (process.suspended)
     add('notice', 'suspended', stats.since, `${id} is suspended; ${process.mailboxLength} messages wait.`)
-  if (wait !== null && wait.kind !== 'sleep' && wait.kind !== 'receive' && now - wait.since > STUCK_MS) {
+  if (wait !== null && wait.kind !== 'sleep' && wait.kind !== 'receive' && now - wait.since > WAITING_MS) {
     add('warning', 'stuck', wait.since, `${id} waits for ${wait.kind} ${wait.target ?? ''}, attempt ${wait.attempt}.`)
   }
   if (process.mailboxLength > process.mailboxLimit * MAILBOX_PART) {

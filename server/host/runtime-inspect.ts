@@ -34,7 +34,7 @@ import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow } from '../store/store.ts'
 import { blastRadius, passiveRadius } from './blast-radius.ts'
 import { divergenceView, storedDivergence } from './divergence-view.ts'
-import { diagnose, doctorNode } from './doctor.ts'
+import { diagnose, doctorFacts, nodeState } from './doctor.ts'
 import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
 import { pastState } from './past-state.ts'
@@ -43,7 +43,6 @@ import { liveRow, ProcessList } from './process-list.ts'
 import { recordedProcess } from './recorded.ts'
 import { cursorOf, type Order, placeAt } from './row-order.ts'
 import { isService, refuseService, Services } from './service.ts'
-import { LETTERS_MAX } from './store-doctor.ts'
 import { storedDetail } from './stored-row.ts'
 import { VitalSigns } from './vitals.ts'
 
@@ -233,15 +232,12 @@ export class RuntimeInspect implements Inspect {
 
   async doctor(): Promise<Diagnosis> {
     const { backend, namespace, node, kernel } = this.#core
-    const { archive, store } = backend.handle
-    const symptoms = await archive.symptoms(namespace)
-    const nodes = (await store.nodes(namespace)).map((row) => doctorNode(row, symptoms.now))
-    const letters = await archive.deadLetters(namespace, { limit: LETTERS_MAX })
+    const facts = await doctorFacts(backend.handle, namespace)
     const status = (id: ProcessId): ProcessRow['status'] | null => {
       const process = kernel.find(id)
       return process === undefined ? null : this.#row(process).status
     }
-    return diagnose({ symptoms, nodes, letters }, { name: node.name, status, needs: needsOf(this.#core, []) })
+    return diagnose(facts, { name: node.name, status, needs: needsOf(this.#core, []) })
   }
 
   async nodes(): Promise<NodeView[]> {
@@ -253,7 +249,7 @@ export class RuntimeInspect implements Inspect {
       host: row.host,
       startedAt: row.startedAt,
       leaseUntil: row.leaseUntil,
-      state: row.stoppedAt !== null ? 'stopped' : row.leaseUntil < now ? 'dead' : 'live',
+      state: nodeState(row, now),
       self: row.id === node.id && row.epoch === node.epoch,
       processes: row.id === node.id && row.epoch === node.epoch ? kernel.size : 0,
     }))

@@ -1,7 +1,7 @@
 /** The doctor: what it finds, what it says to do, and that a healthy system has nothing to say. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
-import { diagnose, doctorNode } from '../../server/host/doctor.ts'
+import { diagnose, doctorFacts } from '../../server/host/doctor.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { createApp } from '../../server/http/app.ts'
 import { openMemory } from '../../server/store/memory.ts'
@@ -53,10 +53,7 @@ const kinds = (findings: Finding[]) => findings.map(({ kind, process }) => `${ki
 
 /** As `viv doctor` sees the tables while no runtime runs. */
 async function examineTables(): Promise<Finding[]> {
-  const { archive, store } = openMemory(world.db ?? expect.fail())
-  const symptoms = await archive.symptoms('default')
-  const nodes = (await store.nodes('default')).map((row) => doctorNode(row, symptoms.now))
-  return diagnose({ symptoms, nodes, letters: [] }, null).findings
+  return diagnose(await doctorFacts(openMemory(world.db ?? expect.fail()), 'default'), null).findings
 }
 
 test('[G1] a system that works has nothing to say, also while a turn is long', async () => {

@@ -1,5 +1,5 @@
 /** Nodes, their leases, and who should run but does not, on memory: the verdicts of postgres/node.ts and orphans.ts. */
-import { splitId } from '../../../shared/id.ts'
+import { PSEUDO_AGENTS, RUNTIME_AGENTS, splitId } from '../../../shared/id.ts'
 import { JUDGED_MS, type NodeIdentity, type NodeRow, type NodeStart, WAKE } from '../store.ts'
 import { type MemoryDatabase, NO_CLAIM, type StoredNode, type StoredProcess } from './database.ts'
 
@@ -92,16 +92,12 @@ export function isParkedFor(db: MemoryDatabase, { takes, judged, namespace, id }
   )
 }
 
-/** Agents every node can run, and targets that are no process at all (postgres/orphans.ts). */
-const OWN_AGENTS = new Set(['supervisor', 'pool', 'task', 'vivarium'])
-const PSEUDO_AGENTS = new Set(['client', 'node'])
-
 export function orphans(db: MemoryDatabase, node: NodeIdentity, limit: number) {
   const me = db.nodes.get(node.id)
   if (me === undefined || !db.alive(node)) return []
   const anyAgent = Object.keys(me.capabilities).length === 0
   const runnable = (agent: string, version: number) =>
-    anyAgent || OWN_AGENTS.has(agent) || (me.capabilities[agent] ?? -1) >= version
+    anyAgent || RUNTIME_AGENTS.has(agent) || (me.capabilities[agent] ?? -1) >= version
   const found = new Set<string>()
   for (const process of db.processes.values()) {
     if (process.namespace !== node.namespace || process.ended || db.ownerAlive(process)) continue

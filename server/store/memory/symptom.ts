@@ -1,14 +1,12 @@
 /** The facts the doctor asks for, on memory: the answers of postgres/symptom.ts. */
-import { LOOP_FAILURES, LOOP_MS, OVERDUE_MS, type Symptoms, UNOWNED_MS } from '../../../shared/doctor.ts'
-import { splitId } from '../../../shared/id.ts'
+import { COUNT_MAX, LOOP_FAILURES, LOOP_MS, OVERDUE_MS, type Symptoms, UNOWNED_MS } from '../../../shared/doctor.ts'
+import { PSEUDO_AGENTS, splitId } from '../../../shared/id.ts'
 import type { Wait } from '../../../shared/snapshot.ts'
 import type { MemoryDatabase, StoredProcess } from './database.ts'
 import { isParkedFor } from './node.ts'
 
-/** Rows and counts as on Postgres. */
+/** Rows as on Postgres. */
 const ROWS_MAX = 200
-const COUNT_MAX = 1_000
-const PSEUDO_AGENTS = new Set(['client', 'node'])
 
 export function symptoms(db: MemoryDatabase, namespace: string): Symptoms {
   const now = db.clock.now()

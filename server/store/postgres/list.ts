@@ -15,6 +15,9 @@ const NULL = '\u001d'
 export const texts = (parameter: string): string => `string_to_array(${parameter}::text, E'\\x1e', E'\\x1d')`
 export const bigints = (parameter: string): string => `${parameter}::text::bigint[]`
 
+/** A list to stand in a statement; the names are constants of ours, without quotes. */
+export const nameList = (names: Iterable<string>): string => `(${[...names].map((name) => `'${name}'`).join(', ')})`
+
 /** @throws StoreFailure `rejected`, as the server itself would say of a text it cannot store */
 export function textList<T>(items: readonly T[], pick: (item: T) => string | null): string {
   const list = new Array<string>(items.length)

@@ -8,9 +8,11 @@
  * - W2: messages behind a parked turn wake nobody; a reply, the timer of the turn, or a message it can take does.
  * - V1: a state newer than this node's code, and agents it does not have, are left to other nodes.
  */
+import { PSEUDO_AGENTS, RUNTIME_AGENTS } from '../../../shared/id.ts'
 import { JUDGED_MS, type NodeIdentity, WAKE } from '../store.ts'
 import type { Context } from './context.ts'
 import { nodeValues } from './fenced.ts'
+import { nameList } from './list.ts'
 
 export async function orphans({ read, q }: Context, node: NodeIdentity, limit: number) {
   const rows = await read.unsafe<{ id: string; agent: string; key: string }[]>(
@@ -21,13 +23,9 @@ export async function orphans({ read, q }: Context, node: NodeIdentity, limit: n
   return rows.map(({ id, agent, key }) => ({ id, agent, key }))
 }
 
-/** Agents every node can run, whatever its capabilities list. */
-const OWN_AGENTS = `('supervisor', 'pool', 'task', 'vivarium')`
-const PSEUDO_AGENTS = `('client', 'node')`
-
 /** Whether this node has the code: `agent` and `version` are SQL expressions. An empty list means every agent. */
 function runnable(agent: string, version: string): string {
-  return `(me.list = '{}' or ${agent} in ${OWN_AGENTS}
+  return `(me.list = '{}' or ${agent} in ${nameList(RUNTIME_AGENTS)}
     or coalesce((me.list::json ->> ${agent})::int, -1) >= ${version})`
 }
 
@@ -64,7 +62,7 @@ function orphanSql(q: string): string {
     union
     (select t.target from target t cross join me
      left join ${q}processes p on p.namespace = $3::text and p.id = t.target
-     where split_part(t.target, '/', 1) not in ${PSEUDO_AGENTS}
+     where split_part(t.target, '/', 1) not in ${nameList(PSEUDO_AGENTS)}
        and ${runnable(`split_part(t.target, '/', 1)`, 'coalesce(p.state_version, 0)')}
        and (p.pid is null or (not p.ended and p.desired = 'running' and not exists (
          select 1 from ${q}nodes n where n.id = p.owner and n.epoch = p.owner_epoch)))

@@ -8,6 +8,7 @@
  *   comes back with whatever it found, so that one that found nothing still says what it did not look at.
  */
 import {
+  COUNT_MAX,
   LOOP_FAILURES,
   LOOP_MS,
   OVERDUE_MS,
@@ -16,10 +17,12 @@ import {
   type WaitingMail,
 } from '../../../shared/doctor.ts'
 import type { ErrorData } from '../../../shared/error.ts'
+import { PSEUDO_AGENTS } from '../../../shared/id.ts'
 import type { Wait } from '../../../shared/snapshot.ts'
 import type { StoreFailure } from '../store.ts'
 import { type Context, ms } from './context.ts'
 import { asFailure } from './failure.ts'
+import { nameList } from './list.ts'
 import { wakesSql } from './orphans.ts'
 
 /** Rows of one check. A person mends the first of them and looks again. */
@@ -28,12 +31,9 @@ const ROWS_MAX = 200
 const WALK_MAX = 20_000
 /** References to large values: a healthy store has many, and each costs two probes of an index. */
 const REFERENCES_MAX = 200_000
-/** Messages and claims are counted up to here. */
-export const COUNT_MAX = 1_000
 
 /** query_canceled: the statement took longer than the archive allows. */
 const TIMEOUT = '57014'
-const PSEUDO_AGENTS = `('client', 'node')`
 
 type Rows = Record<string, unknown>[]
 type Check = {
@@ -141,7 +141,7 @@ function mailSql(q: string): string {
     select * from ${q}mailbox b where b.namespace = $1 and b.target = t.target and b.ord = t.ord offset 0) m
   left join ${q}processes p on p.namespace = $1 and p.id = t.target
   left join ${liveSql(q)}
-  where split_part(t.target, '/', 1) not in ${PSEUDO_AGENTS}
+  where split_part(t.target, '/', 1) not in ${nameList(PSEUDO_AGENTS)}
     and (m.at < now() - interval '${UNOWNED_MS} milliseconds' or m.deadline < now())
   order by (n.name is not null or p.takes is not null), m.at, t.target`
 }
