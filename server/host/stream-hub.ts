@@ -9,7 +9,14 @@ import type { ProcessId } from '../../shared/id.ts'
 import { decode } from '../../shared/value.ts'
 import { StreamWriter } from '../journal/stream-writer.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
-import { itemOf, STREAM_POLL_MS, type StreamItem, type Streams, type StreamWatch } from '../observe/streams.ts'
+import {
+  itemOf,
+  recordsFrom,
+  STREAM_POLL_MS,
+  type StreamItem,
+  type Streams,
+  type StreamWatch,
+} from '../observe/streams.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { NodeIdentity } from '../store/store.ts'
 import {
@@ -122,7 +129,7 @@ export class StreamHub implements Streams {
         const row = await this.row(path)
         if (known !== null && row?.id !== known) throw streamGone(path)
         known = row?.id ?? null
-        const records = row === null ? [] : await this.#after(row, at)
+        const records = row === null ? [] : await recordsFrom(this, row, { from: at })
         for (const record of records) {
           at = record.pos + 1
           yield itemOf(record, decode)
@@ -135,15 +142,6 @@ export class StreamHub implements Streams {
     } finally {
       watch.end()
     }
-  }
-
-  async #after(row: StreamRow, at: number): Promise<StreamRecord[]> {
-    if (at >= row.tail) return []
-    const records = await this.records(row, at)
-    const first = records[0]?.pos ?? row.tail
-    // Taken away, before or between the two reads.
-    if (first !== at) throw streamGap(row.path, at, first)
-    return records
   }
 
   close(): void {
@@ -249,11 +247,6 @@ export function streamHubOf(core: RuntimeCore): StreamHub {
     node: () => core.node,
     failed: (what, error) => core.complain(what, error),
   })
-}
-
-export function streamGap(path: string, from: number, floor: number): RuntimeError {
-  const text = `The stream ${path} is kept from offset ${floor} on, not from ${from}`
-  return new RuntimeError('STREAM_GAP', `${text}.`, { detail: { from, floor } })
 }
 
 function streamGone(path: string): RuntimeError {

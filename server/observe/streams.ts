@@ -4,6 +4,7 @@
  * - R5: reading never waits for a process. A watch tells of what is written on this node at once, and of what is
  *   written elsewhere within STREAM_POLL_MS.
  */
+import { RuntimeError } from '../../shared/error.ts'
 import type { NewStream, StreamCreated, StreamRecord, StreamRow, StreamVerdict, StreamWrite } from '../store/stream.ts'
 
 /** Ms between two looks at a stream that is read live and written on another node, shared by all its readers. */
@@ -45,6 +46,22 @@ export interface Streams {
   write(write: StreamWrite): Promise<StreamVerdict>
   remove(path: string): Promise<'deleted' | 'absent' | 'gone'>
   watch(path: string): StreamWatch
+}
+
+/** Records from exactly that position on; none where nothing more is stored.
+ *  @param shown  how a position is written for who asked  @throws STREAM_GAP */
+export async function recordsFrom(
+  streams: Pick<Streams, 'records'>,
+  row: StreamRow,
+  { from, shown = String }: { from: number; shown?: (offset: number) => string },
+): Promise<StreamRecord[]> {
+  if (from >= row.tail) return []
+  const records = await streams.records(row, from)
+  const first = records[0]?.pos ?? row.tail
+  if (first === from) return records
+  // Taken away, before or between the two reads.
+  const text = `The stream ${row.path} is kept from offset ${shown(first)} on, not from ${shown(from)}.`
+  throw new RuntimeError('STREAM_GAP', text, { detail: { from, floor: first } })
 }
 
 /** What a record of an agent's stream says. */

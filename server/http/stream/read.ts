@@ -7,7 +7,7 @@
  */
 import { RuntimeError } from '../../../shared/error.ts'
 import { type Clock, realClock } from '../../clock.ts'
-import type { Streams } from '../../observe/streams.ts'
+import { recordsFrom, type Streams } from '../../observe/streams.ts'
 import { realRandom } from '../../random.ts'
 import type { StreamRow } from '../../store/stream.ts'
 import { controlEvent, dataEvent, etagOf, isText, type Page, pageBody, pageHeaders, pageOf } from './answer.ts'
@@ -23,7 +23,7 @@ const CURSOR_MS = 20_000
 /** Intervals a cursor jumps at most to stay ahead of the client's: an hour. */
 const CURSOR_JITTER = 180
 
-export type ReadPorts = { readonly streams: Streams; readonly longPollMs: number; readonly clock?: Clock }
+type ReadPorts = { readonly streams: Streams; readonly longPollMs: number }
 
 /** @throws STREAM_NOT_FOUND STREAM_GONE */
 export async function rowOf(streams: Streams, path: string): Promise<StreamRow> {
@@ -74,22 +74,14 @@ function positionOf(row: StreamRow, { offset }: ReadQuery): number {
 
 /** @throws STREAM_GAP */
 async function pageFrom(streams: Streams, row: StreamRow, from: number): Promise<Page> {
-  const records = from < row.tail ? await streams.records(row, from) : []
-  const first = records[0]?.pos ?? (from < row.tail ? row.tail : from)
-  // Taken away, before or between the two reads.
-  if (first !== from) throw gap(row, from, first)
-  return pageOf(row, from, records)
-}
-
-function gap({ path }: StreamRow, from: number, floor: number): RuntimeError {
-  const text = `The stream ${path} is kept from ${offsetText(floor)} on, not from ${offsetText(from)}.`
-  return new RuntimeError('STREAM_GAP', text, { detail: { from, floor } })
+  return pageOf(row, from, await recordsFrom(streams, row, { from, shown: offsetText }))
 }
 
 type Live = { readonly row: StreamRow; readonly from: number; readonly query: ReadQuery; readonly request: Request }
 
 async function longPoll(ports: ReadPorts, { row: { path }, from, query, request }: Live): Promise<Response> {
-  const { streams, longPollMs, clock = realClock() } = ports
+  const { streams, longPollMs } = ports
+  const clock = realClock()
   const deadline = clock.monotonic() + longPollMs
   const watch = streams.watch(path)
   try {
@@ -136,10 +128,11 @@ function serverSent(ports: ReadPorts, live: Live): Response {
 }
 
 async function* eventsOf(
-  { streams, clock = realClock() }: ReadPorts,
+  { streams }: ReadPorts,
   { row: first, from, query }: Live,
   signal: AbortSignal,
 ): AsyncGenerator<string, void, void> {
+  const clock = realClock()
   const deadline = clock.monotonic() + SSE_MS
   const watch = streams.watch(first.path)
   let at = from

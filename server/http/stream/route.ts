@@ -85,6 +85,8 @@ async function handled(routes: StreamRoutes, context: Context): Promise<Response
     case 'DELETE':
       return remove(streams, path)
     default:
-      throw new RuntimeError('NOT_FOUND', `A stream has no method ${request.method}; it has ${METHODS}.`)
+      throw new RuntimeError('METHOD_NOT_ALLOWED', `A stream takes no ${request.method}; it takes ${METHODS}.`, {
+        detail: { allow: METHODS },
+      })
   }
 }

@@ -3,10 +3,10 @@
  * store, in one step with writing it (server/store/stream-verb.ts); here verdicts become answers.
  */
 import { RuntimeError } from '../../../shared/error.ts'
-import { problemOf } from '../../../shared/problem.ts'
 import type { Streams } from '../../observe/streams.ts'
 import { PROCESS_STREAMS, type Producer, type StreamRow, type StreamVerdict } from '../../store/stream.ts'
 import { readBytes } from '../body.ts'
+import { answerRefusal } from '../problem-answer.ts'
 import { contentTypeOf, cutter, forkOf, isClose, lifetimeOf, offsetText, producerOf, writerSeqOf } from './request.ts'
 
 type Headers = Record<string, string>
@@ -89,16 +89,16 @@ function answerOf(verdict: StreamVerdict, path: string, { producer, empty }: Sen
     case 'regressed':
       throw new RuntimeError('STREAM_CONFLICT', `The last Stream-Seq was ${verdict.last}; the next one is greater.`)
     case 'closed':
-      return refusal(new RuntimeError('STREAM_CLOSED', `The stream ${path} is closed.`), standing(verdict.row))
+      return answerRefusal(new RuntimeError('STREAM_CLOSED', `The stream ${path} is closed.`), standing(verdict.row))
     case 'stale': {
       const error = new RuntimeError('STREAM_FENCED', `The producer has epoch ${verdict.epoch} by now.`)
-      return refusal(error, { 'producer-epoch': String(verdict.epoch) })
+      return answerRefusal(error, { 'producer-epoch': String(verdict.epoch) })
     }
     case 'gap': {
       const error = new RuntimeError('STREAM_CONFLICT', `The next Producer-Seq is ${verdict.expected}.`)
       const received = String(producer?.seq ?? 0)
       const headers = { 'producer-expected-seq': String(verdict.expected), 'producer-received-seq': received }
-      return refusal(error, headers)
+      return answerRefusal(error, headers)
     }
     default:
       return verdict satisfies never
@@ -118,17 +118,10 @@ function heard(producer: Producer | null, seq: number | null): Headers {
   return { 'producer-epoch': String(producer.epoch), 'producer-seq': String(seq ?? producer.seq) }
 }
 
-/** A problem document with headers that programs go by. */
-function refusal(error: RuntimeError, headers: Headers): Response {
-  const problem = problemOf(error)
-  const type = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
-  return new Response(JSON.stringify(problem), { status: problem.status, headers: { ...headers, ...type } })
-}
-
 /** Streams of agents have one writer, which holds the claim. @throws STREAM_READ_ONLY */
 function assertWritable(path: string): void {
   if (!path.startsWith(PROCESS_STREAMS)) return
-  throw new RuntimeError('STREAM_READ_ONLY', `${path} belongs to an agent.`)
+  throw new RuntimeError('STREAM_READ_ONLY', `${path} belongs to an agent.`, { detail: { allow: 'GET, HEAD' } })
 }
 
 /** As the client wrote it: behind a proxy the server knows no better one. */

@@ -36,7 +36,8 @@ const age = (parameter: string): string => `now() - ${parameter}::float8 * inter
 
 /** `due`: too many bytes, a first record that is too old, or closed, empty and too old itself. */
 function lookSql(q: string): string {
-  const first = `(select r.at from ${q}stream_records r where r.stream = s.id and r.pos >= s.floor order by r.pos limit 1)`
+  const first = `(select r.at from ${q}stream_records r where r.stream = s.id and r.pos >= s.floor
+    order by r.pos limit 1)`
   return `select s.id, p.agent, s.process is null and not s.gone and ${overSql('s')} as over,
       coalesce(s.bytes > x."maxBytes", false)
         or coalesce(coalesce(${first}, case when s.closed then s.touched_at end) < ${age('x."maxAgeMs"')}, false) as due
