@@ -10,6 +10,9 @@ import { readFile } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** In a data folder: where its server is, for local tools. */
+export const SERVER_FILE = 'server.json'
+
 export type Paths = {
   /** Folder of package.json. */
   readonly root: string

@@ -79,6 +79,10 @@ export function assertLabel(what: string, text: string): void {
   )
 }
 
+export function processNotFound(id: ProcessId): RuntimeError {
+  return new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`, { detail: { id } })
+}
+
 function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text)
 }

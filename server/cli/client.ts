@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { problemSchema } from '../../shared/frame.ts'
 import { readConfig } from '../config.ts'
+import { SERVER_FILE } from '../paths.ts'
 import { CliError, EXIT, problemError, usage } from './outcome.ts'
 import { isServerAlive } from './server-process.ts'
 
@@ -35,7 +36,7 @@ export async function findServer(place: Place): Promise<Client> {
   const file = await readServerFile(folder)
   if (file === null) {
     throw unreachable(
-      `No server was found: ${join(folder, 'server.json')} does not exist. Start one with viv start, or pass --url, ` +
+      `No server was found: ${join(folder, SERVER_FILE)} does not exist. Start one with viv start, or pass --url, ` +
         '--data, or set VIVARIUM_URL.',
     )
   }
@@ -49,7 +50,7 @@ export async function findServer(place: Place): Promise<Client> {
 
 /** Null when there is none. @throws CliError when it is not ours */
 export async function readServerFile(folder: string): Promise<ServerFile | null> {
-  const path = join(folder, 'server.json')
+  const path = join(folder, SERVER_FILE)
   let text: string
   try {
     text = await readFile(path, 'utf8')

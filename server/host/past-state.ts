@@ -1,6 +1,6 @@
 /** The state of a process as of an earlier row of its journal, as long as retention keeps it (V4). */
 import { RuntimeError } from '../../shared/error.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { type ProcessId, processNotFound } from '../../shared/id.ts'
 import type { StateSnapshot } from '../../shared/snapshot.ts'
 import { fold } from '../journal/fold.ts'
 import type { RuntimeCore } from '../runtime.ts'
@@ -9,7 +9,7 @@ import type { RuntimeCore } from '../runtime.ts'
 export async function pastState(core: RuntimeCore, id: ProcessId, version: number): Promise<StateSnapshot> {
   const { archive } = core.backend.handle
   const record = await archive.process(core.namespace, id)
-  if (record === null) throw new RuntimeError('PROCESS_NOT_FOUND', `There is no stored process ${id}.`)
+  if (record === null) throw processNotFound(id)
   const rows = version === 0 ? null : await archive.stateRowsAt(record.pid, version)
   if (rows === null) {
     const what = version > record.seq ? 'does not exist yet' : 'is not kept any more'

@@ -6,7 +6,7 @@
  */
 import { hash as digest } from 'node:crypto'
 import { RuntimeError } from '../../shared/error.ts'
-import { assertProcessId, type ProcessId, splitId } from '../../shared/id.ts'
+import { assertProcessId, type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import {
   PROCESS_FILE_FORMAT,
   PROCESS_FILE_VERSION,
@@ -21,7 +21,7 @@ const checksumOf = (body: unknown): string => digest('sha256', JSON.stringify(bo
 /** @throws PROCESS_NOT_FOUND */
 export async function exportFile(core: RuntimeCore, id: ProcessId): Promise<ProcessFile> {
   const body = await core.backend.handle.archive.exportProcess(core.namespace, id)
-  if (body === null) throw new RuntimeError('PROCESS_NOT_FOUND', `There is no stored agent process ${id}.`)
+  if (body === null) throw processNotFound(id)
   const head = { format: PROCESS_FILE_FORMAT, version: PROCESS_FILE_VERSION, exportedAt: core.clock.now() } as const
   return { ...head, checksum: checksumOf(body), body }
 }

@@ -6,7 +6,7 @@
  * - Pages are places in an order (row-order.ts), so a row that leaves between two pages moves no other row.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { type ProcessId, processNotFound } from '../../shared/id.ts'
 import { matches, parseQuery, type Query, type QueryContext } from '../../shared/query.ts'
 import type { ProcessRow, ProcessSort } from '../../shared/snapshot.ts'
 import { recordOf } from '../journal/durable.ts'
@@ -55,7 +55,7 @@ export class ProcessList {
     const order = { sort: query.sort ?? 'id', dir: query.dir ?? 'asc' } as const
     const after = query.cursor === undefined ? null : placeAt(order, query.cursor)
     const terms = query.q === undefined ? null : parseQuery(query.q)
-    if (query.under !== undefined) await this.#mustExist(query.under)
+    if (query.under !== undefined) await this.assertExists(query.under)
     const best = new Best(order, after, Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX))
     const parents = new Map<ProcessId, ProcessId | null>()
     const admit = this.#filter(query, terms, parents)
@@ -65,6 +65,13 @@ export class ProcessList {
     }
     const { items, total, cursor } = best.page()
     return { items: await this.settled(items), total, cursor }
+  }
+
+  /** In memory, in the store, or a part of the runtime. @throws PROCESS_NOT_FOUND */
+  async assertExists(id: ProcessId): Promise<void> {
+    if (isService(id) || this.#core.kernel.find(id) !== undefined) return
+    const { backend, namespace } = this.#core
+    if ((await backend.handle.archive.process(namespace, id)) === null) throw processNotFound(id)
   }
 
   /** Rows of processes that are in the store alone. */
@@ -159,13 +166,6 @@ export class ProcessList {
   #depthBelow(parent: ProcessId | null): number {
     const process = parent === null ? undefined : this.#core.kernel.find(parent)
     return process === undefined ? 0 : processRow(process, null).depth + 1
-  }
-
-  async #mustExist(id: ProcessId): Promise<void> {
-    if (isService(id) || this.#core.kernel.find(id) !== undefined) return
-    const { backend, namespace } = this.#core
-    if ((await backend.handle.archive.process(namespace, id)) !== null) return
-    throw new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id} to list below.`, { detail: { id } })
   }
 }
 

@@ -5,7 +5,7 @@
  * - F7: suspend, resume and stop are stored as the desired state and survive every restart.
  */
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
-import { type ProcessId, splitId } from '../../shared/id.ts'
+import { type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import type { DesiredState } from '../../shared/snapshot.ts'
 import { decode, type Value } from '../../shared/value.ts'
 import type { Act, ActResult, Control } from '../control.ts'
@@ -21,7 +21,6 @@ import { renew, retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
 import { importFile, readFile } from './process-file.ts'
-import { notFound } from './runtime-inspect.ts'
 import { refuseService } from './service.ts'
 import { StepDoor, type StepOutcome } from './step-door.ts'
 import { stoppedError } from './tree.ts'
@@ -297,7 +296,7 @@ export class RuntimeControl implements Control {
       return
     }
     const { tree } = this.#core
-    if (!tree.isStatic(id) && tree.poolOf(splitId(id).agent) === null) throw notFound(id)
+    if (!tree.isStatic(id) && tree.poolOf(splitId(id).agent) === null) throw processNotFound(id)
   }
 
   async #desire(process: Process, desired: DesiredState): Promise<void> {

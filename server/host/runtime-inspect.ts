@@ -8,7 +8,7 @@ import type { Diagnosis } from '../../shared/doctor.ts'
 import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { EventKind, RuntimeEvent } from '../../shared/event.ts'
 import type { Verb } from '../../shared/frame.ts'
-import type { ProcessId } from '../../shared/id.ts'
+import { type ProcessId, processNotFound } from '../../shared/id.ts'
 import type { ProcessFile } from '../../shared/process-file.ts'
 import type { RecordedProcess } from '../../shared/recorded.ts'
 import type {
@@ -144,7 +144,7 @@ export class RuntimeInspect implements Inspect {
       return { items, total, cursor: from + limit < total ? String(from + limit) : null }
     }
     if (isService(id)) return { items: [], total: 0, cursor: null }
-    await this.#mustExist(id)
+    await this.#list.assertExists(id)
     const { archive } = this.#core.backend.handle
     const rows = await archive.mailbox(this.#core.namespace, id, { limit, afterOrd: from })
     const total = (await archive.mailboxCounts(this.#core.namespace, [id])).get(id) ?? rows.length
@@ -163,7 +163,7 @@ export class RuntimeInspect implements Inspect {
     const pid = process === undefined ? null : (recordOf(process)?.pid ?? null)
     const known = pid ?? (await archive.process(this.#core.namespace, id))?.pid ?? null
     if (known === null) {
-      if (process === undefined && !isService(id)) throw notFound(id)
+      if (process === undefined && !isService(id)) throw processNotFound(id)
       return { items: [], cursor: null }
     }
     const rows = await archive.journal(known, {
@@ -180,7 +180,7 @@ export class RuntimeInspect implements Inspect {
   async recorded(id: ProcessId): Promise<RecordedProcess> {
     const { archive } = this.#core.backend.handle
     const record = await archive.process(this.#core.namespace, id)
-    if (record === null) throw notFound(id)
+    if (record === null) throw processNotFound(id)
     return recordedProcess(archive, id, record)
   }
 
@@ -188,7 +188,7 @@ export class RuntimeInspect implements Inspect {
     const { process, before } = query
     const limit = Math.min(query.limit ?? PAGE_LIMIT, PAGE_LIMIT_MAX)
     const place = before === undefined ? null : placeAt(FAILURE_ORDER, before, 'before')
-    if (process !== undefined) await this.#mustExist(process)
+    if (process !== undefined) await this.#list.assertExists(process)
     const items = await this.#core.backend.handle.archive.failures(this.#core.namespace, {
       limit,
       ...(process === undefined ? {} : { process }),
@@ -266,7 +266,7 @@ export class RuntimeInspect implements Inspect {
   async #passivePlan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
     const { archive } = this.#core.backend.handle
     const record = await archive.process(this.#core.namespace, id)
-    if (record === null) throw notFound(id)
+    if (record === null) throw processNotFound(id)
     const waiting = (await archive.mailboxCounts(this.#core.namespace, [id])).get(id) ?? 0
     return passiveRadius(verb, record, waiting)
   }
@@ -290,11 +290,6 @@ export class RuntimeInspect implements Inspect {
 
   #row(process: Process): ProcessRow {
     return liveRow(this.#core, process)
-  }
-
-  async #mustExist(id: ProcessId): Promise<void> {
-    if (isService(id) || this.#core.kernel.find(id) !== undefined) return
-    if ((await this.#core.backend.handle.archive.process(this.#core.namespace, id)) === null) throw notFound(id)
   }
 
   #ops(agent: string | null): ProcessDetail['ops'] {
@@ -333,10 +328,6 @@ export class RuntimeInspect implements Inspect {
   close(): void {
     this.signs.close()
   }
-}
-
-export function notFound(id: ProcessId): RuntimeError {
-  return new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`, { detail: { id } })
 }
 
 /** @throws REQUEST_INVALID */

@@ -5,13 +5,12 @@
  * - A process with a parked turn comes back for an operator (W2).
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { type ProcessId, splitId } from '../../shared/id.ts'
+import { type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import type { DesiredState } from '../../shared/snapshot.ts'
 import type { Act } from '../control.ts'
 import type { Process } from '../kernel/process.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
-import { notFound } from './runtime-inspect.ts'
 import { stoppedError } from './tree.ts'
 
 export class VerbTargets {
@@ -27,7 +26,7 @@ export class VerbTargets {
     if ((await this.here(id)) !== null) return null
     const { backend, namespace, node } = this.#core
     const record = await backend.handle.archive.process(namespace, id)
-    if (record === null) throw notFound(id)
+    if (record === null) throw processNotFound(id)
     if (record.owner !== null && record.owner !== node.id) {
       throw new RuntimeError('FENCED', `${id} runs on node ${record.owner}, not on ${node.name}. Act on it there.`)
     }
@@ -49,7 +48,7 @@ export class VerbTargets {
   /** In memory, whatever its state. @throws PROCESS_NOT_FOUND INCARNATION_GONE */
   known(id: ProcessId, act: Act): Process {
     const process = this.#core.kernel.find(id)
-    if (process === undefined) throw notFound(id)
+    if (process === undefined) throw processNotFound(id)
     assertIncarnation(process, act)
     return process
   }

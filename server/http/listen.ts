@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { RuntimeError } from '../../shared/error.ts'
 import { type Clock, realClock } from '../clock.ts'
-import { packageVersion } from '../paths.ts'
+import { packageVersion, SERVER_FILE } from '../paths.ts'
 import { Announcement } from './announcement.ts'
 import { type AppOptions, createApp, FEED_PATH } from './app.ts'
 import { createGuard } from './guard.ts'
@@ -20,7 +20,6 @@ import { portHolder } from './port-holder.ts'
 import { reportToStderr } from './problem-answer.ts'
 
 export const DEFAULT_PORT = 4711
-export const SERVER_FILE = 'server.json'
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 /** Milliseconds requests in flight have to end when the server closes. */
 const CLOSE_MS = 2_000
@@ -71,7 +70,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
       ? null
       : new Announcement(join(data, SERVER_FILE), content, {
           clock,
-          report: (error) => report(error, 'server.json'),
+          report: (error) => report(error, SERVER_FILE),
         })
   await announcement?.publish()
   let closing: Promise<void> | null = null

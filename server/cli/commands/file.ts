@@ -1,5 +1,4 @@
 /** `viv export` and `viv import`: one process as a file. */
-import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import {
   ACT_OPTIONS,
@@ -11,7 +10,8 @@ import {
   textOf,
   words,
 } from '../command.ts'
-import { EXIT, usage } from '../outcome.ts'
+import { readJsonFile } from '../json-file.ts'
+import { EXIT } from '../outcome.ts'
 
 const resultSchema = z.object({ id: z.string(), outcome: z.string() })
 
@@ -42,7 +42,7 @@ export const importCommand: Command = {
   async run(invocation: Invocation) {
     const { values, print, json } = invocation
     const [path = ''] = words(invocation, ['FILE'])
-    const file = parsed(path, await readFile(path, 'utf8').catch((error: Error) => Promise.reject(unread(path, error))))
+    const file = await readJsonFile(path, 'a file that viv export wrote')
     const [as, reason] = [textOf(values, 'as'), textOf(values, 'reason')]
     const more = { ...(as === undefined ? {} : { as }), ...(reason === undefined ? {} : { reason }) }
     const client = await server(invocation)
@@ -51,16 +51,4 @@ export const importCommand: Command = {
     print(json ? JSON.stringify(answer) : `${id}: ${outcome}`)
     return EXIT.ok
   },
-}
-
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw unread(path, error instanceof Error ? error : new Error(String(error)))
-  }
-}
-
-function unread(path: string, { message }: Error): Error {
-  return usage(`${path} cannot be read (${message}). Name a file that viv export wrote.`)
 }

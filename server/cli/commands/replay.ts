@@ -1,9 +1,10 @@
 /** `viv replay`: recorded turns of a process against the code of modules, before it is deployed. */
-import { access, readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type RecordedProcess, recordedSchema, replayText } from '../../../shared/recorded.ts'
 import { type Command, type Invocation, processPath, SERVER_OPTIONS, server } from '../command.ts'
+import { readJsonFile } from '../json-file.ts'
 import { EXIT, usage } from '../outcome.ts'
 
 export const replayCommand: Command = {
@@ -45,13 +46,5 @@ async function recordedOf(invocation: Invocation, subject: string): Promise<Reco
   }
   // Loaded here, as below.
   const { recordedFile } = await import('../../index.ts')
-  return recordedFile(parsed(subject, await readFile(subject, 'utf8')))
-}
-
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw usage(`${path} is not JSON: ${error instanceof Error ? error.message : error}.`)
-  }
+  return recordedFile(await readJsonFile(subject, 'what viv export or viv inspect ID recorded printed'))
 }

@@ -174,7 +174,7 @@ function message(verb: 'drop' | 'redeliver', summary: string, pick: MessageVerb)
 
 type Asked = { reason?: string | undefined; incarnation?: number | undefined; idempotencyKey?: string | undefined }
 
-function actOf(caller: Caller, asked: Asked): Act {
+export function actOf(caller: Caller, asked: Asked): Act {
   const act: Act = { actor: caller.actor }
   if (asked.reason !== undefined) act.reason = asked.reason
   if (asked.incarnation !== undefined) act.incarnation = asked.incarnation

@@ -1,8 +1,7 @@
 /** Processes: lists and details. Reading never wakes or waits for a process. */
 import { z } from 'zod'
-import { RuntimeError } from '../../../shared/error.ts'
+import { processNotFound } from '../../../shared/id.ts'
 import { toPlain } from '../../../shared/plain.ts'
-import { parseQuery } from '../../../shared/query.ts'
 import { recordedSchema } from '../../../shared/recorded.ts'
 import { PROCESS_SORTS } from '../../../shared/snapshot.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
@@ -48,7 +47,6 @@ export const processEndpoints: readonly Endpoint[] = [
     body: null,
     response: { status: 200, schema: countedPageOf(processSchema), description: 'A page of processes' },
     async handle({ query, deps }) {
-      if (query.q !== undefined) parseQuery(query.q)
       const { items, total, cursor } = await deps.inspect.processes(withoutUndefined(query))
       return json({ items, total, cursor })
     },
@@ -65,7 +63,7 @@ export const processEndpoints: readonly Endpoint[] = [
     async handle({ params, deps }) {
       const id = params.id ?? ''
       const found = await deps.inspect.process(id)
-      if (found === null) throw new RuntimeError('PROCESS_NOT_FOUND', `There is no process ${id}.`)
+      if (found === null) throw processNotFound(id)
       return json(found)
     },
   }),

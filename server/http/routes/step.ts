@@ -1,11 +1,10 @@
 /** Outcomes of steps that wait for somebody outside. The token in the address is the right to give one. */
 import { z } from 'zod'
 import { fromPlain } from '../../../shared/plain.ts'
-import type { Caller } from '../../../shared/role.ts'
-import type { Act } from '../../control.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { storedText } from '../input.ts'
 import { actResultSchema } from '../schema.ts'
+import { actOf } from './action.ts'
 
 const reason = storedText(0, 2_000).optional()
 const completeBody = z.strictObject({ value: z.unknown().optional(), reason })
@@ -29,7 +28,7 @@ export const stepEndpoints: readonly Endpoint[] = [
     response: { status: 200, schema: actResultSchema, description: 'The process whose step it was' },
     async handle({ params, body, caller, deps }) {
       const value = fromPlain(body.value ?? null)
-      return json(await deps.control.completeStep(params.token ?? '', value, actOf(caller, body.reason)))
+      return json(await deps.control.completeStep(params.token ?? '', value, actOf(caller, body)))
     },
   }),
   endpoint({
@@ -42,11 +41,7 @@ export const stepEndpoints: readonly Endpoint[] = [
     body: failBody,
     response: { status: 200, schema: actResultSchema, description: 'The process whose step it was' },
     async handle({ params, body, caller, deps }) {
-      return json(await deps.control.failStep(params.token ?? '', body.error, actOf(caller, body.reason)))
+      return json(await deps.control.failStep(params.token ?? '', body.error, actOf(caller, body)))
     },
   }),
 ]
-
-function actOf(caller: Caller, why: string | undefined): Act {
-  return why === undefined ? { actor: caller.actor } : { actor: caller.actor, reason: why }
-}
