@@ -15,7 +15,7 @@ export const LEASE_MS = 20_000
 /** A lease is renewed three times before it ends. */
 const RENEW_MS = LEASE_MS / 4
 
-export type MembershipPorts = {
+type MembershipPorts = {
   store: Store
   clock: Clock
   emit: Emit

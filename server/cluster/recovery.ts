@@ -17,7 +17,7 @@ const ROUND_MS = 1_000
 
 type Orphan = { id: ProcessId; agent: string; key: string }
 
-export type RecoveryPorts = {
+type RecoveryPorts = {
   store: Store
   clock: Clock
   emit: Emit

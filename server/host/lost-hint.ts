@@ -14,7 +14,7 @@ const CHUNK = 1_000
 /** Ms between looks when nothing is known to be lost. */
 const LOOK_MS = 30_000
 
-export type LostHintPorts = {
+type LostHintPorts = {
   kernel: Kernel
   layer: DurableLayer
   archive: Archive

@@ -22,7 +22,7 @@ import { argsHash } from './request-key.ts'
 import type { RequestWaits } from './request-wait.ts'
 import { stoppedError, type Tree } from './tree.ts'
 
-export type MessengerPorts = {
+type MessengerPorts = {
   kernel: Kernel
   layer: DurableLayer
   tree: Tree

@@ -15,7 +15,7 @@ const SWEEP_MS = 1_000
 /** Processes given up in one sweep: their releases must not crowd out commits. */
 const SWEEP_MAX = 1_000
 
-export type PassivatorPorts = {
+type PassivatorPorts = {
   kernel: Kernel
   clock: Clock
   layer: DurableLayer

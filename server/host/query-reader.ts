@@ -15,7 +15,7 @@ import type { Archive } from '../store/archive.ts'
 
 export type CommittedState = { value: Value; seq: number; at: number }
 
-export type QueryPorts = {
+type QueryPorts = {
   kernel: Kernel
   layer: DurableLayer
   archive: Archive

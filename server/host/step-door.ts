@@ -17,7 +17,7 @@ import type { RuntimeCore } from '../runtime.ts'
 export type StepOutcome = { readonly value: unknown } | { readonly error: unknown }
 
 /** Whoever holds a token may be told no more than that it is none. */
-export const UNKNOWN_STEP: ProcessId = 'step/unknown'
+const UNKNOWN_STEP: ProcessId = 'step/unknown'
 
 export class StepDoor {
   readonly #core: RuntimeCore

@@ -32,7 +32,7 @@ import {
 
 export type { StreamItem } from '../observe/streams.ts'
 
-export type StreamHubPorts = {
+type StreamHubPorts = {
   store(): StreamStore
   clock(): Clock
   namespace(): string

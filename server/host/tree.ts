@@ -24,7 +24,7 @@ import { placeDown } from '../kernel/shutdown.ts'
 import { supervisorOf } from '../kernel/supervisor.ts'
 import { supervisorProcess } from '../kernel/supervisor-process.ts'
 
-export type TreePorts = {
+type TreePorts = {
   kernel: Kernel
   behaviour(agent: AnyAgent): Behaviour
   /** Finds what is stored of supervisors and pools, before they start. */

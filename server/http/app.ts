@@ -55,7 +55,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...healthEndpoints,
 ]
 
-export const API_PREFIX = '/api/v1'
+const API_PREFIX = '/api/v1'
 export const FEED_PATH = `${API_PREFIX}/feed`
 
 export function createApp(options: AppOptions): Hono {

@@ -25,7 +25,7 @@ const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/
 const CLOSE_MS = 2_000
 
 /** A feed, as far as listening knows one. */
-export type Attachable = { attach(server: Server, path: string): () => void; close(reason?: string): void }
+type Attachable = { attach(server: Server, path: string): () => void; close(reason?: string): void }
 
 export type ListenOptions = AppOptions & {
   /** Units: TCP port; 0 takes a free one. Default 4711. */
