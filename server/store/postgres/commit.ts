@@ -67,8 +67,7 @@ export class CommitStatement {
     row: Commit,
     send: (text: string, values: string[]) => Promise<Result[]>,
   ): Promise<CommitOutcome> {
-    const one = async ({ shape, values }: Built): Promise<Result> =>
-      only(await send(this.#texts.get(shapeKey(shape)) ?? statement(this.#context.q, shape), values))
+    const one = async ({ shape, values }: Built): Promise<Result> => only(await send(this.#textOf(shape).text, values))
     const [outcome] = await this.#guarded(node, [row], [row], one)
     return outcome ?? { kind: 'refused' }
   }
@@ -91,14 +90,18 @@ export class CommitStatement {
   }
 
   async #send({ shape, values }: Built): Promise<Result> {
-    const key = shapeKey(shape)
-    let text = this.#texts.get(key)
-    const prepare = text !== undefined || this.#texts.size < PREPARED_MAX
-    if (text === undefined) {
-      text = statement(this.#context.q, shape)
-      if (prepare) this.#texts.set(key, text)
-    }
+    const { text, prepare } = this.#textOf(shape)
     return only(await this.#context.commit.unsafe<Result[]>(text, values, { prepare }))
+  }
+
+  #textOf(shape: Shape): { text: string; prepare: boolean } {
+    const key = shapeKey(shape)
+    const known = this.#texts.get(key)
+    if (known !== undefined) return { text: known, prepare: true }
+    const text = statement(this.#context.q, shape)
+    const prepare = this.#texts.size < PREPARED_MAX
+    if (prepare) this.#texts.set(key, text)
+    return { text, prepare }
   }
 }
 

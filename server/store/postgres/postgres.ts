@@ -4,6 +4,7 @@
  * - Every error that leaves is a StoreFailure (or a RuntimeError that is a verdict, such as FENCED).
  * - One handle per scheduler thread; its clients are its own, so threads never wait for each other's connections.
  */
+import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Clock } from '../../clock.ts'
 import { SCHEMA_DEFAULT } from '../schema.ts'
 import type { Commit, NodeIdentity, Store, StoreHandle } from '../store.ts'
@@ -59,6 +60,7 @@ export function openPostgres(options: PostgresOptions): StoreHandle {
 
 function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): Store {
   const statement = new CommitStatement(at)
+  drizzle(at.transaction) // gives the client the codecs that Drizzle expects of its transactions
   return {
     commit: (node: NodeIdentity, batch: readonly Commit[]) => statement.run(node, batch),
     transact: (node, work, options) => transact(at, node, { statement, work, clock, ...options }),

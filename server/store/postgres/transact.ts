@@ -7,7 +7,7 @@
  * - An error before COMMIT was sent means that nothing is stored. Lost after that, it is `unknown` and never guessed.
  */
 import { PgDialect } from 'drizzle-orm/pg-core'
-import { drizzle, PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-js'
+import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { RuntimeError } from '../../../shared/error.ts'
 import type { Clock } from '../../clock.ts'
@@ -48,7 +48,6 @@ export async function transact(context: Context, node: NodeIdentity, wanted: Wan
     if (over || isFatal(error)) return NEVER
     throw error
   }
-  drizzle(context.transaction) // gives the client the codecs that Drizzle expects
   try {
     return await context.transaction.begin(`isolation level ${isolationLevel}`, async (sql) => {
       const commit = await work(handle(gated(sql, gate))).catch((error: unknown) => {
