@@ -1,9 +1,10 @@
 /**
  * Bench `observe-tax`: what observing costs, as CPU per million turns of 1,000 durable agents.
  *
- * Measures: the same load in rounds A B B A: A with an observer attached that nobody reads (feed attached, HTTP app
- * made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this OS process:
- * the median over the quadruples A B B A, and the standard error of their mean, without which a percent says nothing.
+ * Measures: the same load in rounds A B B A and B A A B by turns: A with an observer attached that nobody reads (feed
+ * attached, HTTP app made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this
+ * OS process: the median over the quadruples, and the standard error of their mean, without which a percent says nothing.
+ * The control compares nothing with nothing: it is what the method itself is off by on this machine.
  * Leaves out: the viewer's own CPU (it only acknowledges frames), the network.
  */
 import { createServer } from 'node:http'
@@ -15,7 +16,7 @@ import { forMs, median, openStage, round } from './stage.ts'
 const AGENTS = 1_000
 /** Idle processes beside them, so that the viewer's list is long. */
 const IDLE = 9_000
-/** Quadruples A B B A of each comparison: 24 rounds on each side. */
+/** Quadruples of each comparison: 24 rounds on each side. */
 const QUADS = 12
 const ROUND_MS = 1_000
 
@@ -48,6 +49,7 @@ export async function run() {
     // Made once: building the app is a cost of the start, not of being there.
     runtime.observer()
     for (let i = 0; i < 3; i++) await cpuPerMillion()
+    const control = await compare(cpuPerMillion, async () => async () => {})
     const unwatched = await compare(cpuPerMillion, async () => {
       const detach = runtime.attach(server)
       return async () => detach()
@@ -58,6 +60,8 @@ export async function run() {
     server.close()
     return {
       metrics: {
+        controlPercent: round(control.percent, 1),
+        controlError: round(control.error, 1),
         unwatchedPercent: round(unwatched.percent, 1),
         unwatchedError: round(unwatched.error, 1),
         watchedPercent: round(watched.percent, 1),
@@ -71,7 +75,8 @@ export async function run() {
 
 type Tax = { percent: number; error: number }
 
-/** A B B A, so that drift of the machine falls on both sides and each quadruple is a comparison of its own. */
+/** Quadruples, so that drift of the machine falls on both sides and each one is a comparison of its own; the order by
+ *  turns, so that what comes every few rounds (a full garbage collection) does too. */
 async function compare(measure: () => Promise<number>, begin: () => Promise<() => Promise<void>>): Promise<Tax> {
   const percents: number[] = []
   const withIt = async (): Promise<number> => {
@@ -81,9 +86,11 @@ async function compare(measure: () => Promise<number>, begin: () => Promise<() =
     return cpu
   }
   for (let i = 0; i < QUADS; i++) {
-    const off = await measure()
-    const on = (await withIt()) + (await withIt())
-    percents.push((on / (off + (await measure())) - 1) * 100)
+    const [outer, inner] = i % 2 === 0 ? [measure, withIt] : [withIt, measure]
+    const first = await outer()
+    const middle = (await inner()) + (await inner())
+    const ends = first + (await outer())
+    percents.push(((i % 2 === 0 ? middle / ends : ends / middle) - 1) * 100)
   }
   const mean = percents.reduce((sum, percent) => sum + percent, 0) / QUADS
   const variance = percents.reduce((sum, percent) => sum + (percent - mean) ** 2, 0) / (QUADS - 1)
