@@ -494,7 +494,7 @@ export class Pool implements Overseer {
   #report(key: string, error: ErrorData): void {
     const { id, incarnation } = this.process
     const at = this.#kernel.ports.clock.now()
-    const attempt = this.#troubles.get(key)?.attempt ?? 0
+    const attempt = (this.#troubles.get(key)?.attempt ?? 0) + 1
     this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, id, incarnation, child: key, error, attempt })
   }
 }

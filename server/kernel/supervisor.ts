@@ -365,8 +365,9 @@ export class Supervisor implements Overseer {
   #report(child: Child, error: ErrorData): void {
     const { id, incarnation } = this.process
     const at = this.#kernel.ports.clock.now()
-    const { attempt, spec } = child
-    this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, id, incarnation, child: spec.id, error, attempt })
+    const attempt = child.attempt + 1
+    const name = child.spec.id
+    this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, id, incarnation, child: name, error, attempt })
   }
 
   // Verbs (S50): all in the loop, in order with exits

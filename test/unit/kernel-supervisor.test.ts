@@ -71,7 +71,7 @@ describe('start', () => {
     expect(await codeOf(bench.supervisor(children))).toBe('CHILD_START_FAILED')
     expect(bench.log).toEqual(['+a', '+b', '-b', '-a'])
     expect(bench.kernel.find('supervisor/top')?.alive).toBe(false)
-    expect(bench.of('supervisor:child-failed').map((event) => event.child)).toEqual(['c'])
+    expect(bench.of('supervisor:child-failed').map((event) => [event.child, event.attempt])).toEqual([['c', 1]])
   })
 
   test('[S2] a child that chose not to start keeps its specification, a temporary one does not', async () => {

@@ -31,7 +31,7 @@ export function eventLine(event: RuntimeEvent): EventLine {
         `gave up: more than ${event.intensity} restarts in ${durationText(event.periodMs)} (${event.child})`,
       )
     case 'supervisor:child-failed':
-      return warning(`child ${event.child} did not start (attempt ${event.attempt}): ${event.error.message}`)
+      return warning(`child ${event.child} failed (${event.attempt} in a row): ${event.error.message}`)
     case 'failure':
       return critical(`${event.op ?? 'outside a message'}: ${event.error.message}, then ${event.decision}`)
     case 'dead-letter':

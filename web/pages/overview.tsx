@@ -95,7 +95,7 @@ function VitalGrid({ vitals, history }: { vitals: Vitals; history: readonly Vita
         title="Commit latency"
         value={vitals.commitLatencyMs.toFixed(vitals.commitLatencyMs < 10 ? 1 : 0)}
         unit="ms"
-        note={`${rateText(vitals.commitsPerSecond)} commits/s, ${rateText(vitals.commitRowsPerBatch)} rows each`}
+        note={`${rateText(vitals.commitsPerSecond)} commits/s, rows a commit: ${rateText(vitals.commitRowsPerBatch)}`}
         values={series((v) => v.commitLatencyMs)}
         tone={vitals.commitLatencyMs > DELAY_HIGH_MS ? 'warning' : 'plain'}
       />
