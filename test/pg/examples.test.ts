@@ -52,6 +52,17 @@ test('03-shop checks out once', async () => {
   expect(text).toContain('mails: 1')
 }, 60_000)
 
+test('07-durable-run is killed in the middle and finished by the next start', async () => {
+  const first = start('07-durable-run.ts')
+  let text = ''
+  first.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  expect(await new Promise((resolve) => first.once('exit', (_code, signal) => resolve(signal))), text).toBe('SIGKILL')
+  expect(text).toContain('the bank is asked')
+  const rest = await output('07-durable-run.ts')
+  expect(rest).not.toContain('the bank is asked')
+  expect(rest).toMatch(/^tea paid as \w{8}, approved by Grace\nit is shipped$/m)
+}, 60_000)
+
 test('06-two-runtimes keeps two runtimes apart', async () => {
   const text = await output('06-two-runtimes.ts')
   expect(text).toContain('left: 1 right: 10')
