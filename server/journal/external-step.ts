@@ -26,7 +26,7 @@ export async function runExternal(step: LiveStep): Promise<unknown> {
   const { turn, key, past } = step
   await turn.flushed()
   turn.assertOpen()
-  const address: StepAddress = { process: turn.process.id, turn: turn.id, key }
+  const address: StepAddress = { process: turn.process.id, turn: turn.name, key }
   const token = past?.token ?? makeToken(address, turn.ports.random.id())
   const began = past?.token == null ? step.open(token) : (past.began ?? turn.wallclock())
   await turn.flushed()

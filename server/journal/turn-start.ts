@@ -26,7 +26,7 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
   assertLabel('Operation', op)
   const name = `start:${target} ${op}`
   const place = turn.nextKey(name)
-  const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.open?.branch ?? 0, place)
+  const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.branchHere, place)
   const { lineage } = turn
   const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
   const fn = (): Promise<boolean> => turn.ports.begin(call, { idempotencyKey: key }, lineage)
