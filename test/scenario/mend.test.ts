@@ -111,7 +111,7 @@ test('[E6] a turn retried on one node goes on the same way on another, its rows 
   expect(await b.core.backend.handle.archive.mailbox('default', 'till/move', { limit: 9 })).toEqual([])
 })
 
-test('[E1] one of another node is refused as that, and ten seconds of outage only delay a verb', async () => {
+test('[E1] one of another node is refused as that, and an outage only delays a verb', async () => {
   const a = await world.node('a', [till])
   await a.call(a.ref(till, 'far').add(1))
   const b = await world.node('b', [till])
