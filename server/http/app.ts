@@ -25,7 +25,6 @@ import { openApi } from './openapi.ts'
 import { answerProblem, type Report, reportToStderr } from './problem-answer.ts'
 import { actionEndpoints } from './routes/action.ts'
 import { healthEndpoints } from './routes/health.ts'
-import { mendEndpoints } from './routes/mend.ts'
 import { processEndpoints } from './routes/process.ts'
 import { recordEndpoints } from './routes/record.ts'
 import { stepEndpoints } from './routes/step.ts'
@@ -51,7 +50,6 @@ export type AppOptions = GuardOptions & {
 export const ENDPOINTS: readonly Endpoint[] = [
   ...processEndpoints,
   ...actionEndpoints,
-  ...mendEndpoints,
   ...stepEndpoints,
   ...recordEndpoints,
   ...healthEndpoints,

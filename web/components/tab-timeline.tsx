@@ -1,13 +1,12 @@
 /** Timeline: the journal of the process, newest first; each entry opens to what it holds. */
 import { useState } from 'react'
 import type { JournalItem, ProcessDetail } from '../../shared/snapshot.ts'
-import { useBlob, useConnection, useLog, useProblem, useSubscription } from '../feed/hooks.ts'
+import { useBlob, useLog, useProblem, useSubscription } from '../feed/hooks.ts'
 import { Chip } from '../ui/chip.tsx'
 import { clockText, dateText } from '../ui/duration.ts'
 import { JsonTree } from '../ui/json-tree.tsx'
 import { bytesText, plural } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
-import { ask, isMendable } from './action.ts'
 import { EventList } from './event-list.tsx'
 
 /** Entries shown at first, and added by each press of the button below them. */
@@ -16,8 +15,6 @@ const PAGE = 100
 /** The journal's words where they are not a reader's. */
 const KIND_TITLE: Readonly<Record<string, string>> = {
   init: 'start',
-  edited: 'edit',
-  retried: 'run again',
   called: 'call',
   end: 'turn',
   failed: 'failure',
@@ -26,7 +23,7 @@ const KIND_TITLE: Readonly<Record<string, string>> = {
 
 export function TimelineTab({ row }: { row: ProcessDetail }) {
   return row.durable ? (
-    <Journal key={row.id} row={row} />
+    <Journal key={row.id} id={row.id} />
   ) : (
     <div>
       <StateNote title="This process keeps no journal.">It is ephemeral: what it did is told as events only.</StateNote>
@@ -35,8 +32,8 @@ export function TimelineTab({ row }: { row: ProcessDetail }) {
   )
 }
 
-function Journal({ row }: { row: ProcessDetail }) {
-  const subscription = useSubscription(`journal:${row.id}`)
+function Journal({ id }: { id: string }) {
+  const subscription = useSubscription(`journal:${id}`)
   const { entries, dropped, loaded } = useLog(subscription)
   const problem = useProblem(subscription)
   const [shown, setShown] = useState(PAGE)
@@ -54,7 +51,7 @@ function Journal({ row }: { row: ProcessDetail }) {
             </li>
           ) : (
             // The topic promises journal items.
-            <Entry key={entry.key} row={row} item={entry.value as JournalItem} />
+            <Entry key={entry.key} id={id} item={entry.value as JournalItem} />
           ),
         )}
       </ol>
@@ -70,7 +67,7 @@ function Journal({ row }: { row: ProcessDetail }) {
   )
 }
 
-function Entry({ row, item }: { row: ProcessDetail; item: JournalItem }) {
+function Entry({ id, item }: { id: string; item: JournalItem }) {
   const [open, setOpen] = useState(false)
   return (
     <li className={`entry entry-${item.kind}`}>
@@ -84,14 +81,12 @@ function Entry({ row, item }: { row: ProcessDetail; item: JournalItem }) {
           {clockText(item.at)}
         </time>
       </button>
-      {open ? <EntryBody row={row} item={item} /> : null}
+      {open ? <EntryBody id={id} item={item} /> : null}
     </li>
   )
 }
 
-function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
-  const { id, incarnation } = row
-  const connected = useConnection().kind === 'live'
+function EntryBody({ id, item }: { id: string; item: JournalItem }) {
   return (
     <div className="entry-body">
       <dl className="facts facts-dense">
@@ -110,18 +105,6 @@ function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
       ) : (
         <JsonTree compact value={item.payload} label={`Payload of entry ${item.seq}`} />
       )}
-      {isMendable(row) && item.seq !== row.stateVersion ? (
-        <div className="verbs">
-          <button
-            type="button"
-            className="button button-small"
-            disabled={!connected}
-            onClick={() => ask({ verb: 'rewind', id, incarnation, version: item.seq })}
-          >
-            Rewind to here…
-          </button>
-        </div>
-      ) : null}
     </div>
   )
 }
