@@ -33,6 +33,17 @@ export interface Control {
   send(id: ProcessId, op: string, args: unknown, act: Act): Promise<{ messageId: string }>
   /** @throws as send, and CALL_TIMEOUT, CALL_REJECTED, DEAD_LETTERED, KEY_CONFLICT */
   call(id: ProcessId, op: string, args: unknown, act: Act & { timeoutMs?: number }): Promise<{ reply: Value }>
+  /** E2. Replaces the state of a durable process, if it is still that of `expectedVersion`.
+   *  @throws VERSION_CONFLICT  TURN_OPEN  VALUE_UNSUPPORTED */
+  editState(id: ProcessId, value: unknown, act: Act & { expectedVersion: number }): Promise<ActResult>
+  /** E3. Makes the state of an earlier version the newest one. Messages stay; nothing that was sent or done outside is
+   *  undone. @throws VERSION_NOT_KEPT  VERSION_CONFLICT  TURN_OPEN */
+  rewind(id: ProcessId, version: number, act: Act & { expectedVersion?: number }): Promise<ActResult>
+  /** E4. Gives a message up, the one in hand where none is named; it becomes a dead letter, its caller hears of it. */
+  skipMessage(id: ProcessId, act: Act & { message?: string }): Promise<ActResult>
+  /** E5. Runs the open turn again, from its start or keeping the results before its nth (`step`), with ids of its own
+   *  for what it does anew; refused when another turn than `turn` is open. @throws TURN_NOT_OPEN */
+  retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult>
   /** Removes a pending message; it becomes a dead letter with the reason `dropped by operator`. */
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Moves a pending message to the front with its attempts cleared. */

@@ -80,6 +80,8 @@ export const CODES = {
   STEP_ABANDONED: operating(410, 'The turn ended before the step; await it, or expect losers to be given up.', false),
   STEP_NOT_FOUND: caller(404, 'No step waits for this token: it is wrong, or the turn of the step is over.'),
   ALREADY_COMPLETED: caller(409, 'The step has its one outcome already; nothing was changed.'),
+  TURN_OPEN: caller(409, 'Wait for its end, or skip its message; suspend the process so that no other one begins.'),
+  TURN_NOT_OPEN: caller(409, 'It is over, or nothing of it was begun. Look again.'),
   TURN_DIVERGED: programmer('The code asks for other steps than the journal holds; resume on the old code or restart.'),
   STATE_READ_ONLY: programmer('State can be changed by handlers only, not inside a step or a query.'),
   COMMIT_REJECTED: operating(500, 'The store refused what the turn produced; the cause says which value.', false),
@@ -104,6 +106,7 @@ export const CODES = {
 
   // Store, node, embedded server
   STORE_UNAVAILABLE: operating(503, 'The database cannot be reached; work goes on when it is back.'),
+  VERSION_CONFLICT: caller(409, 'The state changed since you read it. Read it again, then repeat the action.'),
   PROCESS_EXISTS: caller(409, 'Import under another id, or stop the process and say that it is replaced.'),
   FILE_INVALID: caller(422, 'Export the process again; the file must arrive as it was written.'),
   VERSION_NOT_KEPT: caller(410, 'Ask for a version that is kept; retention of the agent says how far back that is.'),

@@ -25,6 +25,7 @@ export type RuntimeEvent = { at: number } & (
   | ({ kind: 'supervisor:child-failed'; child: string; error: ErrorData; attempt: number } & Of)
   | ({ kind: 'turn:start'; turn: string | null; op: string; from: string | null; traceparent: string | null } & Of)
   | ({ kind: 'turn:stop'; turn: string | null; op: string; durationMs: number; outcome: 'done' | 'failed' } & Of)
+  | ({ kind: 'turn:interrupt'; turn: string | null; op: string } & Of)
   | ({ kind: 'step:start'; turn: string; step: string; attempt: number } & Of)
   | ({
       kind: 'step:stop'

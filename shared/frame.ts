@@ -67,6 +67,10 @@ export const VERBS = [
   'drop-message',
   'redeliver-message',
   'redeliver-dead-letter',
+  'edit-state',
+  'rewind',
+  'skip-message',
+  'retry-turn',
 ] as const
 export type Verb = (typeof VERBS)[number]
 
@@ -107,6 +111,12 @@ export const clientFrameSchema = z.discriminatedUnion('t', [
     op: text(200).optional(),
     args: z.unknown().optional(),
     message: text(300).optional(),
+    /** `rewind`: the version to go back to. */
+    version: seq.optional(),
+    /** `edit-state` (whose value is `args`) and `rewind`: refused when the state moved on from it. */
+    expectedVersion: seq.optional(),
+    /** `retry-turn`: results before this one are kept. */
+    step: seq.optional(),
   }),
   z.object({ t: z.literal('pause') }),
   z.object({ t: z.literal('resume') }),

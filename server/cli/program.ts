@@ -11,6 +11,7 @@ import { killCommand, restartCommand, resumeCommand, suspendCommand } from './co
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand, importCommand } from './commands/file.ts'
 import { inspectCommand } from './commands/inspect.ts'
+import { editCommand, retryCommand, rewindCommand, skipCommand } from './commands/mend.ts'
 import { callCommand, sendCommand } from './commands/message.ts'
 import { psCommand } from './commands/ps.ts'
 import { replayCommand } from './commands/replay.ts'
@@ -31,6 +32,10 @@ const COMMANDS: readonly Command[] = [
   restartCommand,
   suspendCommand,
   resumeCommand,
+  editCommand,
+  rewindCommand,
+  skipCommand,
+  retryCommand,
   exportCommand,
   importCommand,
 ]

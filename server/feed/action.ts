@@ -75,6 +75,35 @@ async function perform(control: Control, frame: ActFrame, act: Act): Promise<unk
       return control.redeliverMessage(target, need(frame.message, 'message'), act)
     case 'redeliver-dead-letter':
       return control.redeliverDeadLetter(need(frame.message, 'message'), act)
+    case 'edit-state':
+    case 'rewind':
+    case 'skip-message':
+    case 'retry-turn':
+      return mend(control, { ...frame, verb }, act)
+    default:
+      return verb satisfies never
+  }
+}
+
+type MendFrame = ActFrame & { verb: 'edit-state' | 'rewind' | 'skip-message' | 'retry-turn' }
+
+async function mend(control: Control, frame: MendFrame, act: Act): Promise<unknown> {
+  const { verb, target, message, step, version, expectedVersion: expected } = frame
+  switch (verb) {
+    case 'edit-state': {
+      const expectedVersion = needNumber(expected, 'expectedVersion')
+      return control.editState(target, fromPlain(frame.args), { ...act, expectedVersion })
+    }
+    case 'rewind': {
+      const more = expected === undefined ? {} : { expectedVersion: expected }
+      return control.rewind(target, needNumber(version, 'version'), { ...act, ...more })
+    }
+    case 'skip-message':
+      return control.skipMessage(target, { ...act, ...(message === undefined ? {} : { message }) })
+    case 'retry-turn': {
+      const turn = message === undefined ? {} : { turn: message }
+      return control.retryTurn(target, { ...act, ...turn, ...(step === undefined ? {} : { step }) })
+    }
     default:
       return verb satisfies never
   }
@@ -91,6 +120,11 @@ function messageFate(message: string | undefined): { message?: 'redeliver' | 'dr
   if (message === undefined) return {}
   if (message === 'redeliver' || message === 'drop') return { message }
   throw new RuntimeError('REQUEST_INVALID', `message of kill is ${JSON.stringify(message)}. Use redeliver or drop.`)
+}
+
+function needNumber(value: number | undefined, name: string): number {
+  if (value !== undefined) return value
+  throw new RuntimeError('REQUEST_INVALID', `The action needs ${name}.`)
 }
 
 function need(value: string | undefined, name: string): string {

@@ -12,6 +12,9 @@ import type { Process } from '../kernel/process.ts'
 /** Processes named in a preview; the rest is counted. */
 const AFFECTED_MAX = 50
 
+/** Verbs that end a process; all others touch nobody else. */
+const REACHES_OTHERS: ReadonlySet<Verb> = new Set(['kill', 'stop', 'restart'])
+
 export function blastRadius(kernel: Kernel, verb: Verb, process: Process, maxAttempts: number): BlastRadius {
   return {
     verb,
@@ -38,7 +41,7 @@ export function passiveRadius(
 
 function affected(verb: Verb, process: Process): BlastRadius['affected'] {
   const found: BlastRadius['affected'] = []
-  if (verb === 'suspend' || verb === 'resume' || verb === 'send' || verb === 'call') return found
+  if (!REACHES_OTHERS.has(verb)) return found
   for (const child of descendants(process)) {
     found.push({ id: child.id, effect: verb === 'stop' ? 'stops' : 'restarts', why: `child of ${process.id}` })
   }
@@ -78,6 +81,9 @@ function messageText(verb: Verb, process: Process, maxAttempts: number): string 
     return process.durable ? `${op} finishes first, or stays for the next start.` : `${op} finishes first.`
   if (verb === 'restart')
     return process.durable ? `${op} is delivered again without costing an attempt.` : `${op} is lost.`
+  if (verb === 'skip-message') return `${op} becomes a dead letter; its caller hears so. What it did outside stays.`
+  if (verb === 'retry-turn') return `${op} begins again. What it did outside stays done and is done anew.`
+  if (verb === 'edit-state' || verb === 'rewind') return `${op} is in hand: the state cannot be changed before its end.`
   return `${op} goes on.`
 }
 

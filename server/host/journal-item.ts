@@ -66,6 +66,10 @@ function summary(entry: Entry): string {
       return `incarnation ${entry.incarnation} ended`
     case 'diverged':
       return divergedSummary(entry)
+    case 'edited':
+      return `${entry.to === null ? 'state edited' : `state of version ${entry.to} set again`} by ${byWhom(entry)}`
+    case 'retried':
+      return `runs again from ${entry.kept === 0 ? 'the start' : `result ${entry.kept + 1}`}, by ${byWhom(entry)}`
     case 'patched':
       return `goes on with the code behind ${entry.id}`
     case 'recovered':
@@ -77,6 +81,10 @@ function summary(entry: Entry): string {
     default:
       return entry satisfies never
   }
+}
+
+function byWhom({ by, why }: Extract<Entry, { k: 'edited' | 'retried' }>): string {
+  return why === null ? by : `${by}: ${why}`
 }
 
 function divergedSummary({ expected, found, where }: Extract<Entry, { k: 'diverged' }>): string {

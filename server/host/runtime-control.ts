@@ -12,6 +12,7 @@ import type { Act, ActResult, Control } from '../control.ts'
 import { Call } from '../definition/call.ts'
 import { bury } from '../journal/dead-letter.ts'
 import { recordOf } from '../journal/durable.ts'
+import { stored } from '../journal/mend.ts'
 import { storable } from '../journal/message.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
@@ -20,6 +21,7 @@ import type { Process } from '../kernel/process.ts'
 import { renew, retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
+import { Mender } from './mender.ts'
 import { importFile, readFile } from './process-file.ts'
 import { refuseService } from './service.ts'
 import { StepDoor, type StepOutcome } from './step-door.ts'
@@ -39,11 +41,13 @@ export class RuntimeControl implements Control {
   readonly #core: RuntimeCore
   readonly #steps: StepDoor
   readonly #targets: VerbTargets
+  readonly #mender: Mender
 
   constructor(core: RuntimeCore) {
     this.#core = core
     this.#steps = new StepDoor(core)
     this.#targets = new VerbTargets(core)
+    this.#mender = new Mender(core, this.#targets)
   }
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
@@ -208,20 +212,35 @@ export class RuntimeControl implements Control {
     }
   }
 
+  editState(id: ProcessId, value: unknown, act: Act & { expectedVersion: number }): Promise<ActResult> {
+    const { expectedVersion } = act
+    return this.#audited('edit-state', id, act, () => this.#mender.edit(id, { value, expectedVersion }, act))
+  }
+
+  rewind(id: ProcessId, version: number, act: Act & { expectedVersion?: number }): Promise<ActResult> {
+    return this.#audited('rewind', id, act, () => this.#mender.rewind(id, { ...act, version }, act))
+  }
+
+  skipMessage(id: ProcessId, act: Act & { message?: string }): Promise<ActResult> {
+    return this.#audited('skip-message', id, act, () => this.#mender.skip(id, act.message, act))
+  }
+
+  retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult> {
+    return this.#audited('retry-turn', id, act, () => this.#mender.retry(id, act, act))
+  }
+
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
     return this.#audited('drop-message', id, act, async () => {
-      const process = await this.#targets.live(id, act)
+      const process = await this.#targets.present(id, act)
       const record = recordOf(process)
       const envelope = process.mailbox?.take((item) => item.messageId === messageId)
       if (envelope === undefined) throw noMessage(id, messageId)
       if (record === null) envelope.reply?.reject(new RuntimeError('DEAD_LETTERED', `Dropped by ${act.actor}.`))
-      else
-        bury(
-          this.#core.layer.ports,
-          record,
-          envelope,
-          `dropped by ${act.actor}${act.reason === undefined ? '' : `: ${act.reason}`}`,
-        )
+      else {
+        const { ports } = this.#core.layer
+        bury(ports, record, envelope, `dropped by ${act.actor}${act.reason === undefined ? '' : `: ${act.reason}`}`)
+        await stored(ports, record, {}) // E1: in the same row, behind it
+      }
       return { process, outcome: 'dropped' }
     })
   }

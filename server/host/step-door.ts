@@ -7,6 +7,7 @@
 import { type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
 import { assertProcessId, type ProcessId } from '../../shared/id.ts'
 import { copy } from '../../shared/value.ts'
+import { nameOf } from '../journal/branch.ts'
 import type { Outcome } from '../journal/entry.ts'
 import { fold } from '../journal/fold.ts'
 import { outcomeOfError, plain } from '../journal/message.ts'
@@ -60,7 +61,7 @@ export class StepDoor {
     const record = await archive.process(this.#core.namespace, process)
     if (record === null) return false
     const { open } = fold(await archive.stateRows(record.pid))
-    if (open?.turn !== turn) return false
+    if (open === null || nameOf(open) !== turn) return false
     return open.entries.some((entry) => entry.k === 'opened' && entry.key === key && entry.token === token)
   }
 }

@@ -8,6 +8,7 @@ import { RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import type { DesiredState } from '../../shared/snapshot.ts'
 import type { Act } from '../control.ts'
+import { recordOf } from '../journal/durable.ts'
 import type { Process } from '../kernel/process.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
@@ -51,6 +52,19 @@ export class VerbTargets {
     if (process === undefined) throw processNotFound(id)
     assertIncarnation(process, act)
     return process
+  }
+
+  /** The live process, or a durable one on its way into its next incarnation; what is only stored is brought to memory.
+   *  @throws PROCESS_NOT_FOUND PROCESS_EXITED INCARNATION_GONE FENCED */
+  async present(id: ProcessId, act: Act): Promise<Process> {
+    const only = await this.stored(id, act)
+    if (only?.desired === 'stopped') throw stoppedError(id)
+    if (only !== null) await this.wake(only)
+    const process = this.known(id, act)
+    if (process.elsewhere) throw new RuntimeError('FENCED', `${id} runs on another node. Act on it there.`)
+    const record = recordOf(process)
+    const comesBack = process.status === 'restarting' && record !== null && !record.fenced
+    return comesBack ? process : this.live(id, act)
   }
 
   /** The live process; one that is only stored is brought to memory.

@@ -25,6 +25,7 @@ import { openApi } from './openapi.ts'
 import { answerProblem, type Report, reportToStderr } from './problem-answer.ts'
 import { actionEndpoints } from './routes/action.ts'
 import { healthEndpoints } from './routes/health.ts'
+import { mendEndpoints } from './routes/mend.ts'
 import { processEndpoints } from './routes/process.ts'
 import { recordEndpoints } from './routes/record.ts'
 import { stepEndpoints } from './routes/step.ts'
@@ -50,6 +51,7 @@ export type AppOptions = GuardOptions & {
 export const ENDPOINTS: readonly Endpoint[] = [
   ...processEndpoints,
   ...actionEndpoints,
+  ...mendEndpoints,
   ...stepEndpoints,
   ...recordEndpoints,
   ...healthEndpoints,

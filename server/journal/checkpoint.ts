@@ -7,10 +7,11 @@
 import type { Value } from '../../shared/value.ts'
 import type { Entry } from './entry.ts'
 import { outboxStored, rearm } from './finish.ts'
+import { emptyOutbox, type Outbox } from './outbox.ts'
 import { applyPatches } from './patch.ts'
 import type { Part } from './record.ts'
 import { type Settlement, settleTaken } from './taken.ts'
-import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
+import type { Turn } from './turn.ts'
 
 type Checkpoint = Extract<Entry, { k: 'checkpoint' }>
 /** What leaves with the row. */

@@ -10,6 +10,7 @@
 import type { ProcessId } from '../../shared/id.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store, WaitEdge } from '../store/store.ts'
+import { nameOf } from './branch.ts'
 import { deadlock, findCycle } from './deadlock-cycle.ts'
 import { fold } from './fold.ts'
 import { type DurableRecord, isCall } from './record.ts'
@@ -119,7 +120,7 @@ export class DistantDeadlocks {
       const one = loaded.get(pid)
       const open = one === undefined ? null : fold(one, one.mailbox).open
       const of = (k: 'called' | 'reply') =>
-        open?.entries.some((entry) => entry.k === k && `${open.turn}/${entry.key}` === call) ?? false
+        open?.entries.some((entry) => entry.k === k && `${nameOf(open)}/${entry.key}` === call) ?? false
       return of('called') && !of('reply')
     })
   }

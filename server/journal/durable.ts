@@ -19,6 +19,7 @@ import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { arm, disarm } from './arm.ts'
 import { handOver } from './bytes.ts'
+import { closeTurn } from './closed-turn.ts'
 import { DurableContext } from './context.ts'
 import { bury } from './dead-letter.ts'
 import type { Entry } from './entry.ts'
@@ -27,13 +28,14 @@ import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { type Handler, handlerOf } from './handler.ts'
 import { keepPart, storePart } from './kept-part.ts'
-import { cancelWaits, consume, isAwaited, woken } from './late-reply.ts'
+import { consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
 import { answerHere, envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { refuseStopped } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
+import { noteFailed } from './retried-turn.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
 import { putBack } from './taken.ts'
@@ -299,10 +301,7 @@ export class DurableBehaviour implements Behaviour {
 
   #done(turn: Turn, value: unknown): void | Promise<void> {
     if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
-    if (turn.unreplayed !== null) {
-      turn.diverge({ asked: [], ended: 'the end of the turn' })
-      return NEVER
-    }
+    if (turn.unreplayed !== null) return endsEarly(turn, 'the end of the turn')
     const unused = turn.calls.find((call) => !call.used)
     if (unused !== undefined) {
       throw new RuntimeError(
@@ -318,10 +317,7 @@ export class DurableBehaviour implements Behaviour {
   #failed(turn: Turn, error: unknown): void | Promise<void> {
     if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
     if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
-    if (turn.unreplayed !== null) {
-      turn.diverge({ asked: [], ended: 'a rejection' })
-      return NEVER
-    }
+    if (turn.unreplayed !== null) return endsEarly(turn, 'a rejection')
     // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.
     const { open } = turn
     if (open === null || open.taken === null) return finishTurn(turn, 'rejected', { err: errorData(error) }, [])
@@ -385,8 +381,8 @@ export class DurableBehaviour implements Behaviour {
     const row = rowOf(envelope)
     const turn = record.open?.turn ?? null
     const entry = { k: 'failed' as const, turn, attempt, failure, decision: 'retry' as const }
-    record.open?.entries.push(entry)
     const { open } = record
+    if (open !== null) noteFailed(open, entry)
     keepPart(this.#ports, record, {
       entries: [entry],
       turn: envelope.messageId,
@@ -433,16 +429,16 @@ export class DurableBehaviour implements Behaviour {
 /** A turn that is over for its process, though its code may still run: the kernel waits for nothing of it. */
 const NEVER = new Promise<void>(() => {})
 
-export function recordOf(process: Process): DurableRecord | null {
-  return process.slot instanceof DurableRecord ? process.slot : null
+/** The turn ended before all that is recorded was asked for (T5). In a task of its own: when a handler has returned at
+ *  once, the kernel has yet to mark its turn as running. */
+async function endsEarly(turn: Turn, ended: string): Promise<void> {
+  await null
+  if (!turn.closed && turn.process.epoch === turn.epoch) turn.diverge({ asked: [], ended })
+  return NEVER
 }
 
-function closeTurn(record: DurableRecord, reason: unknown): void {
-  record.turn?.close(reason)
-  record.turn?.abort.abort(reason)
-  record.turn = null
-  cancelWaits(record)
-  record.roomFor = null
+export function recordOf(process: Process): DurableRecord | null {
+  return process.slot instanceof DurableRecord ? process.slot : null
 }
 
 /** It was disarmed: its row is gone already, unless the commit that disarmed it was refused. */

@@ -145,6 +145,23 @@ export type Entry =
       readonly found: string
       readonly where?: Divergence
     }
+  /** An operator replaced the state: `to` is the version it was taken from, null for a value of his own (E2, E3). */
+  | {
+      readonly k: 'edited'
+      readonly to: number | null
+      readonly patches: readonly Patch[]
+      readonly by: string
+      readonly why: string | null
+    }
+  /** An operator lets the turn run again: what comes after its first `kept` results does not count any more (E5). */
+  | {
+      readonly k: 'retried'
+      readonly turn: string
+      readonly branch: number
+      readonly kept: number
+      readonly by: string
+      readonly why: string | null
+    }
   /** The turn goes on with the code behind this patch (V6). */
   | { readonly k: 'patched'; readonly turn: string; readonly id: string }
   /** The node died with the accepted turn in hand; its message has no row in which this could be counted (P2). */

@@ -2,8 +2,7 @@
  * A step that is completed from outside: `ctx.step(name, fn, { external: true })`.
  *
  * - The token is stored before the function sees it, so that it survives everything; the function hands it out and may
- *   be retried like any other. That it is done is recorded: from then on only the wait goes on, which is a durable one
- *   (wait.ts): the turn may leave memory.
+ *   be retried like any other. That it is done is recorded: after a crash only the wait goes on.
  * - One outcome counts, whoever gives it: somebody with the token, the function by failing for good, or the total time.
  *   All go through the same door (step-token.ts) and come back as a row of this process.
  * - A process that ends or moves meanwhile finds the row in its mailbox.
@@ -11,14 +10,13 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ExternalStepInfo, StepInfo } from '../definition/step.ts'
 import { pause } from '../kernel/clock-port.ts'
-import { totalOver } from './attempt.ts'
+import { longTimer, totalOver } from './attempt.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome } from './message.ts'
 import type { AwaitedReply } from './record.ts'
 import { stepFailed } from './step.ts'
 import { type Door, makeToken, type StepAddress, settleToken, takenOutcome, waitName } from './step-token.ts'
 import type { LiveStep } from './turn-step.ts'
-import { type DurableWait, startWait } from './wait.ts'
 
 /** Ms before an outcome that could not be stored is offered again: first wait, doubled, bounded. */
 const OFFER_MS_FIRST = 100
@@ -28,7 +26,7 @@ export async function runExternal(step: LiveStep): Promise<unknown> {
   const { turn, key, past } = step
   await turn.flushed()
   turn.assertOpen()
-  const address: StepAddress = { process: turn.process.id, turn: turn.id, key }
+  const address: StepAddress = { process: turn.process.id, turn: turn.name, key }
   const token = past?.token ?? makeToken(address, turn.ports.random.id())
   const began = past?.token == null ? step.open(token) : (past.began ?? turn.wallclock())
   await turn.flushed()
@@ -54,11 +52,10 @@ class Outside {
   async run(): Promise<unknown> {
     const outcome = this.#listen()
     const handed = this.#step.past?.handed ?? null
-    const { attempts, out } =
-      handed === null && !this.#came ? await this.#handOut() : { attempts: handed ?? 1, out: true }
-    const wait = out && !this.#came && !this.#gone ? this.#wait(attempts) : null
+    const attempts = this.#came ? (handed ?? 1) : (handed ?? (await this.#handOut()))
+    const cancel = this.#came ? () => {} : this.#waitShown(attempts)
     await outcome
-    wait?.end()
+    cancel()
     return this.#take(attempts)
   }
 
@@ -97,36 +94,30 @@ class Outside {
     return promise
   }
 
-  /** Runs the function, which gives the token to somebody; `out` is whether it did. */
-  async #handOut(): Promise<{ attempts: number; out: boolean }> {
+  /** Runs the function, which gives the token to somebody. Returns its attempts. */
+  async #handOut(): Promise<number> {
     const { turn, name, key } = this.#step
     const { token, began } = this.#asked
     const fn = this.#step.given as (info: ExternalStepInfo) => unknown // external: the caller's overload
     const run = this.#step.begin((info: StepInfo) => fn(Object.assign(info, { token })), began)
     const result = await turn.ports.tracing.step(turn.process, name, () => run.run())
-    if (result.kind === 'ended') return { attempts: this.#step.wait?.attempt ?? 1, out: false }
-    const { attempts } = result
-    if (this.#came || turn.closed) return { attempts, out: false }
-    if ('err' in result.out) {
-      void this.#offer(result.out)
-      return { attempts, out: false }
-    }
-    turn.append({ k: 'handed', turn: turn.id, key, attempts })
-    return { attempts, out: true }
+    if (result.kind === 'ended') return this.#step.wait?.attempt ?? 1
+    if (this.#came || turn.closed) return result.attempts
+    if ('err' in result.out) void this.#offer(result.out)
+    else turn.append({ k: 'handed', turn: turn.id, key, attempts: result.attempts })
+    return result.attempts
   }
 
   /** The process waits for somebody outside, at most until the total time is over. */
-  #wait(attempt: number): DurableWait {
+  #waitShown(attempts: number): () => void {
     const { turn, name, plan } = this.#step
     const { totalMs } = plan
-    const since = this.#asked.began
-    const deadline = totalMs === null ? null : since + totalMs
-    this.#step.wait = null // its own view is over: rows show the durable one
-    const view = { kind: 'step', target: `${name} (from outside)`, since, deadline, attempt } as const
-    if (totalMs === null) return startWait(turn, view, null)
-    return startWait(turn, view, () => {
-      void this.#offer({ err: stepFailed(name, attempt, totalOver(name, totalMs)) })
-    })
+    const deadline = totalMs === null ? null : this.#asked.began + totalMs
+    this.#step.show({ kind: 'step', deadline, attempt: attempts }, `${name} (from outside)`)
+    if (deadline === null || totalMs === null) return () => {}
+    const late = (): void => void this.#offer({ err: stepFailed(name, attempts, totalOver(name, totalMs)) })
+    const timer = longTimer(turn.ports.clock, Math.max(0, deadline - turn.wallclock()), late)
+    return () => timer.cancel()
   }
 
   /** Offers an outcome of the runtime's own until one is stored: this one, or somebody else's. */

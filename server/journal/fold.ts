@@ -8,10 +8,12 @@
  */
 import { decode, type Value } from '../../shared/value.ts'
 import type { Loaded } from '../store/store.ts'
+import { NO_PAST } from './branch.ts'
 import { decodeEntries, type Entry } from './entry.ts'
 import { envelopeAgain, envelopeOf } from './message.ts'
 import { applyPatches } from './patch.ts'
 import type { OpenTurn } from './record.ts'
+import { noteFailed, retriedTurn } from './retried-turn.ts'
 import { takenAgain } from './taken.ts'
 
 export type Folded = {
@@ -75,7 +77,11 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
       if (folded.open?.turn === entry.turn) folded.open.alone = entry.alone
       return
     case 'tree':
+    case 'edited':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
+      return
+    case 'retried':
+      if (folded.open?.turn === entry.turn) folded.open = retriedTurn(folded.open, entry)
       return
     case 'end':
       folded.state = applyPatches(folded.state ?? null, entry.patches)
@@ -124,9 +130,10 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
 
 function keep(folded: Folded, turn: string, entry: Entry): void {
   if (folded.open === null || folded.open.turn !== turn) return
-  folded.open.entries.push(entry)
   folded.open.stored += 1
-  if (entry.k === 'failed') folded.open.envelope.attempts = entry.attempt
+  if (entry.k !== 'failed') return void folded.open.entries.push(entry)
+  noteFailed(folded.open, entry)
+  folded.open.envelope.attempts = entry.attempt
 }
 
 function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, { mailbox, codeVersion }: Beside): OpenTurn {
@@ -134,6 +141,6 @@ function openTurn(entry: Extract<Entry, { k: 'accepted' }>, base: Value, { mailb
   const envelope = row === undefined ? envelopeAgain(entry.message, entry.turn, null) : envelopeOf(row)
   const { turn, branch, at, message } = entry
   const suspicion = { recoveries: 0, alone: 0, marked: false, taken: null }
-  const began = { turn, branch, codeVersion, op: message.op }
+  const began = { turn, branch, past: NO_PAST, codeVersion, op: message.op }
   return { ...began, base, entries: [], stored: 1, ...suspicion, startedAt: at, envelope }
 }

@@ -3,6 +3,7 @@
  * are consumed like any message, so that nothing stays behind in a mailbox (PROTOCOL M2).
  */
 import type { MessageRow } from '../store/store.ts'
+import { nameOf } from './branch.ts'
 import { keepPart } from './kept-part.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
@@ -21,20 +22,17 @@ export function woken(ports: Pick<DurablePorts, 'committer'>, record: DurableRec
 
 /** Whether the open turn has called, or opened a step for the outside, and has no outcome yet. */
 export function isAwaited({ open }: DurableRecord, row: MessageRow): boolean {
-  if (open === null || !row.op.startsWith(`${open.turn}/`)) return false
-  const key = row.op.slice(open.turn.length + 1)
+  if (open === null) return false
+  const place = `${nameOf(open)}/`
+  if (!row.op.startsWith(place)) return false
+  const key = row.op.slice(place.length)
   let over = false
   for (const entry of open.entries) {
-    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key || isResultOf(entry.key, key)
+    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key
     // A step that failed with an attempt of its message was opened again, with another token.
     else if (entry.k === 'opened' && entry.key === key) over = false
   }
   return !over
-}
-
-/** Each asking for the result of one operation has a key of its own; one row answers them all (turn-result.ts). */
-function isResultOf(key: string, subject: string): boolean {
-  return subject.startsWith('result:') && key.slice(0, key.lastIndexOf('#')) === subject
 }
 
 /** The turn is over: nothing waits any more, and what came without being asked for is consumed. */

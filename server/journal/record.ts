@@ -13,6 +13,7 @@ import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewBlob, NewFailure, Pid } from '../store/store.ts'
+import type { Past } from './branch.ts'
 import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
 import type { Receiver } from './receive.ts'
@@ -83,7 +84,10 @@ export type Dropped = { flying: Part[]; waiting: Part[]; opens: ReadonlySet<Open
 
 export type OpenTurn = {
   readonly turn: string
+  /** Raised each time an operator lets it run again. */
   readonly branch: number
+  /** Branches before, while results of them are kept. */
+  past: readonly Past[]
   /** Of the code that accepted it. */
   readonly codeVersion: string
   readonly op: string
@@ -111,10 +115,11 @@ export type TurnInHand = {
   readonly envelope: Envelope
   readonly closed: boolean
   readonly replaying: boolean
+  /** Whether exits were trapped before it changed that; null: it did not. */
+  readonly trapBefore: boolean | null
   /** Requests that are open. */
   readonly pending: number
   close(reason?: unknown): void
-  leave(): void
 }
 
 export class DurableRecord {

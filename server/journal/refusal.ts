@@ -14,6 +14,7 @@ import { backoffMs, newFailure } from './failure.ts'
 import { rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord, Part } from './record.ts'
+import { noteFailed } from './retried-turn.ts'
 import { restoreTaken } from './taken.ts'
 
 export type Refused = {
@@ -104,7 +105,8 @@ function reappend(record: DurableRecord, parts: readonly Part[], missing: Readon
     if (part.keep === true) {
       if (part.consumed !== undefined) part.consumed = part.consumed.filter((ref) => !missing.has(ref.ord))
       for (const entry of part.entries) {
-        if (entry.k === 'failed' && entry.turn === record.open?.turn) record.open?.entries.push(entry)
+        const { open } = record
+        if (entry.k === 'failed' && open !== null && entry.turn === open.turn) noteFailed(open, entry)
       }
       record.append(part)
     } else if (part.envelope === undefined) part.settle({ kind: 'refused', error: gone(record.id) })

@@ -123,23 +123,28 @@ export class Replay {
   }
 }
 
-/** Results of a turn in the order of the journal. A step with which an attempt crashed runs again in the next one, and
- *  its failure is never handed over again; an answer of another process is final (M3). */
-export function recordedOf(entries: readonly Entry[]): Recorded[] {
-  const found: Recorded[] = []
+/** Results of a turn in the order of the journal, each with its place there. A step with which an attempt crashed runs
+ *  again in the next one, and its failure is never handed over again; an answer of another process is final (M3). */
+export function resultsOf(entries: readonly Entry[]): { entry: ResultEntry; index: number }[] {
+  const found: { entry: ResultEntry; index: number }[] = []
   /** The last result is a step's. */
   let step = false
-  for (const entry of entries) {
+  for (const [index, entry] of entries.entries()) {
     if (entry.k === 'failed') {
-      const last = found.at(-1)
-      if (step && last !== undefined && 'err' in last.out) found.pop()
+      const last = found.at(-1)?.entry
+      if (step && last?.k === 'step' && 'err' in last.out) found.pop()
       step = false
     } else if (isResult(entry)) {
-      found.push(recorded(entry))
+      found.push({ entry, index })
       step = entry.k === 'step'
     }
   }
   return found
+}
+
+/** Results as a replay hands them over. */
+export function recordedOf(entries: readonly Entry[]): Recorded[] {
+  return resultsOf(entries).map(({ entry }) => recorded(entry))
 }
 
 function recorded(entry: ResultEntry): Recorded {

@@ -4,12 +4,14 @@
  * sfc32 seeded with four FNV-1a style words of the seed text: statistically sound, not for secrets.
  */
 export class SeededRandom {
+  readonly seed: string
   #a: number
   #b: number
   #c: number
   #d: number
 
   constructor(seed: string) {
+    this.seed = seed
     const words = [0x9e3779b9, 0x243f6a88, 0xb7e15162, 0xdeadbeef].map((start) => hash(seed, start))
     this.#a = words[0] ?? 0
     this.#b = words[1] ?? 0

@@ -96,6 +96,20 @@ function putBackOne(process: Process, { envelope, index }: Taken): void {
   box.insert(envelope, later < 0 ? index : later)
 }
 
+/** What of it was received with results that are kept; null without any. */
+export function keptTaken({ taken }: OpenTurn, entries: readonly Entry[]): Map<string, Taken> | null {
+  if (taken === null) return null
+  const kept = [...taken].filter(([id, one]) => one.final || entries.some((entry) => isTaking(entry, id)))
+  return kept.length === 0 ? null : new Map(kept)
+}
+
+/** The turn runs again: what it received and does not keep goes back to its place. */
+export function putBackRest(process: Process, before: OpenTurn, after: OpenTurn): void {
+  for (const [id, one] of [...(before.taken ?? [])].reverse()) {
+    if (after.taken?.has(id) !== true) putBackOne(process, one)
+  }
+}
+
 /** A row was refused: what is not recorded any more goes back, what a dropped commit would have consumed is in hand. */
 export function restoreTaken(record: DurableRecord, { opens }: Dropped, missing: ReadonlySet<number>): void {
   for (const open of opens) {

@@ -22,10 +22,11 @@ import type { Stored } from './committer.ts'
 import type { Entry } from './entry.ts'
 import { lives, outboxStored, rearm } from './finish.ts'
 import { dataOfError, fenced } from './message.ts'
+import { emptyOutbox, type Outbox } from './outbox.ts'
 import { applyPatches } from './patch.ts'
 import type { DurableRecord, Part, Settled } from './record.ts'
 import { type Settlement, settleTaken } from './taken.ts'
-import { emptyOutbox, type Outbox, type Turn } from './turn.ts'
+import type { Turn } from './turn.ts'
 import { isInStep } from './turn-step.ts'
 
 /** Runs of one callback. Ten losers in a row with growing pauses mean that the rows are fought over, not bad luck. */

@@ -52,7 +52,7 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
   // Built on every replay as well: ids of later messages count on it.
   const released = turn.release(call.target)
   const deadline = turn.now + timeoutMs
-  const callId = `${turn.id}/${key}`
+  const callId = `${turn.name}/${key}`
   const message = turn.post({
     target: processId(call.agent, call.key),
     kind: 'call',

@@ -25,7 +25,6 @@ import { idempotencyKey, type Retry, type StepHost, type StepPast, StepRun } fro
 import { planOf, type StepPlan } from './step-option.ts'
 import type { Turn } from './turn.ts'
 import { streamsOf } from './turn-stream.ts'
-import { firstWait } from './wait.ts'
 
 export type StepFn = (info: never) => unknown
 
@@ -227,10 +226,10 @@ export class LiveStep implements StepHost {
   }
 
   #unshow(): void {
-    const { process, record, running } = this.turn
-    let wait: Wait | null = null
-    for (const step of running ?? []) wait = step.wait ?? wait
-    process.wait = wait ?? firstWait(record)
+    const { process, running } = this.turn
+    let other: LiveStep | null = null
+    for (const step of running ?? []) other = step
+    process.wait = other?.wait ?? null
   }
 
   onAttempt(attempt: number, deadline: number | null): void {

@@ -109,14 +109,13 @@ export class TurnStreams {
     await turn.flushed()
     const { ports, record } = turn
     const path = streamPath(turn.process.id, name)
-    const key = turnKey(turn)
     const wanted = { process: record.pid, claim: record.claim, path, contentType: VALUE_TYPE }
     const known = record.streams?.get(name)
     const held = known?.problem === null ? known : undefined
     // A turn that is new has written nothing: it was not accepted before.
     if (held !== undefined && !turn.isAgain) return { tail: held, written: [] }
     if (held !== undefined) await ports.streams.flushed(held)
-    const outcome = await ports.store.openStream(ports.node(), { ...wanted, turn: turn.isAgain ? key : null })
+    const outcome = await ports.store.openStream(ports.node(), { ...wanted, turn: turn.isAgain ? turn.id : null })
     turn.assertOpen()
     if (outcome.kind === 'full') throw tooMany(turn.process.id)
     if (outcome.kind === 'refused') {
@@ -253,7 +252,7 @@ class Out implements StreamOut {
   #add(tail: StreamTail, data: Uint8Array, reset: boolean): void {
     const { turn } = this.#init
     const attempt = this.#attempt
-    turn.ports.streams.add(tail, { data, reset, turn: turnKey(turn), step: this.step, attempt })
+    turn.ports.streams.add(tail, { data, reset, turn: turn.id, step: this.step, attempt })
   }
 
   /** Records may have been pruned since. */
@@ -284,12 +283,6 @@ function validOf(written: readonly WrittenRecord[]): WrittenRecord[] {
     else valid = valid.filter(({ pos }) => pos < (record.to ?? 0))
   }
   return valid
-}
-
-/** The branch is part of it: a turn that is run from scratch writes anew (T4). */
-function turnKey(turn: Turn): string {
-  const branch = turn.open?.branch ?? 0
-  return branch === 0 ? turn.id : `${turn.id}/${branch}`
 }
 
 function tooLarge(name: string, bytes: number): RuntimeError {

@@ -19,12 +19,14 @@ import type { Call } from '../definition/call.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import type { NewMessage, NewTimer } from '../store/store.ts'
+import type { NewMessage } from '../store/store.ts'
+import { branchAt, NO_PAST, turnName } from './branch.ts'
 import { assertUntouched, handOver } from './bytes.ts'
 import { Delivery } from './delivery.ts'
 import { divergenceOf, type Found, parkDiverged } from './divergence.ts'
 import type { Entry, Outcome } from './entry.ts'
-import { acceptedOf, dataOfError, fenced, type Draft as MessageParts, newMessage } from './message.ts'
+import { acceptedOf, dataOfError, fenced, newMessage } from './message.ts'
+import { emptyOutbox, OUTBOX_MAX, type Outbox } from './outbox.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import { PatchMarks } from './patch-mark.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -38,25 +40,6 @@ import type { Due } from './wait.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
 export const ACTIVATED_OP = '$activated'
-
-/** Messages one turn may send. A turn that sends more is a loop. */
-export const OUTBOX_MAX = 10_000
-
-/** Everything a turn collects until it ends. */
-export type Outbox = {
-  messages: NewMessage[]
-  timers: NewTimer[]
-  cancelTimers: { name: string; arm: number }[]
-  part: Pick<Part, 'spawns' | 'links' | 'names' | 'patch'>
-  /** Replies to received calls, by message id; null without any. */
-  answers: Map<string, Outcome> | null
-  /** In-memory effects: run once the commit is stored. */
-  after: (() => void)[]
-}
-
-type MessageDraft = Pick<MessageParts, 'target' | 'kind' | 'op' | 'args' | 'replyTo' | 'deadline'> & {
-  chain?: readonly ProcessId[]
-}
 
 export class Turn {
   readonly ports: DurablePorts
@@ -148,8 +131,19 @@ export class Turn {
   }
 
   get random(): SeededRandom {
-    this.#random ??= new SeededRandom(`${this.id}/${this.open?.branch ?? 0}`)
+    const seed = `${this.id}/${this.branchHere}`
+    if (this.#random?.seed !== seed) this.#random = new SeededRandom(seed)
     return this.#random
+  }
+
+  /** Of the results that the code passes (branch.ts). */
+  get branchHere(): number {
+    return this.open === null ? 0 : branchAt(this.open, this.#replay?.position ?? 0)
+  }
+
+  /** Name of the turn in ids of what leaves. */
+  get name(): string {
+    return turnName(this.id, this.open?.branch ?? 0)
   }
 
   get replaying(): boolean {
@@ -228,17 +222,11 @@ export class Turn {
 
   /** No verb works any more; steps that still run are aborted with the reason, the end of the turn by default. */
   close(reason?: unknown): void {
-    const { running } = this
-    this.leave()
-    if (running === null) return
-    const why = reason ?? abandoned(this.envelope.op, this.process.id)
-    for (const step of running) step.end(why)
-  }
-
-  /** The same, and nobody hears of it: what it waits for is stored, and a replay goes on from there. */
-  leave(): void {
     this.closed = true
     this.#replay?.close()
+    if (this.running === null) return
+    const why = reason ?? abandoned(this.envelope.op, this.process.id)
+    for (const step of this.running) step.end(why)
     this.running = null
   }
 
@@ -251,6 +239,7 @@ export class Turn {
     const open: OpenTurn = {
       turn: this.id,
       branch: 0,
+      past: NO_PAST,
       codeVersion: this.ports.codeVersion,
       op: envelope.op,
       base: this.#base0,
@@ -462,7 +451,15 @@ export class Turn {
   }
 
   /** Adds a message; its id follows from turn and position (T4). */
-  post(draft: MessageDraft): NewMessage {
+  post(
+    draft: {
+      target: ProcessId
+      kind: NewMessage['kind']
+      op: string
+      args: Value
+      chain?: readonly ProcessId[]
+    } & Partial<Pick<NewMessage, 'replyTo' | 'deadline'>>,
+  ): NewMessage {
     if (this.outbox.messages.length >= OUTBOX_MAX) {
       throw new RuntimeError(
         'MAILBOX_FULL',
@@ -470,13 +467,17 @@ export class Turn {
       )
     }
     this.sent += 1
-    const { chain = [], ...message } = draft
     return newMessage({
-      ...message,
-      id: `${this.id}.${this.sent}`,
+      id: `${this.name}.${this.sent}`,
+      target: draft.target,
+      kind: draft.kind,
+      op: draft.op,
+      args: draft.args,
       sender: this.process.id,
       n: ++this.record.sent,
-      lineage: { ...this.lineage, chain },
+      lineage: { ...this.lineage, chain: draft.chain ?? [] },
+      replyTo: draft.replyTo ?? null,
+      deadline: draft.deadline ?? null,
     })
   }
 
@@ -490,8 +491,4 @@ export class Turn {
 
 function added<T extends { readonly key: string }>(map: Map<string, T> | null, entry: T): Map<string, T> {
   return (map ?? new Map<string, T>()).set(entry.key, entry)
-}
-
-export function emptyOutbox(): Outbox {
-  return { messages: [], timers: [], cancelTimers: [], part: {}, answers: null, after: [] }
 }

@@ -14,6 +14,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import { GIVEN_UP_TEXT } from '../kernel/call.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { MessageRow, NewMessage, ReplyAddress } from '../store/store.ts'
+import { nameOf } from './branch.ts'
 import { keepPart } from './kept-part.ts'
 import { answerTo, newMessage, outcomeOfError, rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
@@ -48,7 +49,7 @@ export function withdrawalsOf({ id, replies }: DurableRecord, open: OpenTurn | n
   const answered = new Set(open.entries.flatMap((entry) => (entry.k === 'reply' ? [entry.key] : [])))
   return open.entries.flatMap((entry) => {
     if (entry.k !== 'called' || answered.has(entry.key)) return []
-    const call = { id: `${open.turn}/${entry.key}`, target: entry.target, deadline: entry.deadline }
+    const call = { id: `${nameOf(open)}/${entry.key}`, target: entry.target, deadline: entry.deadline }
     return replies.has(call.id) ? [] : [withdrawalOf(id, call, false)]
   })
 }

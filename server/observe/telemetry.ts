@@ -60,7 +60,7 @@ export class Telemetry<P extends Owner> {
     this.#stops = [
       options.bus.listen(['commit:stop'], (event) => this.#committed(event), 'tracing of commits'),
       options.bus.listen(
-        ['process:exit', 'process:diverge', 'process:fenced', 'process:passivate'],
+        ['process:exit', 'process:diverge', 'process:fenced', 'process:passivate', 'turn:interrupt'],
         (event) => this.#interrupted(event),
         'tracing of deaths',
       ),
@@ -184,10 +184,12 @@ export class Telemetry<P extends Owner> {
     if (!this.#options.isExit(thrown)) markFailed(span, thrown)
   }
 
-  #interrupted(event: EventOf<'process:exit' | 'process:diverge' | 'process:fenced' | 'process:passivate'>): void {
+  #interrupted(
+    event: EventOf<'process:exit' | 'process:diverge' | 'process:fenced' | 'process:passivate' | 'turn:interrupt'>,
+  ): void {
     const open = this.#open.get(event.id)
     if (open === undefined || open.incarnation !== event.incarnation) return
-    if (event.kind !== 'process:exit') return this.#abandon(event.id, event.kind, `Parked by ${event.kind}.`)
+    if (event.kind !== 'process:exit') return this.#abandon(event.id, event.kind, `Taken from it by ${event.kind}.`)
     open.span.setAttribute('vivarium.exit.reason', event.reason)
     this.#abandon(event.id, event.error?.code ?? 'Interrupted', `The process ended during the turn: ${event.reason}`)
   }

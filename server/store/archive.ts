@@ -35,6 +35,8 @@ export interface Archive {
   stateRows(pid: Pid): Promise<Pick<Loaded, 'snapshot' | 'journal'>>
   /** Committed state as of row `seq`. Null when it is not there any more, or not yet. @throws BLOB_MISSING */
   stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null>
+  /** The oldest row whose state can be read; 0 where there is no row. */
+  oldestState(pid: Pid): Promise<number>
   /** The first row is shown whole, later ones while the large values of the page fit (JOURNAL_CHARS_MAX). */
   journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]>
   mailbox(namespace: string, target: ProcessId, query: { afterOrd?: number; limit: number }): Promise<MessageRow[]>

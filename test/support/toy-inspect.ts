@@ -335,6 +335,30 @@ export class ToyWorld implements Inspect, Control {
     return this.#done('drop-message', row, act)
   }
 
+  async editState(id: string, value: unknown, act: Act & { expectedVersion: number }): Promise<ActResult> {
+    const row = this.#target(id, act)
+    const version = this.states.get(id)?.version ?? 0
+    if (version !== act.expectedVersion) throw new RuntimeError('VERSION_CONFLICT', `${id} is version ${version} now.`)
+    this.states.set(id, { version: version + 1, value: copy(value) })
+    return this.#done('edit-state', row, act)
+  }
+
+  async rewind(id: string, version: number, act: Act & { expectedVersion?: number }): Promise<ActResult> {
+    const row = this.#target(id, act)
+    const now = this.states.get(id)?.version ?? 0
+    if (version > now) throw new RuntimeError('VERSION_NOT_KEPT', `Version ${version} of ${id} does not exist yet.`)
+    return this.#done('rewind', row, act)
+  }
+
+  async skipMessage(id: string, act: Act & { message?: string }): Promise<ActResult> {
+    if (act.message !== undefined) return this.dropMessage(id, act.message, act)
+    return this.#done('skip-message', this.#target(id, act), act)
+  }
+
+  async retryTurn(id: string, act: Act & { step?: number; turn?: string }): Promise<ActResult> {
+    return this.#done('retry-turn', this.#target(id, act), act)
+  }
+
   async redeliverMessage(id: string, _messageId: string, act: Act): Promise<ActResult> {
     return this.#done('redeliver-message', this.#target(id, act), act)
   }

@@ -299,6 +299,21 @@ describe('replay', () => {
     expect(b.core.kernel.find('racer/l')?.status).toBe('idle')
   })
 
+  test('[T5] a turn that ends at once without what is recorded is parked, and says so', async () => {
+    let asks = true
+    const hasty = agent('hasty', {
+      state: () => ({}),
+      on: { work: (ctx) => (asks ? ctx.step('s', () => 1).then(() => new Promise(() => {})) : 'done') },
+    })
+    const a = await world.node('a', [hasty])
+    await a.call(a.send(a.ref(hasty, 'k').work()))
+    await world.until(async () => (await a.journal('hasty/k')).some((entry) => entry.k === 'step'))
+    a.kill()
+    asks = false
+    const b = await world.node('b', [hasty])
+    await world.until(() => b.core.kernel.find('hasty/k')?.status === 'diverged')
+  })
+
   const flaky = agent('flaky', {
     state: () => ({ got: '' }),
     on: {

@@ -6,8 +6,11 @@ import { Kbd } from '../ui/kbd.tsx'
 import { useKeys } from '../ui/keys.ts'
 import { Sheet } from '../ui/sheet.tsx'
 import {
+  type Action,
   type Asked,
   ask,
+  isMendable,
+  MEND_VERBS,
   PROCESS_VERBS,
   type ProcessVerb,
   recentReasons,
@@ -17,6 +20,7 @@ import {
   VERB_TITLE,
 } from './action.ts'
 import { BlastRadiusView } from './blast-radius.tsx'
+import { type Edited, NOTHING_EDITED, StateField, StepField, stepProblem } from './mend-fields.tsx'
 import { type Message, MessageFields } from './message-fields.tsx'
 import { ProcessName } from './process-name.tsx'
 
@@ -28,11 +32,13 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
   const [reason, setReason] = useState('')
   const [incarnation, setIncarnation] = useState(asked.incarnation)
   const [message, setMessage] = useState<Message>({ op: '', text: '', args: null, problem: null })
+  const [edited, setEdited] = useState<Edited>(NOTHING_EDITED)
+  const [step, setStep] = useState('')
   const [complaint, setComplaint] = useState<string | null>(null)
   const row = useRow<ProcessDetail>(useSubscription(`process:${id}`), id)
   const reborn = row !== undefined && row.incarnation !== incarnation
   const confirm = () => {
-    const missing = missingText({ verb, reason, connected, reborn, message })
+    const missing = missingText({ verb, reason, connected, reborn, message, edited, step })
     setComplaint(missing)
     if (missing !== null) return
     const why = reason.trim()
@@ -42,7 +48,7 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
       target: id,
       incarnation,
       ...(why === '' ? {} : { reason: why }),
-      ...(verb === 'send' ? { op: message.op, args: message.args } : {}),
+      ...fieldsOf(verb, { asked, message, edited, step }),
     })
     ask(null)
   }
@@ -60,12 +66,18 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
           </h2>
           <span className="dim">incarnation {incarnation}</span>
         </header>
-        <VerbChoice verb={verb} onChange={setVerb} />
-        <p className="verb-explained">{VERB_EXPLAINED[verb]}</p>
+        <VerbChoice verbs={verbsFor(asked, row)} verb={verb} onChange={setVerb} />
+        <p className="verb-explained">
+          {VERB_EXPLAINED[verb]}
+          {verb === 'rewind' ? <strong> To version {asked.version}.</strong> : null}
+        </p>
         {reborn ? <Reborn now={row.incarnation} onAdopt={() => setIncarnation(row.incarnation)} /> : null}
-        {verb === 'send' ? (
-          <MessageFields ops={row?.ops ?? []} message={message} onChange={setMessage} />
-        ) : (
+        {verb === 'send' ? <MessageFields ops={row?.ops ?? []} message={message} onChange={setMessage} /> : null}
+        {verb === 'edit-state' ? (
+          <StateField id={id} stateVersion={row?.stateVersion ?? 0} edited={edited} onChange={setEdited} />
+        ) : null}
+        {verb === 'retry-turn' ? <StepField text={step} onChange={setStep} /> : null}
+        {verb === 'send' || verb === 'edit-state' ? null : (
           <BlastRadiusView verb={verb} target={id} incarnation={incarnation} />
         )}
         <ReasonField reason={reason} required={verb === 'kill'} onChange={setReason} />
@@ -78,10 +90,7 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
           <button type="button" className="button" onClick={() => ask(null)}>
             Cancel <Kbd keys="Esc" />
           </button>
-          <button
-            type="submit"
-            className={verb === 'kill' || verb === 'stop' ? 'button button-danger' : 'button button-primary'}
-          >
+          <button type="submit" className={DANGEROUS.has(verb) ? 'button button-danger' : 'button button-primary'}>
             {VERB_TITLE[verb]} <Kbd keys="$mod Enter" />
           </button>
         </footer>
@@ -90,22 +99,51 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
   )
 }
 
-type Ready = { verb: ProcessVerb; reason: string; connected: boolean; reborn: boolean; message: Message }
+/** Verbs after which something is gone for good. */
+const DANGEROUS: ReadonlySet<ProcessVerb> = new Set(['kill', 'stop', 'skip-message'])
 
-function missingText({ verb, reason, connected, reborn, message }: Ready): string | null {
+function verbsFor({ version }: NonNullable<Asked>, row: ProcessDetail | undefined): ProcessVerb[] {
+  const mending = row !== undefined && isMendable(row) ? MEND_VERBS : []
+  return [...PROCESS_VERBS, ...mending.filter((verb) => verb !== 'rewind' || version !== undefined)]
+}
+
+type Given = { asked: NonNullable<Asked>; message: Message; edited: Edited; step: string }
+
+function fieldsOf(verb: ProcessVerb, { asked, message, edited, step }: Given): Partial<Action> {
+  switch (verb) {
+    case 'send':
+      return { op: message.op, args: message.args }
+    case 'edit-state':
+      return { args: edited.value, expectedVersion: edited.version ?? 0 }
+    case 'rewind':
+      return { version: asked.version ?? 0 }
+    case 'retry-turn':
+      return step.trim() === '' ? {} : { step: Number(step) }
+    default:
+      return {}
+  }
+}
+
+type Ready = Omit<Given, 'asked'> & { verb: ProcessVerb; reason: string; connected: boolean; reborn: boolean }
+
+function missingText({ verb, reason, connected, reborn, message, edited, step }: Ready): string | null {
   if (!connected) return 'There is no connection to the server. Nothing was sent.'
   if (reborn) return 'The process was reborn since this sheet opened. Look at the new incarnation first.'
   if (verb === 'kill' && reason.trim() === '') return 'Say why: a kill needs a reason for the audit.'
   if (verb === 'send' && message.op === '') return 'Choose what to send.'
   if (verb === 'send') return message.problem
+  if (verb === 'edit-state') return edited.version === null ? 'The state is not there yet.' : edited.problem
+  if (verb === 'retry-turn') return stepProblem(step)
   return null
 }
 
-function VerbChoice({ verb, onChange }: { verb: ProcessVerb; onChange: (verb: ProcessVerb) => void }) {
+type VerbChoiceProps = { verbs: readonly ProcessVerb[]; verb: ProcessVerb; onChange: (verb: ProcessVerb) => void }
+
+function VerbChoice({ verbs, verb, onChange }: VerbChoiceProps) {
   return (
     <fieldset className="verb-choice">
       <legend className="sr-only">Action</legend>
-      {PROCESS_VERBS.map((each) => (
+      {verbs.map((each) => (
         <label key={each} className={each === verb ? 'verb verb-chosen' : 'verb'}>
           <input type="radio" name="verb" value={each} checked={each === verb} onChange={() => onChange(each)} />
           {VERB_TITLE[each]}

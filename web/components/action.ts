@@ -12,7 +12,14 @@ import { showToast } from '../ui/toast.tsx'
 
 /** Verbs that act on a process as a whole; the others belong to one message. */
 export const PROCESS_VERBS = ['kill', 'stop', 'restart', 'suspend', 'resume', 'send'] as const satisfies Verb[]
-export type ProcessVerb = (typeof PROCESS_VERBS)[number]
+/** Verbs over time: of processes that keep a journal. */
+export const MEND_VERBS = ['edit-state', 'retry-turn', 'skip-message', 'rewind'] as const satisfies Verb[]
+export type ProcessVerb = (typeof PROCESS_VERBS)[number] | (typeof MEND_VERBS)[number]
+
+/** Whether it keeps a journal that verbs over time write into. */
+export function isMendable({ durable, kind }: Pick<ProcessRow, 'durable' | 'kind'>): boolean {
+  return durable && kind === 'agent'
+}
 
 export const VERB_TITLE: Record<Verb, string> = {
   kill: 'Kill',
@@ -25,6 +32,10 @@ export const VERB_TITLE: Record<Verb, string> = {
   'drop-message': 'Drop message',
   'redeliver-message': 'Redeliver message',
   'redeliver-dead-letter': 'Redeliver dead letter',
+  'edit-state': 'Edit state',
+  'retry-turn': 'Run turn again',
+  'skip-message': 'Skip message',
+  rewind: 'Rewind',
 }
 
 export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
@@ -34,6 +45,11 @@ export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
   suspend: 'Begins no new message until resumed, also across restarts.',
   resume: 'Goes on with its mailbox.',
   send: 'Puts a message into its mailbox.',
+  'edit-state':
+    'Replaces its state, as a version of its own. Refused while a message is in hand, or if the state moved on.',
+  'retry-turn': 'Begins its open turn again. Results that are not kept are made anew, under new idempotency keys.',
+  'skip-message': 'Gives the message in hand up. It becomes a dead letter, and its caller hears so.',
+  rewind: 'Makes an earlier state the newest one. Messages stay; what was sent or done outside is not undone.',
 }
 
 export type Action = {
@@ -44,6 +60,9 @@ export type Action = {
   op?: string
   args?: unknown
   message?: string
+  version?: number
+  expectedVersion?: number
+  step?: number
 }
 
 /** Milliseconds. A restart that takes longer is told as not seen. */
@@ -145,7 +164,13 @@ function newKey(): string {
 
 // Which sheet is open. One at a time, from anywhere on the page.
 
-export type Asked = { verb: ProcessVerb; id: string; incarnation: number } | null
+export type Asked = {
+  verb: ProcessVerb
+  id: string
+  incarnation: number
+  /** Where a rewind goes. */
+  version?: number
+} | null
 
 const listeners = new Set<() => void>()
 let asked: Asked = null

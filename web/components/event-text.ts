@@ -70,6 +70,8 @@ function workLine(event: Exclude<RuntimeEvent, { kind: Told }>): EventLine {
       return event.outcome === 'done'
         ? plain(`${opText(event.op)} done in ${workText(event.durationMs)}`)
         : critical(`${opText(event.op)} failed after ${workText(event.durationMs)}`)
+    case 'turn:interrupt':
+      return warning(`${opText(event.op)} was taken from it by an operator`)
     case 'step:start':
       return plain(`step ${event.step} began${event.attempt > 1 ? `, attempt ${event.attempt}` : ''}`)
     case 'step:stop':

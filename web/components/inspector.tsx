@@ -8,7 +8,7 @@ import { Link } from '../ui/link.tsx'
 import { useNow } from '../ui/now.ts'
 import { StateNote } from '../ui/state-note.tsx'
 import { type Tab, Tabs } from '../ui/tabs.tsx'
-import { ask, type ProcessVerb, VERB_TITLE } from './action.ts'
+import { ask, isMendable, type ProcessVerb, VERB_TITLE } from './action.ts'
 import { agentPath } from './address.ts'
 import { GoneStrip, RebornStrip } from './life-strip.tsx'
 import { ProcessName } from './process-name.tsx'
@@ -191,7 +191,8 @@ function useInspectorKeys(row: ProcessDetail | undefined, onTab: (tab: string) =
 
 function targetOf(row: ProcessDetail): VerbTarget {
   const { id, incarnation, desired } = row
-  return { id, incarnation, suspended: desired === 'suspended', takesMessages: takesMessages(row) }
+  const mendable = isMendable(row)
+  return { id, incarnation, suspended: desired === 'suspended', takesMessages: takesMessages(row), mendable }
 }
 
 function tabsOf(row: ProcessDetail): Tab[] {

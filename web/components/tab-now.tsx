@@ -1,11 +1,12 @@
 /** Now: the message in hand, what is around the process, and what it did last. */
 import { useEffect, useRef, useState } from 'react'
 import type { ProcessDetail } from '../../shared/snapshot.ts'
-import { useFeed } from '../feed/hooks.ts'
+import { useConnection, useFeed } from '../feed/hooks.ts'
 import { dateText, durationText, workText } from '../ui/duration.ts'
 import { useNow } from '../ui/now.ts'
 import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { Sparkline } from '../ui/sparkline.tsx'
+import { ask, isMendable } from './action.ts'
 import { EventList } from './event-list.tsx'
 import { ProcessLink } from './process-name.tsx'
 import { ChildList, SupervisorFacts } from './supervisor-facts.tsx'
@@ -89,7 +90,34 @@ function InHand({ row, now }: { row: ProcessDetail; now: number }) {
         {durationText(now - current.since)}
         {current.attempt > 1 ? ` · attempt ${current.attempt}` : ''}
       </span>
+      {isMendable(row) ? <InHandVerbs row={row} /> : null}
     </section>
+  )
+}
+
+function InHandVerbs({ row: { id, incarnation } }: { row: ProcessDetail }) {
+  const connected = useConnection().kind === 'live'
+  return (
+    <span className="verbs">
+      <button
+        type="button"
+        className="button button-small"
+        disabled={!connected}
+        title={connected ? 'Run turn again… (T)' : 'Not connected'}
+        onClick={() => ask({ verb: 'retry-turn', id, incarnation })}
+      >
+        Run again…
+      </button>
+      <button
+        type="button"
+        className="button button-small button-danger-quiet"
+        disabled={!connected}
+        title={connected ? 'Skip message… (X)' : 'Not connected'}
+        onClick={() => ask({ verb: 'skip-message', id, incarnation })}
+      >
+        Skip…
+      </button>
+    </span>
   )
 }
 

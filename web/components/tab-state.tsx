@@ -1,16 +1,18 @@
 /** State: the last committed value with its version; what the last commit changed is marked. */
 import { useEffect, useMemo, useState } from 'react'
 import type { ProcessDetail, StateSnapshot } from '../../shared/snapshot.ts'
-import { type BlobState, useBlob } from '../feed/hooks.ts'
+import { type BlobState, useBlob, useConnection } from '../feed/hooks.ts'
 import { Chip } from '../ui/chip.tsx'
 import { clockText } from '../ui/duration.ts'
 import { jsonMarks } from '../ui/json-node.ts'
 import { JsonTree } from '../ui/json-tree.tsx'
 import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
+import { ask, isMendable } from './action.ts'
 import { patchMarks } from './patch-mark.ts'
 
 export function StateTab({ row }: { row: ProcessDetail }) {
+  const connected = useConnection().kind === 'live'
   const state = useBlob(`state:${row.id}`, row.stateVersion)
   const snapshot = snapshotOf(state)
   const pair = useChange(snapshot)
@@ -39,6 +41,17 @@ export function StateTab({ row }: { row: ProcessDetail }) {
           <Chip tone="notice">version {row.stateVersion} is on its way</Chip>
         ) : null}
         <span className="tab-bar-end">
+          {isMendable(row) && row.status !== 'exited' ? (
+            <button
+              type="button"
+              className="button button-small"
+              disabled={!connected}
+              title={connected ? 'Edit state… (E)' : 'Not connected'}
+              onClick={() => ask({ verb: 'edit-state', id: row.id, incarnation: row.incarnation })}
+            >
+              Edit…
+            </button>
+          ) : null}
           {marks.size === 0 ? (
             <span className="dim">changes are marked</span>
           ) : (

@@ -1,12 +1,13 @@
 /** Timeline: the journal of the process, newest first; each entry opens to what it holds. */
 import { useState } from 'react'
 import type { JournalItem, ProcessDetail } from '../../shared/snapshot.ts'
-import { useBlob, useLog, useProblem, useSubscription } from '../feed/hooks.ts'
+import { useBlob, useConnection, useLog, useProblem, useSubscription } from '../feed/hooks.ts'
 import { Chip } from '../ui/chip.tsx'
 import { clockText, dateText } from '../ui/duration.ts'
 import { JsonTree } from '../ui/json-tree.tsx'
 import { bytesText, plural } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
+import { ask, isMendable } from './action.ts'
 import { EventList } from './event-list.tsx'
 
 /** Entries shown at first, and added by each press of the button below them. */
@@ -15,6 +16,8 @@ const PAGE = 100
 /** The journal's words where they are not a reader's. */
 const KIND_TITLE: Readonly<Record<string, string>> = {
   init: 'start',
+  edited: 'edit',
+  retried: 'run again',
   called: 'call',
   end: 'turn',
   failed: 'failure',
@@ -23,7 +26,7 @@ const KIND_TITLE: Readonly<Record<string, string>> = {
 
 export function TimelineTab({ row }: { row: ProcessDetail }) {
   return row.durable ? (
-    <Journal key={row.id} id={row.id} />
+    <Journal key={row.id} row={row} />
   ) : (
     <div>
       <StateNote title="This process keeps no journal.">It is ephemeral: what it did is told as events only.</StateNote>
@@ -32,8 +35,8 @@ export function TimelineTab({ row }: { row: ProcessDetail }) {
   )
 }
 
-function Journal({ id }: { id: string }) {
-  const subscription = useSubscription(`journal:${id}`)
+function Journal({ row }: { row: ProcessDetail }) {
+  const subscription = useSubscription(`journal:${row.id}`)
   const { entries, dropped, loaded } = useLog(subscription)
   const problem = useProblem(subscription)
   const [shown, setShown] = useState(PAGE)
@@ -51,7 +54,7 @@ function Journal({ id }: { id: string }) {
             </li>
           ) : (
             // The topic promises journal items.
-            <Entry key={entry.key} id={id} item={entry.value as JournalItem} />
+            <Entry key={entry.key} row={row} item={entry.value as JournalItem} />
           ),
         )}
       </ol>
@@ -67,7 +70,7 @@ function Journal({ id }: { id: string }) {
   )
 }
 
-function Entry({ id, item }: { id: string; item: JournalItem }) {
+function Entry({ row, item }: { row: ProcessDetail; item: JournalItem }) {
   const [open, setOpen] = useState(false)
   return (
     <li className={`entry entry-${item.kind}`}>
@@ -81,12 +84,14 @@ function Entry({ id, item }: { id: string; item: JournalItem }) {
           {clockText(item.at)}
         </time>
       </button>
-      {open ? <EntryBody id={id} item={item} /> : null}
+      {open ? <EntryBody row={row} item={item} /> : null}
     </li>
   )
 }
 
-function EntryBody({ id, item }: { id: string; item: JournalItem }) {
+function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
+  const { id, incarnation } = row
+  const connected = useConnection().kind === 'live'
   return (
     <div className="entry-body">
       <dl className="facts facts-dense">
@@ -105,6 +110,18 @@ function EntryBody({ id, item }: { id: string; item: JournalItem }) {
       ) : (
         <JsonTree compact value={item.payload} label={`Payload of entry ${item.seq}`} />
       )}
+      {isMendable(row) && item.seq !== row.stateVersion ? (
+        <div className="verbs">
+          <button
+            type="button"
+            className="button button-small"
+            disabled={!connected}
+            onClick={() => ask({ verb: 'rewind', id, incarnation, version: item.seq })}
+          >
+            Rewind to here…
+          </button>
+        </div>
+      ) : null}
     </div>
   )
 }

@@ -3,14 +3,18 @@ import type { ProcessRow } from '../../shared/snapshot.ts'
 import { type KeyMap, useKeys } from '../ui/keys.ts'
 import { ask, type ProcessVerb } from './action.ts'
 
-export type VerbTarget = Pick<ProcessRow, 'id' | 'incarnation'> & { suspended: boolean; takesMessages: boolean }
+export type VerbTarget = Pick<ProcessRow, 'id' | 'incarnation'> & {
+  suspended: boolean
+  takesMessages: boolean
+  mendable: boolean
+}
 
 /** Without a target the keys stay free for others that have one. */
 export function useVerbKeys(target: VerbTarget | null): void {
   useKeys(target === null ? {} : keysOf(target))
 }
 
-function keysOf({ id, incarnation, suspended, takesMessages }: VerbTarget): KeyMap {
+function keysOf({ id, incarnation, suspended, takesMessages, mendable }: VerbTarget): KeyMap {
   const open = (verb: ProcessVerb) => () => ask({ verb, id, incarnation })
   return {
     'Shift+K': open('kill'),
@@ -19,5 +23,8 @@ function keysOf({ id, incarnation, suspended, takesMessages }: VerbTarget): KeyM
     'Shift+P': open(suspended ? 'resume' : 'suspend'),
     '.': open('restart'),
     ...(takesMessages ? { 'Shift+M': open('send') } : {}),
+    ...(mendable
+      ? { 'Shift+E': open('edit-state'), 'Shift+T': open('retry-turn'), 'Shift+X': open('skip-message') }
+      : {}),
   }
 }

@@ -10,7 +10,7 @@ import { load, recordOf } from './claim.ts'
 import { keyOf, type MemoryDatabase, type StoredDeadLetter, type StoredProcess } from './database.ts'
 import { messages } from './message.ts'
 import { exportProcess } from './process-file.ts'
-import { stateRowsAt } from './prune.ts'
+import { oldestState, stateRowsAt } from './prune.ts'
 import { symptoms } from './symptom.ts'
 
 /** Rows. The same as on Postgres. */
@@ -76,6 +76,10 @@ export class MemoryArchive implements Archive {
 
   async stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null> {
     return stateRowsAt(this.#db, pid, seq)
+  }
+
+  async oldestState(pid: Pid): Promise<number> {
+    return oldestState(this.#db, pid)
   }
 
   async journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {

@@ -75,6 +75,13 @@ export function stateRowsAt(db: MemoryDatabase, pid: Pid, seq: number): Rows | n
   return assertWhole(new Attachments(refs).attach(pid, read), `process ${pid}`)
 }
 
+export function oldestState(db: MemoryDatabase, pid: Pid): number {
+  const first = db.journal.get(pid)?.[0]?.seq ?? 0
+  const snapshot = db.snapshots.get(pid)
+  const bases = [...(db.waypoints.get(pid) ?? []), ...(snapshot === undefined ? [] : [snapshot])].map(({ seq }) => seq)
+  return first === 1 || bases.length === 0 ? first : Math.min(...bases)
+}
+
 export function sweep(db: MemoryDatabase, node: NodeIdentity, limit: number): Swept {
   const swept: Swept = { deadLetters: 0, failures: 0, audit: 0, requests: 0, nodes: 0 }
   if (!db.alive(node)) return swept

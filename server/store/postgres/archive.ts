@@ -17,7 +17,7 @@ import { type BlobRefRow, refSql } from './blob.ts'
 import type { Context } from './context.ts'
 import { guarded } from './failure.ts'
 import { shownTies } from './load.ts'
-import { stateRowsAt } from './past.ts'
+import { oldestState, stateRowsAt } from './past.ts'
 import { exportProcess } from './process-file.ts'
 import { symptoms } from './symptom.ts'
 
@@ -115,6 +115,10 @@ export class PostgresArchive implements Archive {
 
   stateRowsAt(pid: Pid, seq: number): Promise<Pick<Loaded, 'snapshot' | 'journal'> | null> {
     return guarded(() => stateRowsAt(this.#db, { tables: this.#t, pid, seq }))
+  }
+
+  oldestState(pid: Pid): Promise<number> {
+    return guarded(() => oldestState(this.#db, this.#t, pid))
   }
 
   journal(pid: Pid, query: { beforeSeq?: number; limit: number }): Promise<ShownRow[]> {

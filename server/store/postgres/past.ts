@@ -2,7 +2,7 @@
  * V4: the rows that make the state of a process as of an earlier row: the last waypoint or snapshot before it, and
  * every row in between. A hole means that the version was pruned.
  */
-import { and, asc, between, desc, eq, lte, or } from 'drizzle-orm'
+import { and, asc, between, desc, eq, lte, min, or } from 'drizzle-orm'
 import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import { Attachments, assertWhole, type BlobRef, type Rows } from '../attach.ts'
 import type { Tables } from '../schema.ts'
@@ -47,4 +47,19 @@ export function stateRowsAt(
     },
     { isolationLevel: 'repeatable read', accessMode: 'read only' },
   )
+}
+
+export async function oldestState(db: PostgresJsDatabase, tables: Tables, pid: Pid): Promise<number> {
+  const { waypoints: w, snapshots: s, journal: j } = tables
+  const first = async (t: typeof w | typeof s | typeof j): Promise<number | null> => {
+    const [row] = await db
+      .select({ seq: min(t.seq) })
+      .from(t)
+      .where(eq(t.process, pid))
+    return row?.seq ?? null
+  }
+  const rows = await first(j)
+  if (rows === 1) return 1
+  const bases = [await first(w), await first(s)].filter((seq) => seq !== null)
+  return bases.length === 0 ? (rows ?? 0) : Math.min(...bases)
 }

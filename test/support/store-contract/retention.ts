@@ -103,9 +103,12 @@ export function retentionContract(world: AgingWorld): void {
       await snapshot(bench, node, owned)
       await writeRows(bench, node, owned, WAYPOINT_ROWS + 100)
       const first = WAYPOINT_ROWS + 50
+      const oldest = () => bench.archive.oldestState(owned.record.pid)
+      expect(await oldest()).toBe(1)
       // In steps of a few rows; the waypoint's own large value is not gone with its snapshot.
       expect(await walk(bench, node, step({ maxRows: 45 }, { rows: 300 }))).toBe(first)
       expect((await seqs(bench, owned))[0]).toBe(first + 1)
+      expect(await oldest()).toBe(first)
       const at = async (seq: number) => bench.archive.stateRowsAt(owned.record.pid, seq)
       expect(await at(first - 1)).toBeNull()
       expect(await at(first)).toEqual({ snapshot: { seq: first, stateVersion: 1, value: blob }, journal: [] })
@@ -119,6 +122,8 @@ export function retentionContract(world: AgingWorld): void {
       expect((await bench.load(node, owned)).snapshot?.seq).toBe(first + 10)
       expect(await walk(bench, node, step({ maxRows: 1 }))).toBe(10)
       expect(await at(first)).toBeNull()
+      expect(await oldest()).toBe(first + 10)
+      expect(await bench.archive.oldestState((await bench.own(node, 'new')).record.pid)).toBe(0)
     })
 
     test('[G3] references to large values go with their rows', async () => {
