@@ -129,7 +129,7 @@ export class RuntimeCore {
     })
     const crash = options.crash ?? NO_CRASH
     const { store } = backend.handle
-    this.waits = new RequestWaits(store, this.clock, this.namespace)
+    this.waits = new RequestWaits({ store, clock: this.clock, kernel: this.kernel, node: () => this.#node })
     this.layer = new DurableLayer(this.#layerPorts(random, crash))
     this.tree = new Tree({
       kernel: this.kernel,
@@ -209,6 +209,7 @@ export class RuntimeCore {
       lastEvents: (id) => this.ring.recent(BLACK_BOX_EVENTS, id).map(eventLine),
       streams: this.streams.writer,
       requestsStored: (results) => this.waits.stored(results),
+      answered: (call) => this.waits.answered(call),
       failed: (what, error) => this.complain(what, error),
     }
   }

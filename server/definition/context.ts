@@ -86,7 +86,8 @@ export interface Context<S> {
   /** A typed reference; nothing is started or sent by it. */
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D>
   /** A step that stays open after `fn` returned until somebody completes or fails it with `info.token`. `fn` hands the
-   *  token out and may be retried; an outcome from outside is final. Durable agents only. */
+   *  token out and may be retried; an outcome from outside is final. Once it is handed out the turn only waits: ten
+   *  thousand of them cost rows and no memory. Durable agents only. */
   step<T = unknown>(name: string, fn: (info: ExternalStepInfo) => unknown, options: ExternalStepOptions): Promise<T>
   /** Runs `fn` once for good: its result is in the journal before anything later begins. At least once with a
    *  stable idempotency key when the process dies while it runs. In ephemeral agents it is a plain call with retries.

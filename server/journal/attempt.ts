@@ -181,7 +181,7 @@ export function totalOver(name: string, totalMs: number): RuntimeError {
 /** The longest wait a timer of the platform can do, 24 days; longer ones are made of several. */
 const TIMER_MS_MAX = 2_147_483_647
 
-export function longTimer(clock: Clock, ms: number, fn: () => void): Timer {
+function longTimer(clock: Clock, ms: number, fn: () => void): Timer {
   if (ms <= TIMER_MS_MAX) return clock.after(ms, fn)
   let timer = clock.after(TIMER_MS_MAX, next)
   let left = ms - TIMER_MS_MAX

@@ -2,7 +2,8 @@
  * A step that is completed from outside: `ctx.step(name, fn, { external: true })`.
  *
  * - The token is stored before the function sees it, so that it survives everything; the function hands it out and may
- *   be retried like any other. That it is done is recorded: after a crash only the wait goes on.
+ *   be retried like any other. That it is done is recorded: from then on only the wait goes on, which is a durable one
+ *   (wait.ts): the turn may leave memory.
  * - One outcome counts, whoever gives it: somebody with the token, the function by failing for good, or the total time.
  *   All go through the same door (step-token.ts) and come back as a row of this process.
  * - A process that ends or moves meanwhile finds the row in its mailbox.
@@ -10,13 +11,14 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ExternalStepInfo, StepInfo } from '../definition/step.ts'
 import { pause } from '../kernel/clock-port.ts'
-import { longTimer, totalOver } from './attempt.ts'
+import { totalOver } from './attempt.ts'
 import type { Outcome } from './entry.ts'
 import { decodeOutcome } from './message.ts'
 import type { AwaitedReply } from './record.ts'
 import { stepFailed } from './step.ts'
 import { type Door, makeToken, type StepAddress, settleToken, takenOutcome, waitName } from './step-token.ts'
 import type { LiveStep } from './turn-step.ts'
+import { type DurableWait, startWait } from './wait.ts'
 
 /** Ms before an outcome that could not be stored is offered again: first wait, doubled, bounded. */
 const OFFER_MS_FIRST = 100
@@ -52,10 +54,11 @@ class Outside {
   async run(): Promise<unknown> {
     const outcome = this.#listen()
     const handed = this.#step.past?.handed ?? null
-    const attempts = this.#came ? (handed ?? 1) : (handed ?? (await this.#handOut()))
-    const cancel = this.#came ? () => {} : this.#waitShown(attempts)
+    const { attempts, out } =
+      handed === null && !this.#came ? await this.#handOut() : { attempts: handed ?? 1, out: true }
+    const wait = out && !this.#came && !this.#gone ? this.#wait(attempts) : null
     await outcome
-    cancel()
+    wait?.end()
     return this.#take(attempts)
   }
 
@@ -94,30 +97,36 @@ class Outside {
     return promise
   }
 
-  /** Runs the function, which gives the token to somebody. Returns its attempts. */
-  async #handOut(): Promise<number> {
+  /** Runs the function, which gives the token to somebody; `out` is whether it did. */
+  async #handOut(): Promise<{ attempts: number; out: boolean }> {
     const { turn, name, key } = this.#step
     const { token, began } = this.#asked
     const fn = this.#step.given as (info: ExternalStepInfo) => unknown // external: the caller's overload
     const run = this.#step.begin((info: StepInfo) => fn(Object.assign(info, { token })), began)
     const result = await turn.ports.tracing.step(turn.process, name, () => run.run())
-    if (result.kind === 'ended') return this.#step.wait?.attempt ?? 1
-    if (this.#came || turn.closed) return result.attempts
-    if ('err' in result.out) void this.#offer(result.out)
-    else turn.append({ k: 'handed', turn: turn.id, key, attempts: result.attempts })
-    return result.attempts
+    if (result.kind === 'ended') return { attempts: this.#step.wait?.attempt ?? 1, out: false }
+    const { attempts } = result
+    if (this.#came || turn.closed) return { attempts, out: false }
+    if ('err' in result.out) {
+      void this.#offer(result.out)
+      return { attempts, out: false }
+    }
+    turn.append({ k: 'handed', turn: turn.id, key, attempts })
+    return { attempts, out: true }
   }
 
   /** The process waits for somebody outside, at most until the total time is over. */
-  #waitShown(attempts: number): () => void {
+  #wait(attempt: number): DurableWait {
     const { turn, name, plan } = this.#step
     const { totalMs } = plan
-    const deadline = totalMs === null ? null : this.#asked.began + totalMs
-    this.#step.show({ kind: 'step', deadline, attempt: attempts }, `${name} (from outside)`)
-    if (deadline === null || totalMs === null) return () => {}
-    const late = (): void => void this.#offer({ err: stepFailed(name, attempts, totalOver(name, totalMs)) })
-    const timer = longTimer(turn.ports.clock, Math.max(0, deadline - turn.wallclock()), late)
-    return () => timer.cancel()
+    const since = this.#asked.began
+    const deadline = totalMs === null ? null : since + totalMs
+    this.#step.wait = null // its own view is over: rows show the durable one
+    const view = { kind: 'step', target: `${name} (from outside)`, since, deadline, attempt } as const
+    if (totalMs === null) return startWait(turn, view, null)
+    return startWait(turn, view, () => {
+      void this.#offer({ err: stepFailed(name, attempt, totalOver(name, totalMs)) })
+    })
   }
 
   /** Offers an outcome of the runtime's own until one is stored: this one, or somebody else's. */

@@ -28,11 +28,16 @@ export function isAwaited({ open }: DurableRecord, row: MessageRow): boolean {
   const key = row.op.slice(place.length)
   let over = false
   for (const entry of open.entries) {
-    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key
+    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key || isResultOf(entry.key, key)
     // A step that failed with an attempt of its message was opened again, with another token.
     else if (entry.k === 'opened' && entry.key === key) over = false
   }
   return !over
+}
+
+/** Each asking for the result of one operation has a key of its own; one row answers them all (turn-result.ts). */
+function isResultOf(key: string, subject: string): boolean {
+  return subject.startsWith('result:') && key.slice(0, key.lastIndexOf('#')) === subject
 }
 
 /** The turn is over: nothing waits any more, and what came without being asked for is consumed. */

@@ -34,4 +34,6 @@ export type LayerPorts = Omit<
   ownerOf(id: ProcessId): Promise<number | null>
   /** Results of started operations are stored. */
   requestsStored(results: readonly RequestResult[]): void
+  /** An answer came for somebody outside of any process; no call of this layer asked for it. */
+  answered(call: string): void
 }

@@ -41,6 +41,9 @@ import { TimerService } from './timer-service.ts'
 import { TreeBook } from './tree-book.ts'
 import { takeBack } from './withdrawal.ts'
 
+/** Rows of one statement that takes answers for this node. */
+const REPLIES_MAX = 1_000
+
 /** A mailbox that is being read: what came meanwhile, and what was handled meanwhile. */
 type Reading = { again: boolean; readonly hints: MessageRow[]; readonly consumed: Set<number> }
 
@@ -188,7 +191,7 @@ export class DurableLayer {
   // Hints
 
   deliver(row: MessageRow): void {
-    if (row.target.startsWith('node/')) return this.#deliverToNode(row)
+    if (row.target.startsWith('node/')) return this.#deliverToNode(row.target)
     const process = this.ports.kernel.find(row.target)
     // W2: a parked turn has no use for it. Should the process run elsewhere by now, its owner is told.
     if (process === undefined)
@@ -315,23 +318,26 @@ export class DurableLayer {
   /** Takes the answers that came for callers of this node. */
   async takeReplies(): Promise<void> {
     const node = this.#host.node()
-    const rows = await this.ports.store.take(node, nodeTarget(node.id, node.epoch), 1_000)
-    for (const row of rows) this.#answerRemote(row)
+    for (let taken = REPLIES_MAX; taken === REPLIES_MAX; ) {
+      const rows = await this.ports.store.take(node, nodeTarget(node.id, node.epoch), REPLIES_MAX)
+      for (const row of rows) this.#answerRemote(row)
+      taken = rows.length
+    }
   }
 
-  #deliverToNode(row: MessageRow): void {
+  #deliverToNode(target: ProcessId): void {
     const node = this.#host.node()
-    if (row.target === nodeTarget(node.id, node.epoch)) {
+    if (target === nodeTarget(node.id, node.epoch)) {
       this.takeReplies().catch((error: unknown) => this.#host.failed('taking replies', error))
       return
     }
-    const id = Number(row.target.slice('node/'.length).split('-')[0])
-    this.#host.hintNode(id, row.target)
+    const id = Number(target.slice('node/'.length).split('-')[0])
+    this.#host.hintNode(id, target)
   }
 
   #answerRemote(row: MessageRow): void {
     const reply = this.#remote.get(row.op)
-    if (reply === undefined) return
+    if (reply === undefined) return this.#host.answered(row.op)
     this.#remote.delete(row.op)
     const out = decodeOutcome(row.args)
     if ('ok' in out) reply.resolve(out.ok)
@@ -354,7 +360,7 @@ export class DurableLayer {
       })
     }
     if (commit.links !== undefined || commit.ends !== undefined) this.sweeper.add(record.id)
-    if (commit.ends !== undefined) {
+    if (commit.ends !== undefined || commit.requests !== undefined) {
       if (told === undefined) this.#host.mayHaveLost()
       else this.#told(told)
     }
@@ -362,10 +368,13 @@ export class DurableLayer {
     if (record.patchBytes > 0) this.snapshots.consider(record)
   }
 
-  /** An end put rows into these mailboxes. */
+  /** An end or a result put rows into these mailboxes. */
   #told(ids: readonly ProcessId[]): void {
     if (ids.length > 0) this.#host.crash.hit('commit:before-hint')
-    for (const id of ids) this.reread(id)
+    for (const id of ids) {
+      if (id.startsWith('node/')) this.#deliverToNode(id)
+      else this.reread(id)
+    }
   }
 
   /** Reads the mailbox of a process from the store and posts what it does not have. */

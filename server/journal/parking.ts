@@ -21,7 +21,7 @@ import { recordOf } from './durable.ts'
 import { cancelWaits } from './late-reply.ts'
 import { rowOf } from './message.ts'
 import { ParkedCallers } from './parked-caller.ts'
-import type { DurableRecord, OpenTurn } from './record.ts'
+import { type DurableRecord, isCall, type OpenTurn } from './record.ts'
 import { isPassing } from './store-failure.ts'
 import { hasUnstored } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
@@ -80,7 +80,7 @@ export class Parking {
     if (waiting === null) return false
     const { id } = process
     this.#remember(record, release)
-    record.turn?.close()
+    record.turn?.leave()
     record.turn = null
     cancelWaits(record)
     process.slot = null
@@ -122,8 +122,7 @@ export class Parking {
   /** Whether the open turn will do nothing by itself in the next `ms`; the answer to a call may come at any time. */
   outlasts(process: Process, ms: number): boolean {
     const record = recordOf(process)
-    if (record === null || !onlyWaits(record) || [...record.waits].some(({ view }) => view.kind === 'call'))
-      return false
+    if (record === null || !onlyWaits(record) || [...record.waiting.values()].some(isCall)) return false
     return this.#left(record) > ms
   }
 

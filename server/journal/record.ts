@@ -120,6 +120,7 @@ export type TurnInHand = {
   /** Requests that are open. */
   readonly pending: number
   close(reason?: unknown): void
+  leave(): void
 }
 
 export class DurableRecord {

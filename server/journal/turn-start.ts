@@ -3,7 +3,7 @@
  *
  * - M4: the key is the caller's, or follows from turn and position: a crash between storing the start and recording it
  *   finds the one that exists.
- * - Awaiting the result keeps the turn in memory; a call that is to be waited for long is a call.
+ * - Its result is waited for like the answer of a call (turn-result.ts).
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, splitId } from '../../shared/id.ts'
@@ -12,7 +12,7 @@ import type { StartedOperation } from '../definition/context.ts'
 import { idempotencyKey } from './step.ts'
 import { PLAIN } from './step-option.ts'
 import type { Turn } from './turn.ts'
-import { recordedOutcome } from './turn-call.ts'
+import { resultInTurn } from './turn-result.ts'
 import { requestStep } from './turn-step.ts'
 
 type Start = { target: string; op: string; message: unknown; idempotencyKey?: string }
@@ -31,19 +31,5 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
   const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
   const fn = (): Promise<boolean> => turn.ports.begin(call, { idempotencyKey: key }, lineage)
   const created = await requestStep(turn, { name, key: place, plan: PLAIN, fn })
-  return { process: target, key, created: created === true, result: () => resultInTurn(turn, target, key) }
-}
-
-function resultInTurn(turn: Turn, target: string, key: string): Promise<unknown> {
-  turn.assertOpen()
-  if (target === turn.process.id) {
-    throw new RuntimeError('CALL_CYCLE', `${target} waits for an operation of its own, which waits for this turn.`)
-  }
-  const name = turn.nextKey(`result:${target} ${key}`)
-  return turn.request(name, async () => {
-    await turn.flushed()
-    const { process, ports } = turn
-    process.wait = { kind: 'call', target: `${target} ${key}`, since: ports.clock.now(), deadline: null, attempt: 1 }
-    return recordedOutcome(turn, name, () => ports.started(target, key, turn.abort.signal))
-  })
+  return { process: target, key, created: created === true, result: () => resultInTurn(turn, { target, key }) }
 }

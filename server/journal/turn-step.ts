@@ -25,6 +25,7 @@ import { idempotencyKey, type Retry, type StepHost, type StepPast, StepRun } fro
 import { planOf, type StepPlan } from './step-option.ts'
 import type { Turn } from './turn.ts'
 import { streamsOf } from './turn-stream.ts'
+import { firstWait } from './wait.ts'
 
 export type StepFn = (info: never) => unknown
 
@@ -226,10 +227,10 @@ export class LiveStep implements StepHost {
   }
 
   #unshow(): void {
-    const { process, running } = this.turn
-    let other: LiveStep | null = null
-    for (const step of running ?? []) other = step
-    process.wait = other?.wait ?? null
+    const { process, record, running } = this.turn
+    let wait: Wait | null = null
+    for (const step of running ?? []) wait = step.wait ?? wait
+    process.wait = wait ?? firstWait(record)
   }
 
   onAttempt(attempt: number, deadline: number | null): void {

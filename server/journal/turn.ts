@@ -25,7 +25,7 @@ import { assertUntouched, handOver } from './bytes.ts'
 import { Delivery } from './delivery.ts'
 import { divergenceOf, type Found, parkDiverged } from './divergence.ts'
 import type { Entry, Outcome } from './entry.ts'
-import { acceptedOf, dataOfError, fenced, newMessage } from './message.ts'
+import { acceptedOf, dataOfError, fenced, type Draft as MessageParts, newMessage } from './message.ts'
 import { emptyOutbox, OUTBOX_MAX, type Outbox } from './outbox.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import { PatchMarks } from './patch-mark.ts'
@@ -40,6 +40,10 @@ import type { Due } from './wait.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
 export const ACTIVATED_OP = '$activated'
+
+type MessageDraft = Pick<MessageParts, 'target' | 'kind' | 'op' | 'args' | 'replyTo' | 'deadline'> & {
+  chain?: readonly ProcessId[]
+}
 
 export class Turn {
   readonly ports: DurablePorts
@@ -222,11 +226,17 @@ export class Turn {
 
   /** No verb works any more; steps that still run are aborted with the reason, the end of the turn by default. */
   close(reason?: unknown): void {
+    const { running } = this
+    this.leave()
+    if (running === null) return
+    const why = reason ?? abandoned(this.envelope.op, this.process.id)
+    for (const step of running) step.end(why)
+  }
+
+  /** The same, and nobody hears of it: what it waits for is stored, and a replay goes on from there. */
+  leave(): void {
     this.closed = true
     this.#replay?.close()
-    if (this.running === null) return
-    const why = reason ?? abandoned(this.envelope.op, this.process.id)
-    for (const step of this.running) step.end(why)
     this.running = null
   }
 
@@ -451,15 +461,7 @@ export class Turn {
   }
 
   /** Adds a message; its id follows from turn and position (T4). */
-  post(
-    draft: {
-      target: ProcessId
-      kind: NewMessage['kind']
-      op: string
-      args: Value
-      chain?: readonly ProcessId[]
-    } & Partial<Pick<NewMessage, 'replyTo' | 'deadline'>>,
-  ): NewMessage {
+  post(draft: MessageDraft): NewMessage {
     if (this.outbox.messages.length >= OUTBOX_MAX) {
       throw new RuntimeError(
         'MAILBOX_FULL',
@@ -467,17 +469,13 @@ export class Turn {
       )
     }
     this.sent += 1
+    const { chain = [], ...message } = draft
     return newMessage({
+      ...message,
       id: `${this.name}.${this.sent}`,
-      target: draft.target,
-      kind: draft.kind,
-      op: draft.op,
-      args: draft.args,
       sender: this.process.id,
       n: ++this.record.sent,
-      lineage: { ...this.lineage, chain: draft.chain ?? [] },
-      replyTo: draft.replyTo ?? null,
-      deadline: draft.deadline ?? null,
+      lineage: { ...this.lineage, chain },
     })
   }
 

@@ -1,6 +1,7 @@
 /**
  * Durable waits: open requests of a turn that nothing in memory has to keep alive. A sleep, a receive, a call of a
- * durable agent: each ends by its recorded deadline, by a row, or by both, on whatever node that happens.
+ * durable agent, the result of a started operation, an external step that was handed out: each ends by its recorded
+ * deadline, by a row, or by both, on whatever node that happens.
  *
  * - W1: a deadline is an instant of the store's clock, recorded once (`due`). A replay waits for what is left of it.
  * - A turn whose every open request is such a wait may leave memory (parking.ts).

@@ -13,6 +13,7 @@ import { commit } from './memory/commit.ts'
 import { keyOf, MemoryDatabase } from './memory/database.ts'
 import {
   assertAlive,
+  awaitResult,
   enqueue,
   fireTimers,
   messages,
@@ -88,6 +89,7 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     take: async (node, target, limit) => take(db, node, { target, limit }),
     request: async (node, wanted) => request(db, node, wanted),
     requestRow: async (namespace, scope, key) => requestRow(db, namespace, scope, key),
+    awaitResult: async (node, wait) => awaitResult(db, node, wait),
     sweepTies: async (node, processes) => sweepTies(db, node, processes),
     whereis: async (namespace, name) => db.names.get(keyOf(namespace, name)) ?? null,
     fireTimers: async (node, limit) => fireTimers(db, node, limit),

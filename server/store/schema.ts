@@ -172,6 +172,8 @@ function requestTable(table: MakeTable) {
       messageId: text('message_id').notNull(),
       status: text().$type<RequestRow['status']>().notNull().default('pending'),
       result: text(),
+      /** Who hears of the result: JSON texts `[target, call]`; null while nobody waits. */
+      waiters: text().array(),
       expiresAt: timestamp('expires_at', { withTimezone: true }),
       at: created(),
     } satisfies Columns<RequestRow>,

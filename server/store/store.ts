@@ -194,7 +194,8 @@ export type CommitOutcome =
       kind: 'committed'
       at: number
       ords: readonly number[]
-      /** Processes that got a `down` or `exit` row by the end this commit carries. */
+      /** Who got a row besides the messages: `down` or `exit` of the end that this commit carries, or a result that it
+       *  waits for. Absent where the commit carries neither ends nor results. */
       told?: readonly ProcessId[]
     }
   | { kind: 'refused' }
@@ -350,6 +351,9 @@ export type RequestRow = {
   result: string | null
 }
 
+/** Who hears the result of a request: a process, or a node for callers outside of any (`node/...`). */
+export type ResultWait = { scope: string; key: string; target: ProcessId; call: string }
+
 export type NewRequest = {
   scope: string
   key: string
@@ -418,6 +422,9 @@ export interface Store extends StreamStore, TransactStore {
     request: NewRequest,
   ): Promise<{ row: RequestRow; created: boolean; ord: number; signalOrd: number }>
   requestRow(namespace: string, scope: string, key: string): Promise<RequestRow | null>
+  /** The request as it stands. `kept`: it is pending, and the commit that stores its result puts one reply to `call`
+   *  into the mailbox of `target`, however often this was asked (D45). */
+  awaitResult(node: NodeIdentity, wait: ResultWait): Promise<{ row: RequestRow | null; kept: boolean }>
 
   /**
    * Ties of these processes whose other end is over: it ended at the same time as the tie was made, or does not exist.

@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { realClock } from '../../server/clock.ts'
 import { agent } from '../../server/definition/agent.ts'
+import { StepDoor } from '../../server/host/step-door.ts'
 import { migrate } from '../../server/store/migrate.ts'
 import { fireSql, nextTimerSql } from '../../server/store/postgres/fire-timers.ts'
 import { openPostgres } from '../../server/store/postgres/postgres.ts'
@@ -125,4 +126,83 @@ test('[W2] many turns leave in few statements and stay away while recovery goes 
   const rounds = a.faults.counts.get('orphans') ?? 0
   await world.until(() => (a.faults.counts.get('orphans') ?? 0) >= rounds + 3)
   expect([naps, oracle.count('nap'), await parked()]).toEqual([400, 400, 400])
+})
+
+const worker = agent('worker', {
+  state: () => ({}),
+  on: {
+    async slow(ctx, ms: number) {
+      await ctx.sleep(ms)
+      return `after ${ms}`
+    },
+  },
+  passivateAfterMs: 100,
+})
+
+const boss = agent('boss', {
+  state: () => ({ got: null as unknown }),
+  on: {
+    async hire(ctx, key: string) {
+      oracle.hit('hire')
+      const started = await ctx.start(worker, key, 'slow', 3_000, { idempotencyKey: key })
+      ctx.state.got = await started.result()
+    },
+    async ask(ctx) {
+      oracle.hit('ask')
+      ctx.state.got = await ctx.step('approve', ({ token }) => void tokens.push(token), { external: true })
+    },
+  },
+  passivateAfterMs: 100,
+})
+let tokens: string[] = []
+const gotten = async (node: TestNode, key: string): Promise<unknown> =>
+  ((await node.stored(`boss/${key}`)) as { got: unknown } | undefined)?.got ?? null
+
+test('[W9] parked turns of two nodes are told by the commit of a third, and so is a caller outside', async () => {
+  const [a, b, c] = [
+    await world.node('a', [boss, worker]),
+    await world.node('b', [boss, worker]),
+    await world.node('c', [worker]),
+  ]
+  for (let i = 0; i < 10; i++) await a.send(a.ref(boss, `r${i}`).hire(`w${i % 2}`))
+  for (let i = 10; i < 20; i++) await b.send(b.ref(boss, `r${i}`).hire(`w${i % 2}`))
+  await world.until(async () => (await parked()) >= 20)
+  const handle = await c.core.messenger.handle('worker/w0', 'w0')
+  expect(await world.run(handle.result())).toBe('after 3000')
+  for (let i = 0; i < 20; i++) await world.until(async () => (await gotten(a, `r${i}`)) === 'after 3000')
+  expect(oracle.count('hire')).toBe(40)
+  await world.until(async () => {
+    const left = await sql`select 1 from vivarium.mailbox where namespace = 'default' and target not like 'sleeper/%'`
+    return left.length === 0
+  })
+  const [row] = await sql`select sum(cardinality(waiters))::int as n from vivarium.requests where scope like 'worker/%'`
+  expect(row?.['n']).toBeLessThanOrEqual(21)
+})
+
+test('[W9] a result that is stored while its waiter is nowhere wakes it at the next node', async () => {
+  const a = await world.node('a', [boss, worker])
+  await a.send(a.ref(boss, 'n').hire('wn'))
+  await world.until(async () => (await parked()) >= 2)
+  const c = await world.node('c', [worker])
+  a.kill()
+  await world.until(
+    async () => (await c.core.backend.handle.store.requestRow('default', 'worker/wn', 'wn'))?.status === 'done',
+  )
+  const b = await world.node('b', [boss, worker])
+  await world.until(async () => (await gotten(b, 'n')) === 'after 3000')
+})
+
+test('[Q11] external steps are parked, and outcomes from any node bring them back', async () => {
+  tokens = []
+  const [a, b] = [await world.node('a', [boss, worker]), await world.node('b', [boss, worker])]
+  const keys = Array.from({ length: 50 }, (_, i) => `x${i}`)
+  await Promise.all(keys.map((key) => a.send(a.ref(boss, key).ask())))
+  await world.until(async () => (await parked()) >= 50)
+  await world.until(
+    () => ![...a.core.kernel.all()].some(({ agent: name, kind }) => name === 'boss' && kind === 'agent'),
+  )
+  const door = new StepDoor(b.core)
+  await Promise.all(tokens.map((token, i) => door.settle(token, { value: i })))
+  for (const key of keys) await world.until(async () => (await gotten(a, key)) !== null)
+  expect([tokens.length, oracle.count('ask')]).toEqual([50, 100])
 })

@@ -3,7 +3,7 @@
  * head with its claim and its consumed rows, then what would violate a key, and only then anything is written.
  */
 import { assertOneEach, disarms, netNames, netTimers } from '../change.ts'
-import { type Commit, type CommitOutcome, type NodeIdentity, StoreFailure } from '../store.ts'
+import { type Commit, type CommitOutcome, type NodeIdentity, type RequestResult, StoreFailure } from '../store.ts'
 import { isFresh, refer } from './blob.ts'
 import { keyOf, type MemoryDatabase } from './database.ts'
 import { assertCommit } from './text.ts'
@@ -82,7 +82,33 @@ function write(db: MemoryDatabase, namespace: string, of: { row: Commit; ending:
   const told = tellEnd(db, namespace, row, ending)
   writeProcesses(db, namespace, row)
   writeRecords(db, namespace, row)
-  return told === null ? { kind: 'committed', at, ords } : { kind: 'committed', at, ords, told }
+  const heard = row.requests === undefined ? [] : settle(db, namespace, row.requests)
+  if (told === null && row.requests === undefined) return { kind: 'committed', at, ords }
+  return { kind: 'committed', at, ords, told: [...new Set([...(told ?? []), ...heard])] }
+}
+
+/** M3: the first outcome stands. D45: whoever waits for it gets it as a reply, and is returned. */
+function settle(db: MemoryDatabase, namespace: string, results: readonly RequestResult[]): string[] {
+  return results.flatMap(({ scope, key, status, result }) => {
+    const request = db.requests.get(keyOf(namespace, scope, key))
+    if (request?.status !== 'pending') return []
+    Object.assign(request, { status, result })
+    const { process: sender, messageId } = request
+    return request.waiters.flatMap(([target, op]) => {
+      if (!hears(db, namespace, target)) return []
+      db.deliver(namespace, {
+        ...{ id: `${messageId}.result`, target, kind: 'reply', op, sender, n: 0, args: result, replyTo: null },
+        ...{ cause: null, root: null, chain: [], traceparent: null, actor: null, deadline: null, timer: null },
+      })
+      return [target]
+    })
+  })
+}
+
+/** A process that ended for good and a node that is gone take nothing out of their mailboxes any more. */
+function hears(db: MemoryDatabase, namespace: string, target: string): boolean {
+  if (!target.startsWith('node/')) return db.find(namespace, target)?.ended === false
+  return [...db.nodes.values()].some((n) => n.namespace === namespace && target === `node/${n.id}-${n.epoch}`)
 }
 
 function writeTimers(db: MemoryDatabase, namespace: string, row: Commit): void {
@@ -129,10 +155,6 @@ export const NEW_PROCESS = {
 
 function writeRecords(db: MemoryDatabase, namespace: string, row: Commit): void {
   const at = db.clock.now()
-  for (const { scope, key, status, result } of row.requests ?? []) {
-    const request = db.requests.get(keyOf(namespace, scope, key))
-    if (request?.status === 'pending') Object.assign(request, { status, result })
-  }
   for (const failure of row.failures ?? []) {
     db.failures.set(keyOf(namespace, failure.id), { ...failure, namespace, process: row.id, at })
   }

@@ -39,6 +39,8 @@ export type StoredTie = {
   readonly peerIncarnation: number | null
 }
 export type StoredSnapshot = { seq: number; claim: Claim; stateVersion: number; value: string; at: number }
+/** `waiters`: who hears of the result, as `[target, call]`. */
+export type StoredRequest = RequestRow & { expiresAt: number | null; at: number; waiters: [string, string][] }
 export type StoredChore = { holder: { id: number; epoch: number }; until: number; cursor: Pid }
 export type StoredRef = { readonly seq: number; readonly snapshot: boolean; readonly hash: string }
 export type InNamespace<T> = T & { readonly namespace: string }
@@ -63,7 +65,7 @@ export class MemoryDatabase {
   readonly chores = new Map<string, StoredChore>()
   /** Per namespace and target, by `ord`, ascending. */
   readonly mailbox = new Map<string, Map<number, MessageRow>>()
-  readonly requests = new Map<string, RequestRow & { expiresAt: number | null; at: number }>()
+  readonly requests = new Map<string, StoredRequest>()
   /** Per process, by name. */
   readonly timers = new Map<Pid, Map<string, InNamespace<TimerRow>>>()
   readonly ties = new Map<string, StoredTie>()

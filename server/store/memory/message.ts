@@ -1,7 +1,7 @@
 /** Messages, requests and timers on memory: the verdicts of postgres/enqueue.ts, request.ts and fire-timers.ts. */
 import { RuntimeError } from '../../../shared/error.ts'
-import type { MessageRow, NewMessage, NewRequest, NodeIdentity, RequestRow, WaitEdge } from '../store.ts'
-import { keyOf, type MemoryDatabase } from './database.ts'
+import type { MessageRow, NewMessage, NewRequest, NodeIdentity, RequestRow, ResultWait, WaitEdge } from '../store.ts'
+import { keyOf, type MemoryDatabase, type StoredRequest } from './database.ts'
 import { assertMessage } from './text.ts'
 
 /** @throws FENCED */
@@ -81,6 +81,7 @@ export function request(
     result: null,
     expiresAt: wanted.expiresAt,
     at: db.clock.now(),
+    waiters: [],
   }
   db.requests.set(key, row)
   const { ord } = db.deliver(node.namespace, wanted.message)
@@ -92,7 +93,21 @@ export function requestRow(db: MemoryDatabase, namespace: string, scope: string,
   return row === undefined ? null : requestShape(row)
 }
 
-function requestShape({ expiresAt: _expiresAt, at: _at, ...row }: RequestRow & Record<'expiresAt' | 'at', unknown>) {
+/** D45. */
+export function awaitResult(
+  db: MemoryDatabase,
+  node: NodeIdentity,
+  { scope, key, target, call }: ResultWait,
+): { row: RequestRow | null; kept: boolean } {
+  const found = db.requests.get(keyOf(node.namespace, scope, key))
+  if (found === undefined) return { row: null, kept: false }
+  const kept = found.status === 'pending' && db.alive(node)
+  const known = found.waiters.some(([id, op]) => id === target && op === call)
+  if (kept && !known) found.waiters.push([target, call])
+  return { row: requestShape(found), kept }
+}
+
+function requestShape({ expiresAt: _expiresAt, at: _at, waiters: _waiters, ...row }: StoredRequest): RequestRow {
   return row
 }
 

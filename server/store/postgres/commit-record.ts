@@ -10,11 +10,27 @@ const request: Section = {
   key: 'request',
   columns: 'scope text, key text, status text, result text',
   items: (commit) => (commit.requests ?? []).map((item) => ({ ...item })),
-  // M3: one outcome per request, the first one stands.
-  sql: (q, rows) => `
+  told: 'request_told',
+  between: (q, rows) => [
+    // M3: one outcome per request, the first one stands.
+    `request_done as (
     update ${q}requests r set status = x.status, result = x.result from ${rows} x
     where r.namespace = $3::text and r.scope = x.scope and r.key = x.key and r.status = 'pending'
-      and ${among('r.scope', rows, 'scope')} and ${among('r.key', rows, 'key')}`,
+      and ${among('r.scope', rows, 'scope')} and ${among('r.key', rows, 'key')}
+    returning x.pid, r.process, r.message_id, r.result, r.waiters)`,
+    // D45: a process that ended for good and a node that is gone take nothing out of their mailboxes any more.
+    `request_told as materialized (
+    select nextval('${q}ords') as ord, d.pid, w.target, w.call, d.process, d.message_id, d.result
+    from request_done d
+    cross join lateral (select o::json ->> 0 as target, o::json ->> 1 as call from unnest(d.waiters) o offset 0) w
+    where case when split_part(w.target, '/', 1) = 'node' then exists (
+        select 1 from ${q}nodes n where n.namespace = $3::text and w.target = 'node/' || n.id || '-' || n.epoch)
+      else exists (
+        select 1 from ${q}processes p where p.namespace = $3::text and p.id = w.target and not p.ended) end)`,
+  ],
+  sql: (q) => `
+    insert into ${q}mailbox (namespace, ord, id, target, kind, op, sender, n, args)
+    select $3::text, ord, message_id || '.result', target, 'reply', call, process, 0, result from request_told`,
 }
 
 const timer: Section = {

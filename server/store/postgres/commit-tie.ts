@@ -89,6 +89,7 @@ function nameItems(commit: Commit, kind: 'register' | 'unregister'): Item[] {
 const end: Section = {
   key: 'ended',
   columns: 'process text, incarnation int, reason text',
+  told: 'ended_told',
   items: (commit) => (commit.ends ?? []).slice(-1).map((item) => ({ ...item, process: commit.id })),
   between: (q, rows, sends) => [
     `ended_names as (
@@ -118,12 +119,5 @@ const end: Section = {
 
 /** K25: what the process sent before its end has the lower numbers. A scalar subquery is computed before any row. */
 const AFTER_SENT = 'and (select count(*) from sent) >= 0'
-
-/** Who was told, by the process whose end it was. */
-export const TOLD = `(select json_agg(json_build_array(pid, target))::text from ended_told) as told`
-
-export function tellsOf(section: Section): boolean {
-  return section === end
-}
 
 export const TIE_SECTIONS: readonly Section[] = [link, unlink, register, unregister, end]

@@ -16,7 +16,6 @@ import type { Commit, CommitOutcome, NodeIdentity } from '../store.ts'
 import { freshBlob } from './blob.ts'
 import { isSeldom, messageSql, messageValues, SENT_ORDS, type Sent } from './commit-message.ts'
 import { blobRef, hasRecords, SECTIONS } from './commit-record.ts'
-import { TOLD, tellsOf } from './commit-tie.ts'
 import { type Context, fence, ms } from './context.ts'
 import { asFailure } from './failure.ts'
 import { bigints, numberList, textList, texts } from './list.ts'
@@ -214,12 +213,19 @@ function statement(q: string, shape: Shape): string {
     ctes.push(messages)
     results.push(SENT_ORDS)
   }
+  const told: string[] = []
   for (const { section, items } of sections) {
     ctes.push(sectionSql(section, q, items, shape.messages !== 'none'))
-    if (tellsOf(section)) results.push(TOLD)
+    if (section.told !== undefined) told.push(`select pid, target from ${section.told}`)
     if (section.guard !== undefined) results.push(section.guard(q))
   }
+  if (told.length > 0) results.push(toldBy(told))
   return `with ${ctes.join(',\n  ')}\nselect ${results.join(', ')} from moved`
+}
+
+/** Who got a row besides the messages, by the process whose commit it was. */
+function toldBy(told: readonly string[]): string {
+  return `(select json_agg(json_build_array(pid, target))::text from (${told.join(' union all ')}) told) as told`
 }
 
 const ROW = 'process, seq, claim, state_version, code_version, turn_ids, payload'
@@ -306,7 +312,7 @@ function outcomes(
 function addTold(byRow: Map<Commit, CommitOutcome>, text: string | null): void {
   const told = Map.groupBy(text === null ? [] : (JSON.parse(text) as [number, string][]), ([pid]) => pid) // as TOLD
   for (const [row, outcome] of byRow) {
-    if (outcome.kind !== 'committed' || row.ends === undefined) continue
+    if (outcome.kind !== 'committed' || (row.ends === undefined && row.requests === undefined)) continue
     const targets = new Set(told.get(row.process)?.map(([, target]) => target))
     byRow.set(row, { ...outcome, told: [...targets] })
   }

@@ -25,7 +25,7 @@ import { orphans } from './orphans.ts'
 import { importProcess } from './process-file.ts'
 import { prune } from './prune.ts'
 import { release } from './release.ts'
-import { request, requestRow } from './request.ts'
+import { awaitResult, request, requestRow } from './request.ts'
 import { schemaName } from './schema-name.ts'
 import { snapshot } from './snapshot.ts'
 import { postgresStreams } from './stream.ts'
@@ -83,6 +83,7 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     take: (node, target, limit) => guarded(() => take(at, node, { target, limit })),
     request: (node, wanted) => guarded(() => request(at, node, wanted)),
     requestRow: (namespace, scope, key) => guarded(() => requestRow(at, { namespace, scope, key })),
+    awaitResult: (node, wait) => guarded(() => awaitResult(at, node, wait)),
     sweepTies: (node, processes) => guarded(() => sweepTies(at, node, processes)),
     whereis: (namespace, name) => guarded(() => whereis(at, namespace, name)),
     fireTimers: (node, limit) => guarded(() => fireTimers(at, node, limit)),

@@ -2,7 +2,7 @@
  * M4: idempotency keys. The request and its message are inserted together by exactly one caller; everybody else gets
  * the row that exists. A settled request past its time makes room for a new one under the same key.
  */
-import type { NewRequest, NodeIdentity, RequestRow } from '../store.ts'
+import type { NewRequest, NodeIdentity, RequestRow, ResultWait } from '../store.ts'
 import { messageSql, messageValues, SENT_ORDS } from './commit-message.ts'
 import { type Context, fence } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
@@ -73,7 +73,8 @@ function requestSql(q: string): string {
     select $3::text, ${scope}::text, ${key}::text, ${hash}::text, ${process}::text, ${id}::text,
       to_timestamp(${expires}::float8 / 1000.0) from fence
     on conflict (namespace, scope, key) do update set args_hash = excluded.args_hash, process = excluded.process,
-      message_id = excluded.message_id, status = 'pending', result = null, expires_at = excluded.expires_at, at = now()
+      message_id = excluded.message_id, status = 'pending', result = null, waiters = null,
+      expires_at = excluded.expires_at, at = now()
     where r.status <> 'pending' and r.expires_at <= now()
     returning r.*),
   known as (
@@ -102,6 +103,37 @@ export async function requestRow(
     { prepare: true },
   )
   return row === undefined ? null : requestShape(row)
+}
+
+/**
+ * D45: who waits is a column of the request, so that the statement that settles it sees the latest list, whenever that
+ * was written: both lock this one row. A rival that settles it between our wait and our look is seen by the next try.
+ */
+export async function awaitResult(
+  context: Context,
+  node: NodeIdentity,
+  { scope, key, target, call }: ResultWait,
+): Promise<{ row: RequestRow | null; kept: boolean }> {
+  const values = [...nodeValues(node), scope, key, JSON.stringify([target, call])]
+  for (let attempt = 1; ; attempt++) {
+    const [row] = await context.read.unsafe<(Row & { kept: boolean })[]>(awaitSql(context.q), values, { prepare: true })
+    if (row === undefined) return { row: null, kept: false }
+    if (row.kept || row.status !== 'pending' || attempt === TRIES) return { row: requestShape(row), kept: row.kept }
+  }
+}
+
+function awaitSql(q: string): string {
+  return `with ${fence(q)},
+  kept as (
+    update ${q}requests set waiters = case when $6::text = any(waiters) then waiters
+      else array_append(waiters, $6::text) end
+    where namespace = $3::text and scope = $4::text and key = $5::text and status = 'pending'
+      and exists (select 1 from fence)
+    returning ${COLUMNS})
+  select ${COLUMNS}, true as kept from kept
+  union all
+  select ${COLUMNS}, false from ${q}requests
+  where namespace = $3::text and scope = $4::text and key = $5::text and not exists (select 1 from kept)`
 }
 
 function requestShape(row: Row): RequestRow {

@@ -21,6 +21,8 @@ export type Section = {
   between?(q: string, rows: string, sends: boolean): string[]
   /** The last CTE; `rows` is the first. */
   sql(q: string, rows: string): string
+  /** CTE of the rows that it puts into mailboxes besides the messages: whoever committed tells their targets. */
+  readonly told?: string
   /** A result that divides by zero when the statement must see a later instant. */
   guard?(q: string): string
 }

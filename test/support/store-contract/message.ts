@@ -1,10 +1,23 @@
 /** Store contract, part three: messages from outside, requests, timers, nodes, and who should run but does not. */
 import { describe, expect, test } from 'vitest'
 import { type NewMessage, WAKE } from '../../../server/store/store.ts'
-import { LEASE_OVER_MS, message, row, StoreBench, type StoreWorld, timer } from '../store-world.ts'
+import { kinds, LEASE_OVER_MS, message, row, StoreBench, type StoreWorld, timer } from '../store-world.ts'
 
 /** Epoch ms at which nothing is due yet. */
 const FUTURE = 4_000_000_000_000
+
+/** One request `k` of `cart/a`, by whoever asks for it. */
+async function started(world: StoreWorld) {
+  const bench = new StoreBench(world)
+  const node = await bench.node()
+  const owned = await bench.own(node, 'a')
+  const ask = (id = 'm1') =>
+    bench.store.request(node, { scope: 's', key: 'k', argsHash: 'h', expiresAt: 1, message: message(id, 'cart/a') })
+  const wait = (target: string, call: string, key = 'k') =>
+    bench.store.awaitResult(node, { scope: 's', key, target, call })
+  const settle = (result: string) => ({ scope: 's', key: 'k', status: 'done', result }) as const
+  return { bench, node, owned, ask, wait, settle }
+}
 
 export function messageContract(world: StoreWorld): void {
   describe(`messages on ${world.name}`, () => {
@@ -91,6 +104,80 @@ export function messageContract(world: StoreWorld): void {
         created: true,
         row: { status: 'pending', result: null, messageId: 'm3' },
       })
+    })
+
+    test('[D45] the commit that stores a result gives each who waits one row, and tells whom', async () => {
+      const { bench, node, owned, ask, wait, settle } = await started(world)
+      const waiter = await bench.own(node, 'w')
+      const here = `node/${node.id}-${node.epoch}`
+      expect(await wait('cart/w', 'a')).toEqual({ row: null, kept: false })
+      await ask()
+      for (const call of ['a', 'b', 'a']) {
+        expect(await wait('cart/w', call)).toMatchObject({ row: { status: 'pending' }, kept: true })
+      }
+      for (const target of [here, 'cart/nobody', `node/${node.id}-${node.epoch + 1}`]) await wait(target, 'x')
+      const stale = { ...row(owned, { requests: [settle('no')] }), seq: 99 }
+      expect(kinds(await bench.commit(node, stale))).toEqual(['refused'])
+      const other = row(waiter, { messages: [message('m', 'cart/x')] })
+      const [outcome, beside] = await bench.commit(node, row(owned, { requests: [settle('{"ok":7}')] }), other)
+      const told = outcome?.kind === 'committed' ? outcome.told : undefined
+      expect(told?.toSorted()).toEqual(['cart/w', here])
+      expect(beside).not.toHaveProperty('told')
+      const rows = await bench.store.messages(bench.namespace, 'cart/w', 0, 10)
+      expect(rows.map(({ kind, op, args, sender, id }) => [kind, op, args, sender, id])).toEqual([
+        ['reply', 'a', '{"ok":7}', 'cart/a', 'm1.result'],
+        ['reply', 'b', '{"ok":7}', 'cart/a', 'm1.result'],
+      ])
+      expect(await bench.store.take(node, here, 10)).toMatchObject([{ kind: 'reply', op: 'x', args: '{"ok":7}' }])
+      expect(await wait('cart/w', 'late')).toMatchObject({ row: { status: 'done', result: '{"ok":7}' }, kept: false })
+      expect([await bench.mailbox('cart/nobody'), (await bench.mailbox('cart/w')).length]).toEqual([[], 2])
+    })
+
+    test('[D45] a later outcome tells nobody, and a new request under the key begins without waiters', async () => {
+      const { bench, node, owned, ask, wait, settle } = await started(world)
+      await bench.own(node, 'w')
+      await ask()
+      await wait('cart/w', 'a')
+      await bench.write(node, owned, { requests: [settle('1')] })
+      const [again] = await bench.commit(node, row(owned, { requests: [settle('2')] }))
+      expect(again).toMatchObject({ told: [] })
+      owned.seq += 1
+      expect((await ask('m2')).created).toBe(true)
+      await bench.write(node, owned, { requests: [settle('3')] })
+      expect(await bench.mailbox('cart/w')).toEqual(['m1.result'])
+    })
+
+    test('[D45] a process that ended, and a node whose epoch is over, wait for nothing', async () => {
+      const { bench, node, owned, ask, wait, settle } = await started(world)
+      const waiter = await bench.own(node, 'w')
+      const gone = await bench.node()
+      await ask()
+      await wait('cart/w', 'a')
+      await bench.write(node, waiter, { patch: { ended: true } })
+      await bench.store.leave(gone)
+      const asked = { scope: 's', key: 'k', target: 'cart/a', call: 'b' }
+      expect(await bench.store.awaitResult(gone, asked)).toMatchObject({ row: { status: 'pending' }, kept: false })
+      await bench.write(node, owned, { requests: [settle('1')] })
+      expect([await bench.mailbox('cart/w'), await bench.mailbox('cart/a')]).toEqual([[], ['m1']])
+    })
+
+    test('[D45] an asking that meets the commit gets a row or the result, never neither and never both', async () => {
+      const { bench, node, owned, wait, settle } = await started(world)
+      await bench.own(node, 'w')
+      for (let i = 0; i < 20; i++) {
+        const key = `k${i}`
+        const begun = message(`m${i}`, 'cart/a')
+        await bench.store.request(node, { scope: 's', key, argsHash: 'h', expiresAt: null, message: begun })
+        const asking = Array.from({ length: 10 }, (_, n) => wait('cart/w', `${key}/${n}`, key))
+        const stored = bench.write(node, owned, { requests: [{ ...settle('1'), key }] })
+        const answers = await Promise.all(asking)
+        await stored
+        const rows = await bench.store.messages(bench.namespace, 'cart/w', 0, 1_000)
+        for (const [n, { row: found, kept }] of answers.entries()) {
+          const told = rows.filter(({ op }) => op === `${key}/${n}`).length
+          expect([told, kept, found?.status]).toEqual(kept ? [1, true, 'pending'] : [0, false, 'done'])
+        }
+      }
     })
 
     test('[D6] a due timer becomes one message that names its arm, however many nodes fire', async () => {
