@@ -46,6 +46,10 @@ export interface Control {
   retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult>
   /** Removes a pending message; it becomes a dead letter with the reason `dropped by operator`. */
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
+  /** Asks for the end of the turn of a message: not begun, it is taken back; else its code hears CANCELLED at a wait.
+   *  Durable once resolved; of what is over nothing comes. Works on any node.
+   *  @throws PROCESS_NOT_FOUND REQUEST_INVALID */
+  cancel(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Moves a pending message to the front with its attempts cleared. */
   redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Puts a dead letter back into the mailbox of its process; once per dead letter. */

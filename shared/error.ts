@@ -52,6 +52,11 @@ export const CODES = {
   CALL_UNANSWERED: operating(500, 'The turn that received the call must answer it with reply().', false),
   CALL_OUTCOME_UNKNOWN: operating(503, 'Ask the target what happened before repeating, or use an idempotency key.'),
   DEAD_LETTERED: operating(500, 'The message failed every attempt; redeliver it once the cause is mended.', false),
+  CANCELLED: operating(
+    409,
+    'It was cancelled; the message says by whom and why. Begin anew where it is still wanted.',
+    false,
+  ),
   CONTEXT_CLOSED: programmer('The turn this ctx belonged to is over; no verb can be used after it.'),
   NAME_TAKEN: caller(409, 'Choose another name or stop the process that holds it.'),
   LINK_NO_PROCESS: caller(404, 'The process to link to is not alive.'),

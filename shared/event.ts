@@ -9,6 +9,9 @@ import type { ErrorData } from './error.ts'
 import type { ProcessId } from './id.ts'
 import type { ProcessKind } from './snapshot.ts'
 
+/** `cancelled`: its code heard of a cancellation and ended with it. */
+export type TurnOutcome = 'done' | 'failed' | 'cancelled'
+
 type Of = { id: ProcessId; incarnation: number }
 
 export type RuntimeEvent = { at: number } & (
@@ -24,7 +27,7 @@ export type RuntimeEvent = { at: number } & (
   | ({ kind: 'supervisor:give-up'; intensity: number; periodMs: number; child: string } & Of)
   | ({ kind: 'supervisor:child-failed'; child: string; error: ErrorData; attempt: number } & Of)
   | ({ kind: 'turn:start'; turn: string | null; op: string; from: string | null; traceparent: string | null } & Of)
-  | ({ kind: 'turn:stop'; turn: string | null; op: string; durationMs: number; outcome: 'done' | 'failed' } & Of)
+  | ({ kind: 'turn:stop'; turn: string | null; op: string; durationMs: number; outcome: TurnOutcome } & Of)
   | ({ kind: 'turn:interrupt'; turn: string | null; op: string } & Of)
   | ({ kind: 'step:start'; turn: string; step: string; attempt: number } & Of)
   | ({

@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util'
 import { packageVersion } from '../paths.ts'
 import type { Command } from './command.ts'
-import { killCommand, restartCommand, resumeCommand, suspendCommand } from './commands/act.ts'
+import { cancelCommand, killCommand, restartCommand, resumeCommand, suspendCommand } from './commands/act.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand, importCommand } from './commands/file.ts'
 import { inspectCommand } from './commands/inspect.ts'
@@ -31,6 +31,7 @@ const COMMANDS: readonly Command[] = [
   killCommand,
   restartCommand,
   suspendCommand,
+  cancelCommand,
   resumeCommand,
   editCommand,
   rewindCommand,

@@ -67,6 +67,11 @@ export type StartedOperation = {
   result(): Promise<unknown>
 }
 
+/** What becomes of an operation that a turn started when the turn ends, however it ends. `detach`: nothing, it goes on.
+ *  `stop`: it is cancelled, unless the turn has heard its result. `wait`: the turn, and whoever waits for it, ends
+ *  after it. */
+export type ParentClose = 'detach' | 'stop' | 'wait'
+
 export type TaskHandle<T> = {
   /** @throws STEP_FAILED  the task crashed; its cause says why */
   result(): Promise<T>
@@ -132,13 +137,14 @@ export interface Context<S> {
   call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
   /** Starts an operation of a durable agent that outlives this turn, once, whatever dies: under a key that the caller
    *  chose, or one that follows from the turn. Its result may be awaited here, or anywhere by its key.
+   *  `parentClose` makes it a child of this turn: stopped with it, or waited for; default `detach`.
    *  @throws STEP_FAILED  with KEY_CONFLICT, OPERATION_UNKNOWN ... as its cause */
   start<D extends AnyAgent>(
     definition: D,
     key: string,
     op: keyof D['on'] & string,
     message?: unknown,
-    options?: { idempotencyKey?: string },
+    options?: { idempotencyKey?: string; parentClose?: ParentClose },
   ): Promise<StartedOperation>
   /** Sends without waiting; leaves with the commit of this turn. @throws MAILBOX_FULL OPERATION_UNKNOWN */
   send(call: Call<unknown>): void
@@ -178,6 +184,17 @@ export interface Context<S> {
   /** `op` gets what is published on topics that match: `orders.*` one segment, `orders.>` the rest. */
   subscribe(pattern: string, op: string): void
   unsubscribe(pattern: string): void
+  /** Registers what takes back an effect of this turn; rather before the step that has the effect than after it. When
+   *  the turn fails for good (in its last attempt, before it becomes a dead letter), is rejected or is cancelled, what
+   *  was registered runs in reverse, each as a recorded step with retries and an idempotency key, through crashes and
+   *  moves. One that fails for good leaves a failure record and does not stop the others. A turn that succeeds runs
+   *  none; nor does one that is dropped by an operator or buried as suspected poison: its dead letter names them.
+   *  Durable agents only.
+   *  @throws REQUEST_INVALID  inside a step, in `activated`, an option out of its bounds */
+  onRollback(name: string, fn: (info: StepInfo) => unknown, options?: StepOptions): void
+  /** Runs `fn` with this turn protected from cancellation: one that comes meanwhile is heard at the first wait after
+   *  the section, also on replay. In ephemeral agents, which nobody cancels, it is a plain call. */
+  shield<T>(fn: () => T | Promise<T>): Promise<T>
   /** Commits state and outbox so far; a replay begins here (T2). Resolves once stored. */
   checkpoint(): Promise<void>
   /** A checkpoint whose commit also carries SQL of your own: state and outbox so far, the result of `fn`, and your rows

@@ -316,6 +316,17 @@ export class EphemeralContext implements Context<unknown>, Caller {
     this.#live().unsubscribe(this.#process, pattern)
   }
 
+  onRollback(name: string): void {
+    this.#assertAlive()
+    const text = `${this.#process.id} is not durable: nothing would run the compensation "${name}" after a crash.`
+    throw new RuntimeError('REQUEST_INVALID', text)
+  }
+
+  async shield<T>(fn: () => T | Promise<T>): Promise<T> {
+    this.#assertAlive()
+    return fn()
+  }
+
   checkpoint(): Promise<void> {
     this.#assertAlive()
     return Promise.resolve()

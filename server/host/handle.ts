@@ -11,6 +11,14 @@ export type StartOptions = {
   signal?: { op: string; message?: unknown }
 }
 
+type HandleInit = {
+  process: ProcessId
+  key: string
+  messageId: string
+  created: boolean
+  cancel: (reason?: string) => Promise<boolean>
+}
+
 export class Handle {
   readonly process: ProcessId
   readonly key: string
@@ -18,9 +26,11 @@ export class Handle {
   /** False when an earlier start with this key was found. */
   readonly created: boolean
   readonly #waits: RequestWaits
+  readonly #cancel: (reason?: string) => Promise<boolean>
 
-  constructor(waits: RequestWaits, init: { process: ProcessId; key: string; messageId: string; created: boolean }) {
+  constructor(waits: RequestWaits, init: HandleInit) {
     this.#waits = waits
+    this.#cancel = init.cancel
     this.process = init.process
     this.key = init.key
     this.messageId = init.messageId
@@ -30,5 +40,12 @@ export class Handle {
   /** Resolves with the reply once its commit is stored. @throws the error the operation ended with */
   result(options: { signal?: AbortSignal } = {}): Promise<Value> {
     return this.#waits.result(this.process, this.key, options.signal)
+  }
+
+  /** Asks for the end of the operation; resolves once the request is stored, with false when the operation was over
+   *  before. Not begun, it is taken back; else its code hears CANCELLED at a wait (Y2). Whoever waits for the result
+   *  hears what becomes of it. Safe to repeat. @throws NODE_DRAINING RUNTIME_STOPPED */
+  cancel(reason?: string): Promise<boolean> {
+    return this.#cancel(reason)
   }
 }

@@ -50,6 +50,20 @@ function summary(entry: Entry): string {
       return `${entry.key} waits until ${new Date(entry.due).toISOString()}`
     case 'received':
       return entry.message === null ? `${entry.key} got nothing in time` : `received ${entry.message.op}`
+    case 'cancel':
+      return `cancelled${entry.by === null ? '' : ` by ${entry.by}`}${entry.reason === null ? '' : `: ${entry.reason}`}`
+    case 'cancelled':
+      return `${entry.key} given up`
+    case 'child':
+      return `child ${entry.process}: ${entry.policy === 'stop' ? 'stopped' : 'waited for'} at the end`
+    case 'undo':
+      return `rollback ${entry.name} registered`
+    case 'rollback':
+      return `rolls back ${count(entry.undo.length, 'step')}: ${entry.cause}`
+    case 'rolled-back':
+      return entry.failed.length === 0
+        ? 'rolled back'
+        : `rolled back, failed: ${entry.failed.map(({ name }) => name).join(', ')}`
     case 'woke':
       return `${entry.key} is over`
     case 'checkpoint':

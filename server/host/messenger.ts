@@ -9,13 +9,14 @@ import { assertKey, assertLabel, type ProcessId, splitId } from '../../shared/id
 import { encodeCopied, type Value } from '../../shared/value.ts'
 import type { Call, Caller } from '../definition/call.ts'
 import { checkMessage } from '../journal/border.ts'
+import { cancelArgs } from '../journal/cancellation.ts'
 import type { DurableLayer } from '../journal/layer.ts'
 import { newMessage } from '../journal/message.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import { type Envelope, type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { NewMessage, NodeIdentity, Store } from '../store/store.ts'
+import type { NewMessage, NodeIdentity, RequestRow, Store } from '../store/store.ts'
 import { Handle, type StartOptions } from './handle.ts'
 import type { QueryReader } from './query-reader.ts'
 import { argsHash } from './request-key.ts'
@@ -118,7 +119,7 @@ export class Messenger implements Caller {
 
   /** The same for a turn in hand, which may go on while the node drains. */
   async beginInside(call: Call<unknown>, options: StartOptions, lineage: Lineage): Promise<Handle> {
-    const { layer, store, waits } = this.#ports
+    const { layer, store } = this.#ports
     call.used = true
     const entry = this.#ports.entry(call.agent)
     const { args, isQuery } = checkMessage(entry, call.op, call.message)
@@ -156,7 +157,7 @@ export class Messenger implements Caller {
     const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
     if (created) layer.deliver({ ...message, ...fresh, ord })
     if (signal !== undefined) layer.deliver({ ...signal, ...fresh, ord: signalOrd })
-    return new Handle(waits, { process: scope, key, messageId: row.messageId, created })
+    return this.#handle(row, created)
   }
 
   /** Names of ephemeral processes are of this node, those of durable ones rows. */
@@ -176,12 +177,40 @@ export class Messenger implements Caller {
 
   /** The operation that was started under a key, by whomever. @throws REQUEST_UNKNOWN */
   async handle(scope: ProcessId, key: string): Promise<Handle> {
-    const { store, waits } = this.#ports
+    const { store } = this.#ports
     const row = await store.requestRow(this.#ports.node().namespace, scope, key)
     if (row === null) {
       throw new RuntimeError('REQUEST_UNKNOWN', `Nothing of ${scope} was started under ${JSON.stringify(key)}.`)
     }
-    return new Handle(waits, { process: scope, key, messageId: row.messageId, created: false })
+    return this.#handle(row, false)
+  }
+
+  #handle({ scope, key, process, messageId }: RequestRow, created: boolean): Handle {
+    const { store, waits, node } = this.#ports
+    const cancel = async (reason?: string): Promise<boolean> => {
+      const row = await store.requestRow(node().namespace, scope, key)
+      if (row?.status !== 'pending') return false
+      await this.cancel(process, messageId, { reason, actor: null })
+      return true
+    }
+    return new Handle(waits, { process: scope, key, messageId, created, cancel })
+  }
+
+  /** Y1: resolves once the request for the end of the message's turn is stored. */
+  async cancel(
+    process: ProcessId,
+    messageId: string,
+    by: { reason?: string | undefined; actor: string | null },
+  ): Promise<void> {
+    const { layer, store } = this.#ports
+    this.#ports.assertAccepting()
+    const id = this.#ports.newId()
+    const message = newMessage({
+      ...{ id, target: process, kind: 'cancel', op: messageId, args: cancelArgs(by.reason), sender: null, n: 0 },
+      lineage: { ...NO_LINEAGE, root: id, actor: by.actor },
+    })
+    const [ord] = await store.enqueue(this.#ports.node(), [message])
+    if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
   }
 
   /** A message for an id that is not in memory. */

@@ -256,6 +256,19 @@ export class RuntimeControl implements Control {
     })
   }
 
+  /** Y1: what is elsewhere or in no memory is reached through the store. */
+  cancel(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
+    return this.#audited('cancel', id, act, async () => {
+      const process = await this.#targets.owned(id, act)
+      const { reason } = act
+      await this.#core.messenger.cancel(id, messageId, {
+        actor: act.actor,
+        ...(reason === undefined ? {} : { reason }),
+      })
+      return { process, outcome: 'cancellation requested' }
+    })
+  }
+
   async redeliverDeadLetter(deadLetterId: string, act: Act): Promise<ActResult> {
     const { archive } = this.#core.backend.handle
     const letter = await archive.deadLetter(this.#core.namespace, deadLetterId)

@@ -338,7 +338,7 @@ function positionOf(after: string | undefined): number {
 }
 
 function kindOf(kind: MessageRow['kind']): MailboxItem['kind'] {
-  if (kind === 'withdraw') return 'signal'
+  if (kind === 'withdraw' || kind === 'cancel') return 'signal'
   return kind === 'exit' || kind === 'down' || kind === 'topic' ? 'info' : kind
 }
 

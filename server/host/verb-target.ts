@@ -67,6 +67,20 @@ export class VerbTargets {
     return comesBack ? process : this.live(id, act)
   }
 
+  /** Whoever has messages of its own in the store, wherever it is.
+   *  @throws PROCESS_NOT_FOUND INCARNATION_GONE  @throws REQUEST_INVALID  not durable */
+  async owned(id: ProcessId, act: Act): Promise<{ readonly incarnation: number }> {
+    const { backend, namespace, kernel } = this.#core
+    const live = kernel.find(id)
+    if (live !== undefined && (!live.durable || live.kind !== 'agent')) {
+      throw new RuntimeError('REQUEST_INVALID', `${id} is no durable agent; only operations of those can be cancelled.`)
+    }
+    const process = live ?? (await backend.handle.archive.process(namespace, id))
+    if (process === null) throw processNotFound(id)
+    assertIncarnation({ id, incarnation: process.incarnation }, act)
+    return process
+  }
+
   /** The live process; one that is only stored is brought to memory.
    *  @throws PROCESS_NOT_FOUND PROCESS_EXITED INCARNATION_GONE FENCED */
   async live(id: ProcessId, act: Act): Promise<Process> {

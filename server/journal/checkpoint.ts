@@ -31,7 +31,7 @@ export async function checkpointInTurn(turn: Turn): Promise<void> {
     turn.rebase(applyPatches(turn.base, patches))
   }
   const state = turn.base
-  await turn.request(key, () => live(turn, { key, patches, outbox, state }), 'checkpoint')
+  await turn.request(key, () => live(turn, { key, patches, outbox, state }), 'checkpoint', true)
 }
 
 /** In a replay: from what was stored then. */

@@ -12,6 +12,7 @@ import type {
   Log,
   MessageInfo,
   MessagePattern,
+  ParentClose,
   Received,
   ReceiveOptions,
   StartedOperation,
@@ -29,6 +30,8 @@ import { checkpointInTurn } from './checkpoint.ts'
 import { makeLog } from './log.ts'
 import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
+import { onRollbackInTurn } from './rollback.ts'
+import { shieldInTurn } from './shield.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
 import { taskInTurn } from './task-step.ts'
 import { isInTransaction, transactInTurn } from './transaction.ts'
@@ -132,7 +135,7 @@ export class DurableContext implements Context<unknown>, Caller {
     key: string,
     op: string,
     message: unknown = null,
-    options: { idempotencyKey?: string } = {},
+    options: { idempotencyKey?: string; parentClose?: ParentClose } = {},
   ): Promise<StartedOperation> {
     assertKey(key)
     const target = processId(definition.name, key)
@@ -191,6 +194,14 @@ export class DurableContext implements Context<unknown>, Caller {
   receive<M = unknown>(pattern: MessagePattern | undefined, options: ReceiveOptions): Promise<Received<M> | null>
   receive(pattern?: MessagePattern, options: ReceiveOptions = {}): Promise<never> {
     return receiveInTurn(this.#turn, pattern, options) as Promise<never> // the caller says which type it expects
+  }
+
+  onRollback(name: string, fn: StepFn, options?: StepOptions): void {
+    onRollbackInTurn(this.#turn, name, fn, options)
+  }
+
+  shield<T>(fn: () => T | Promise<T>): Promise<T> {
+    return shieldInTurn(this.#turn, fn)
   }
 
   after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {

@@ -9,7 +9,9 @@ import { endWaits } from './late-reply.ts'
 import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord, Part } from './record.ts'
+import { rollbackWords } from './rollback.ts'
 import { putBack } from './taken.ts'
+import { childrenToStop } from './turn-child.ts'
 import { withdrawalsOf } from './withdrawal.ts'
 
 /** Node deaths with the same message in hand after which the message itself is suspected (P2). */
@@ -20,9 +22,10 @@ export function bury(
   ports: DurablePorts,
   record: DurableRecord,
   envelope: Envelope,
-  reason: string,
+  why: string,
   failureId: string | null = null,
 ): void {
+  const reason = record.open?.turn === envelope.messageId ? `${why}${rollbackWords(record.open)}` : why
   const messageId = envelope.messageId ?? ports.newId()
   const error = new RuntimeError(
     'DEAD_LETTERED',
@@ -77,7 +80,8 @@ export function bury(
     }
   }
   const isOpen = record.open?.turn === envelope.messageId
-  const withdrawn = isOpen ? withdrawalsOf(record, record.open) : []
+  const left = isOpen ? record.open : null
+  const withdrawn = left === null ? [] : [...withdrawalsOf(record, left), ...childrenToStop(record, left, 'ended')]
   if (withdrawn.length > 0) part.messages = [...(part.messages ?? []), ...withdrawn]
   if (isOpen && record.open !== null) {
     putBack(record.process, record.open)

@@ -3,8 +3,9 @@
  * a description that says what was expected, what was found, where, and under which versions of the code.
  */
 import { type Divergence, divergenceWords, type StepPlace } from '../../shared/divergence.ts'
+import type { Shape } from './entry.ts'
 import { keepPart } from './kept-part.ts'
-import type { Recorded, Shape } from './replay.ts'
+import type { Recorded } from './replay.ts'
 import type { Turn } from './turn.ts'
 
 /** Recorded results shown on either side of the place. */

@@ -8,19 +8,18 @@
  *   the base of an open turn is upgraded in memory (V2).
  * - Kill, crash and exit are stored before links, monitors and supervisors hear of them.
  */
-import { errorData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { errorData, RuntimeError } from '../../shared/error.ts'
 import { copy } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import { type ExitReason, exitText } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
-import { isThenable } from '../kernel/thenable.ts'
 import { type MessageRow, WAKE } from '../store/store.ts'
 import type { Activated, Activator } from './activation.ts'
 import { arm, disarm } from './arm.ts'
-import { handOver } from './bytes.ts'
 import { closeTurn } from './closed-turn.ts'
 import { DurableContext } from './context.ts'
+import { isControl, takeControl } from './control-row.ts'
 import { bury } from './dead-letter.ts'
 import type { Entry } from './entry.ts'
 import { backoffMs, killFailure, newFailure } from './failure.ts'
@@ -36,16 +35,15 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import { refuseStopped } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord } from './record.ts'
 import { noteFailed } from './retried-turn.ts'
+import { isBackingOut, owesRollback } from './rollback.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
-import { putBack } from './taken.ts'
 import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
-import type { TurnStreams } from './turn-stream.ts'
+import { NEVER, runHandler } from './turn-run.ts'
 import { upgradeState } from './upgrade.ts'
-import { refusalOf } from './validation.ts'
-import { mayBegin, takeBack } from './withdrawal.ts'
+import { mayBegin } from './withdrawal.ts'
 
 export class DurableBehaviour implements Behaviour {
   readonly durable = true
@@ -187,10 +185,10 @@ export class DurableBehaviour implements Behaviour {
   #fillMailbox(process: Process, record: DurableRecord, { loaded }: Extract<Activated, { kind: 'loaded' }>): void {
     const early = process.mailbox?.drain() ?? []
     const box = process.box()
-    const withdrawn: MessageRow[] = []
+    const control: MessageRow[] = []
     for (const row of loaded.mailbox) {
       if (row.kind === 'reply') this.#keepReply(record, row)
-      else if (row.kind === 'withdraw') withdrawn.push(row)
+      else if (isControl(row)) control.push(row)
       else if (row.op === WAKE) woken(this.#ports, record, row)
       else if (record.open?.taken?.has(row.id) === true) disarm(record, row)
       else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
@@ -203,12 +201,12 @@ export class DurableBehaviour implements Behaviour {
         continue
       }
       if (row?.kind === 'reply') this.#keepReply(record, row)
-      else if (row?.kind === 'withdraw') withdrawn.push(row)
+      else if (row !== null && isControl(row)) control.push(row)
       else if (row?.op === WAKE) woken(this.#ports, record, row)
       else box.push(envelope)
     }
     if (record.open !== null) box.unshift(record.open.envelope)
-    for (const row of withdrawn) takeBack(this.#ports, record, row)
+    for (const row of control) takeControl(this.#ports, record, row)
   }
 
   /** For the open turn when it asks again; an answer that came too late is only consumed. */
@@ -255,7 +253,9 @@ export class DurableBehaviour implements Behaviour {
       return dropFired(this.#ports, record, row.timer)
     }
     if (envelope.kind === 'call' && !mayBegin(this.#ports, record, envelope)) return
-    if (envelope.op !== ACTIVATED_OP && envelope.attempts >= this.agent.definition.maxAttempts) {
+    const { maxAttempts } = this.agent.definition
+    const usedUp = envelope.op !== ACTIVATED_OP && envelope.attempts >= maxAttempts
+    if (usedUp && !isBackingOut(record.open, envelope, maxAttempts)) {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
     if (isPoison(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
@@ -272,63 +272,7 @@ export class DurableBehaviour implements Behaviour {
   #handle(process: Process, record: DurableRecord, envelope: Envelope, handler: Handler): void | Promise<void> {
     const turn = new Turn(this.#ports, this.agent, process, record, envelope)
     record.turn = turn
-    return reportTurn(turn, () => this.#ports.suspects.run(turn, () => this.#work(turn, handler)))
-  }
-
-  #work(turn: Turn, handler: Handler): void | Promise<void> {
-    let result: unknown
-    try {
-      // A turn that is open was begun before, and its message was welcome then.
-      const refusal = turn.open === null ? refusalOf(this.agent, turn.base, turn.envelope) : null
-      if (refusal !== null) throw refusal
-      result = handler(new DurableContext(turn), handOver(turn.envelope.args))
-    } catch (error) {
-      return this.#failed(turn, error)
-    }
-    if (!isThenable(result) && turn.streams === null) return this.#done(turn, result)
-    return Promise.resolve(result).then(
-      // M8: what a reader may have seen is stored before the end that says so.
-      (value) => (turn.streams === null ? this.#done(turn, value) : this.#streamed(turn, turn.streams, value)),
-      (error: unknown) => this.#failed(turn, error),
-    )
-  }
-
-  async #streamed(turn: Turn, streams: TurnStreams, value: unknown): Promise<void> {
-    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
-    await streams.stored()
-    return this.#done(turn, value)
-  }
-
-  #done(turn: Turn, value: unknown): void | Promise<void> {
-    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
-    if (turn.unreplayed !== null) return endsEarly(turn, 'the end of the turn')
-    const unused = turn.calls.find((call) => !call.used)
-    if (unused !== undefined) {
-      throw new RuntimeError(
-        'CALL_NOT_USED',
-        `The turn "${turn.envelope.op}" of ${turn.process.id} made a call ${unused.op} of ${unused.target} ` +
-          'and neither awaited nor sent it.',
-      )
-    }
-    const out = turn.answer ?? { ok: value === undefined ? null : copy(value) }
-    finishTurn(turn, 'done', out, turn.takePatches())
-  }
-
-  #failed(turn: Turn, error: unknown): void | Promise<void> {
-    if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
-    if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
-    if (turn.unreplayed !== null) return endsEarly(turn, 'a rejection')
-    // M3: a rejection is an ordinary end. The draft is dropped, the caller hears the error.
-    const { open } = turn
-    if (open === null || open.taken === null) return finishTurn(turn, 'rejected', { err: errorData(error) }, [])
-    // M8: what it received goes back once the rejection is stored; nothing may overtake it meanwhile.
-    return new Promise((resolve) => {
-      turn.ended = () => {
-        putBack(turn.process, open)
-        resolve()
-      }
-      finishTurn(turn, 'rejected', { err: errorData(error) }, [])
-    })
+    return reportTurn(turn, () => this.#ports.suspects.run(turn, () => runHandler(turn, handler)))
   }
 
   /** Stored before the code lost the operation, or a signal nobody handles. */
@@ -368,7 +312,8 @@ export class DurableBehaviour implements Behaviour {
       return { charge: 'intensity', delayMs: 0, redeliver: false }
     }
     const attempt = envelope.attempts + 1
-    const dead = attempt >= this.agent.definition.maxAttempts
+    const { maxAttempts } = this.agent.definition
+    const dead = attempt >= maxAttempts && !owesRollback(record.open, envelope, maxAttempts)
     record.failure = newFailure({ id, process, error, envelope, attempt, decision: dead ? 'dead-letter' : 'retry' })
     if (dead) {
       envelope.attempts = attempt
@@ -424,17 +369,6 @@ export class DurableBehaviour implements Behaviour {
     record.fenced = true // nothing of it may be written after the claim is given back
     await this.#ports.release(record)
   }
-}
-
-/** A turn that is over for its process, though its code may still run: the kernel waits for nothing of it. */
-const NEVER = new Promise<void>(() => {})
-
-/** The turn ended before all that is recorded was asked for (T5). In a task of its own: when a handler has returned at
- *  once, the kernel has yet to mark its turn as running. */
-async function endsEarly(turn: Turn, ended: string): Promise<void> {
-  await null
-  if (!turn.closed && turn.process.epoch === turn.epoch) turn.diverge({ asked: [], ended })
-  return NEVER
 }
 
 export function recordOf(process: Process): DurableRecord | null {

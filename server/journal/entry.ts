@@ -15,6 +15,12 @@ import type { TreeNote } from './tree-state.ts'
 /** The journal's own outcome: of a step, a call, a turn. */
 export type Outcome = { readonly ok: Value } | { readonly err: ErrorData }
 
+/** What the code is given: a request of one shape is never answered with a result of another. */
+export type Shape = 'result' | 'message' | 'sleep' | 'checkpoint'
+
+/** A rejection and a cancellation are ordinary ends; what the turn did to state and outbox is dropped. */
+export type EndKind = 'done' | 'rejected' | 'cancelled'
+
 /** A message as an accepted turn remembers it: enough to begin the turn again without its row. */
 export type Accepted = {
   readonly kind: 'call' | 'send' | 'timer' | 'exit' | 'down' | 'topic'
@@ -98,6 +104,49 @@ export type Entry =
       readonly message: TakenMessage | null
       readonly at: number
     }
+  /** Somebody asked for the end of the turn (Y1). Of a message that had not begun: it was taken back. */
+  | {
+      readonly k: 'cancel'
+      readonly turn: string
+      readonly by: string | null
+      readonly reason: string | null
+      readonly at: number
+    }
+  /** A request ended by the cancellation; `shape` is that of what the code asked for (Y2). */
+  | {
+      readonly k: 'cancelled'
+      readonly turn: string
+      readonly key: string
+      readonly shape: Shape
+      readonly err: ErrorData
+      readonly at: number
+    }
+  /** An operation is started as a child of the turn (Y6); `of` is the key of its request. */
+  | {
+      readonly k: 'child'
+      readonly turn: string
+      readonly process: ProcessId
+      readonly of: string
+      readonly policy: 'stop' | 'wait'
+    }
+  /** A compensation was registered; `of` is the key of its step (Y4). */
+  | { readonly k: 'undo'; readonly turn: string; readonly of: string; readonly name: string }
+  /** The turn goes no further: what `undo` names is run in reverse. Steps after it are those of the rollback. */
+  | {
+      readonly k: 'rollback'
+      readonly turn: string
+      readonly cause: Exclude<EndKind, 'done'> | 'failed'
+      readonly err: ErrorData
+      readonly undo: readonly string[]
+      readonly at: number
+    }
+  /** Every compensation has its outcome. */
+  | {
+      readonly k: 'rolled-back'
+      readonly turn: string
+      readonly failed: readonly { readonly name: string; readonly err: ErrorData }[]
+      readonly at: number
+    }
   /** A sleep is over. */
   | { readonly k: 'woke'; readonly turn: string; readonly key: string; readonly at: number }
   /** State so far; entries of the turn before it are never replayed again (T2). */
@@ -117,7 +166,7 @@ export type Entry =
       readonly op: string
       readonly from: ProcessId | null
       readonly patches: readonly Patch[]
-      readonly how: 'done' | 'rejected'
+      readonly how: EndKind
       readonly sent: number
     }
   /** An attempt crashed; `decision` is what became of the message. */
@@ -177,11 +226,15 @@ export type Entry =
     }
 
 /** What the code of a turn was handed. Whatever stands before it is part of what that code saw. */
-export type ResultEntry = Extract<Entry, { k: 'step' | 'reply' | 'received' | 'woke' | 'checkpoint' }>
+export type ResultEntry = Extract<Entry, { k: 'step' | 'reply' | 'received' | 'woke' | 'checkpoint' | 'cancelled' }>
+
+const RESULTS: ReadonlySet<Entry['k']> = new Set([
+  ...(['step', 'reply', 'received', 'woke', 'checkpoint', 'cancelled'] as const),
+])
 
 export function isResult(entry: Entry): entry is ResultEntry {
   const { k } = entry
-  return k === 'step' || k === 'reply' || k === 'received' || k === 'woke' || k === 'checkpoint'
+  return RESULTS.has(k)
 }
 
 export function encodeEntries(entries: readonly Entry[]): string {

@@ -21,6 +21,7 @@ export type FailureClass =
   | 'SuspectedPoison'
   | 'CommitRejected'
   | 'GaveUp'
+  | 'RollbackFailed'
   | 'Crash'
 
 const BY_CODE: Readonly<Record<string, FailureClass>> = {

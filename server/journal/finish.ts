@@ -5,8 +5,9 @@
  * - Calls that the turn has not awaited are withdrawn by the same commit (M3).
  * - A turn that changed nothing and owes no row writes none; its answer waits for what ran before it.
  */
+import { RuntimeError } from '../../shared/error.ts'
 import { WAKE } from '../store/store.ts'
-import type { Outcome } from './entry.ts'
+import type { EndKind, Outcome } from './entry.ts'
 import { endWaits } from './late-reply.ts'
 import { answerTo, rowOf, toError } from './message.ts'
 import { emptyOutbox, type Outbox } from './outbox.ts'
@@ -16,20 +17,30 @@ import type { DurableRecord, Part, Settled } from './record.ts'
 import { settleTaken } from './taken.ts'
 import { heardOf } from './tie-signal.ts'
 import type { Turn } from './turn.ts'
+import { childrenToStop } from './turn-child.ts'
 import { withdrawalsOf } from './withdrawal.ts'
 
-export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, patches: readonly Patch[]): void {
+/** What a divergence calls the end of a turn. */
+export const END_WORDS: Readonly<Record<EndKind, string>> = {
+  done: 'the end of the turn',
+  rejected: 'a rejection',
+  cancelled: 'the end of the cancelled turn',
+}
+
+export function finishTurn(turn: Turn, how: EndKind, out: Outcome, patches: readonly Patch[]): void {
   const { record, envelope, process, ports } = turn
   const outbox = how === 'done' ? turn.outbox : emptyOutbox()
   const state = patches.length === 0 ? turn.base : applyPatches(turn.base, patches)
   turn.close()
   record.turn = null
-  if (how === 'rejected' && turn.trapBefore !== null) process.trapExit = turn.trapBefore
+  turn.how = how
+  if (how !== 'done' && turn.trapBefore !== null) process.trapExit = turn.trapBefore
   const heard = heardOf(record, envelope)
   if (heard !== null) outbox.part.links = [...(outbox.part.links ?? []), heard]
   if (outbox.part.links !== undefined) record.tie().ended(outbox.part.links)
   if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
-  const withdrawn = turn.open === null ? [] : withdrawalsOf(record, turn.open)
+  const { open } = turn
+  const withdrawn = open === null ? [] : [...withdrawalsOf(record, open), ...childrenToStop(record, open, 'ended')]
   endWaits(ports, record)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
   const wake = turn.open === null ? undefined : record.armed.get(WAKE)
@@ -46,6 +57,17 @@ export function finishTurn(turn: Turn, how: 'done' | 'rejected', out: Outcome, p
   record.open = null
   record.append(part)
   ports.committer.wake(record)
+}
+
+/** @throws CALL_NOT_USED */
+export function assertCallsUsed({ calls, envelope, process }: Turn): void {
+  const unused = calls.find((call) => !call.used)
+  if (unused === undefined) return
+  throw new RuntimeError(
+    'CALL_NOT_USED',
+    `The turn "${envelope.op}" of ${process.id} made a call ${unused.op} of ${unused.target} ` +
+      'and neither awaited nor sent it.',
+  )
 }
 
 export function rearm({ armed }: DurableRecord, { timers, cancelTimers }: Outbox): void {
@@ -70,7 +92,7 @@ function isSilent(turn: Turn, outbox: Outbox, patches: readonly Patch[]): boolea
 
 function partOf(
   turn: Turn,
-  how: 'done' | 'rejected',
+  how: EndKind,
   outbox: Outbox,
   patches: readonly Patch[],
   out: Outcome,
@@ -107,7 +129,7 @@ function partOf(
 }
 
 /** Received messages count with the end of the turn (M8); returns who hears of it in memory. */
-function addTaken(turn: Turn, part: Part, how: 'done' | 'rejected', answers: Outbox['answers']): (() => void)[] {
+function addTaken(turn: Turn, part: Part, how: EndKind, answers: Outbox['answers']): (() => void)[] {
   const { record, open } = turn
   if (open === null || open.taken === null) return []
   const settlement = settleTaken(record, open, { answers, answered: turn.answered, how })

@@ -89,15 +89,7 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
       return
     case 'received':
       keep(folded, entry.turn, entry)
-      if (entry.message !== null && folded.open?.turn === entry.turn) {
-        const { ord } = entry.message
-        folded.open.taken ??= new Map()
-        folded.open.taken.set(
-          entry.message.id,
-          takenAgain(entry.message, beside.mailbox.find((row) => row.ord === ord) ?? null),
-        )
-      }
-      return
+      return take(folded, entry, beside.mailbox)
     case 'checkpoint':
       if (folded.open?.turn === entry.turn) for (const one of folded.open.taken?.values() ?? []) one.final = true
       folded.state = applyPatches(folded.state ?? null, entry.patches)
@@ -108,6 +100,12 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
       else if (entry.turn !== null) keep(folded, entry.turn, entry)
       return
     case 'step':
+    case 'cancel':
+    case 'child':
+    case 'undo':
+    case 'rollback':
+    case 'rolled-back':
+    case 'cancelled':
     case 'opened':
     case 'retry':
     case 'progress':
@@ -126,6 +124,16 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
     default:
       return entry satisfies never
   }
+}
+
+function take(
+  { open }: Folded,
+  { turn, message }: Extract<Entry, { k: 'received' }>,
+  mailbox: Loaded['mailbox'],
+): void {
+  if (message === null || open?.turn !== turn) return
+  open.taken ??= new Map()
+  open.taken.set(message.id, takenAgain(message, mailbox.find(({ ord }) => ord === message.ord) ?? null))
 }
 
 function keep(folded: Folded, turn: string, entry: Entry): void {

@@ -8,6 +8,7 @@ import type { DurableRecord } from './record.ts'
 export function heldRows(process: Process, record: DurableRecord): Set<number> {
   const known = new Set<number>(record.consuming())
   for (const row of record.replies.values()) known.add(row.ord)
+  for (const ord of record.cancels ?? []) known.add(ord)
   const envelopes = process.mailbox?.peek(0, process.mailboxLength) ?? []
   if (process.current !== null) envelopes.push(process.current)
   for (const { envelope } of record.open?.taken?.values() ?? []) envelopes.push(envelope)

@@ -28,7 +28,8 @@ export function isAwaited({ open }: DurableRecord, row: MessageRow): boolean {
   const key = row.op.slice(place.length)
   let over = false
   for (const entry of open.entries) {
-    if (entry.k === 'reply' || entry.k === 'step') over ||= entry.key === key || isResultOf(entry.key, key)
+    const { k } = entry
+    if (k === 'reply' || k === 'step' || k === 'cancelled') over ||= entry.key === key || isResultOf(entry.key, key)
     // A step that failed with an attempt of its message was opened again, with another token.
     else if (entry.k === 'opened' && entry.key === key) over = false
   }

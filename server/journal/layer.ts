@@ -23,6 +23,7 @@ import {
 import { Activator } from './activation.ts'
 import { Chores } from './chores.ts'
 import { Committer, type Stored } from './committer.ts'
+import { isControl, takeControl } from './control-row.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
 import { heldRows, rejectUnknown } from './held-row.ts'
@@ -39,7 +40,6 @@ import { endBySignal, judge } from './tie-signal.ts'
 import { TieSweeper } from './tie-sweeper.ts'
 import { TimerService } from './timer-service.ts'
 import { TreeBook } from './tree-book.ts'
-import { takeBack } from './withdrawal.ts'
 
 /** Rows of one statement that takes answers for this node. */
 const REPLIES_MAX = 1_000
@@ -210,7 +210,7 @@ export class DurableLayer {
     }
     if (record.loaded?.delete(row.ord) === true) return
     if (row.kind === 'reply') return this.#onReply(record, row)
-    if (row.kind === 'withdraw') return takeBack(this.ports, record, row)
+    if (isControl(row)) return takeControl(this.ports, record, row)
     if (row.op === WAKE) return woken(this.ports, record, row)
     const envelope = envelopeOf(row)
     // An exit signal takes effect at once, in the middle of a turn too; while it is loaded, at its place.

@@ -20,7 +20,7 @@ export function nodeTarget(node: number, epoch: number): ProcessId {
 
 export function envelopeOf(row: MessageRow): Envelope {
   return {
-    kind: row.kind === 'reply' || row.kind === 'withdraw' ? 'send' : row.kind,
+    kind: row.kind === 'reply' || row.kind === 'withdraw' || row.kind === 'cancel' ? 'send' : row.kind,
     op: row.op,
     args: row.kind === 'exit' || row.kind === 'down' ? signalArgs(decode(row.args)) : decode(row.args),
     from: row.sender,

@@ -100,7 +100,7 @@ export class Parking {
   /** Whether the process was parked here and its turn has no use for such a message. */
   ignores(id: ProcessId, { kind, op }: Pick<MessageRow, 'kind' | 'op'>): boolean {
     const takes = this.#takes.get(id)
-    if (takes === undefined || kind === 'reply' || kind === 'exit' || op === WAKE) return false
+    if (takes === undefined || kind === 'reply' || kind === 'exit' || kind === 'cancel' || op === WAKE) return false
     if (kind === 'withdraw' || kind === 'down') return true
     return !takes.includes('*') && !takes.includes(op)
   }

@@ -102,6 +102,10 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
     }
     let wait: { end(): void } | null = null
     record.receivers.add(receiver)
+    turn.requests.onStop(key, () => {
+      end()
+      return {}
+    })
     listen(turn)
     offer(turn)
     if (!record.receivers.has(receiver)) return

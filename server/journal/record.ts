@@ -111,6 +111,7 @@ export type OpenTurn = {
 
 /** What the record knows of the turn that uses it. */
 export type TurnInHand = {
+  readonly id: string
   readonly abort: AbortController
   readonly envelope: Envelope
   readonly closed: boolean
@@ -121,6 +122,9 @@ export type TurnInHand = {
   readonly pending: number
   close(reason?: unknown): void
   leave(): void
+  accept(): OpenTurn
+  /** Somebody asks for its end; that is stored with the turn. */
+  cancelWith(entry: Extract<Entry, { k: 'cancel' }>): void
 }
 
 export class DurableRecord {
@@ -192,6 +196,8 @@ export class DurableRecord {
   blobs: readonly NewBlob[] | null = null
   /** Streams this process writes; null for nearly all. */
   streams: Map<string, StreamTail> | null = null
+  /** Requests for the end of a turn that were seen and are still rows; null without any. */
+  cancels: Set<number> | null = null
   /** Waits until fewer turns run ahead. */
   roomFor: (() => void) | null = null
 

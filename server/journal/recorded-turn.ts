@@ -1,7 +1,7 @@
 /** The turns that rows of a journal tell of, each with the state it began with and the end it came to. */
 import type { Value } from '../../shared/value.ts'
 import type { JournalRow, Loaded } from '../store/store.ts'
-import { decodeEntries, type Entry } from './entry.ts'
+import { decodeEntries, type EndKind, type Entry } from './entry.ts'
 import { foldEntry, foldedSnapshot } from './fold.ts'
 import { applyPatches } from './patch.ts'
 import type { OpenTurn } from './record.ts'
@@ -9,7 +9,7 @@ import type { OpenTurn } from './record.ts'
 export type RecordedEnd =
   | { kind: 'open' }
   | { kind: 'dead' }
-  | { kind: 'ended'; how: 'done' | 'rejected'; sent: number; state: Value }
+  | { kind: 'ended'; how: EndKind; sent: number; state: Value }
 
 export type RecordedTurn = {
   open: OpenTurn

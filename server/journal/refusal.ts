@@ -15,6 +15,7 @@ import { rowOf } from './message.ts'
 import type { DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord, Part } from './record.ts'
 import { noteFailed } from './retried-turn.ts'
+import { owesRollback } from './rollback.ts'
 import { restoreTaken } from './taken.ts'
 
 export type Refused = {
@@ -89,7 +90,7 @@ function charge(ports: DurablePorts, record: DurableRecord, { culprit, again, er
   const { process } = record
   culprit.attempts += 1
   const max = ports.agent(process.agent ?? '')?.definition.maxAttempts ?? 1
-  if (culprit.attempts < max) return culprit.attempts
+  if (culprit.attempts < max || owesRollback(record.open, culprit, max)) return culprit.attempts
   const at = again.indexOf(culprit)
   if (at >= 0) again.splice(at, 1)
   const attempt = culprit.attempts

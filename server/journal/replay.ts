@@ -10,13 +10,10 @@ import { errorFromData } from '../../shared/error.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import { handOver } from './bytes.ts'
-import { type Entry, isResult, type Outcome, type ResultEntry } from './entry.ts'
+import { type Entry, isResult, type Outcome, type ResultEntry, type Shape } from './entry.ts'
 
 /** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
 export const STALL_MS = 500
-
-/** What the code is given: a request of one shape is never answered with a result of another. */
-export type Shape = 'result' | 'message' | 'sleep' | 'checkpoint'
 
 export type Recorded = { key: string; shape: Shape; out: Outcome; at: number }
 
@@ -159,6 +156,8 @@ function recorded(entry: ResultEntry): Recorded {
     case 'checkpoint':
       // A transaction is a checkpoint with a result; one that failed is recorded as a result like a step's.
       return { key, at, shape: entry.result === undefined ? 'checkpoint' : 'result', out: { ok: entry.result ?? null } }
+    case 'cancelled':
+      return { key, at, shape: entry.shape, out: { err: entry.err } }
     case 'woke':
       return { key, at, shape: 'sleep', out: { ok: null } }
     default:

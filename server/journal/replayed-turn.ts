@@ -6,19 +6,21 @@
  * - The handler itself runs for real: what it does outside its context's verbs happens.
  */
 import type { Divergence } from '../../shared/divergence.ts'
-import { isRuntimeError } from '../../shared/error.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { StreamOut } from '../definition/stream.ts'
 import type { Process } from '../kernel/process.ts'
 import { handOver } from './bytes.ts'
+import { endedWith } from './cancellation.ts'
 import { DurableContext } from './context.ts'
 import type { Asked } from './divergence.ts'
+import type { EndKind, Shape } from './entry.ts'
+import { END_WORDS } from './finish.ts'
 import { handlerOf } from './handler.ts'
 import { applyPatches } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { DurableRecord } from './record.ts'
 import type { RecordedTurn } from './recorded-turn.ts'
-import { type Shape, STALL_MS } from './replay.ts'
+import { STALL_MS } from './replay.ts'
 import { Turn } from './turn.ts'
 import { TurnStreams } from './turn-stream.ts'
 import { upgradeState } from './upgrade.ts'
@@ -27,7 +29,7 @@ import { upgradeState } from './upgrade.ts'
 const TURN_MS_MAX = 30_000
 
 export type ReplayEnd =
-  | { kind: 'ended'; how: 'done' | 'rejected'; sent: number; state: Value }
+  | { kind: 'ended'; how: EndKind; sent: number; state: Value }
   /** Everything recorded was handed over, and the code asks for more. */
   | { kind: 'beyond' }
   | { kind: 'diverges'; divergence: Divergence }
@@ -113,11 +115,13 @@ export class ReplayedTurn extends Turn {
     try {
       await handler(new DurableContext(this), handOver(this.envelope.args))
     } catch (error) {
-      if (!isRuntimeError(error, 'CALL_REJECTED')) throw error
-      if (this.#leavesResults('a rejection')) return this.#ended.promise
-      return { kind: 'ended', how: 'rejected', sent: 0, state: this.record.live }
+      const end = endedWith(this, error)
+      if (end === null) throw error
+      const { how } = end
+      if (this.#leavesResults(END_WORDS[how])) return this.#ended.promise
+      return { kind: 'ended', how, sent: 0, state: this.record.live }
     }
-    if (this.#leavesResults('the end of the turn')) return this.#ended.promise
+    if (this.#leavesResults(END_WORDS.done)) return this.#ended.promise
     const state = applyPatches(this.base, this.takePatches())
     return { kind: 'ended', how: 'done', sent: this.outbox.messages.length, state }
   }

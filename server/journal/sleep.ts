@@ -7,6 +7,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { Wait } from '../../shared/snapshot.ts'
+import { assertAsked } from './cancellation.ts'
 import type { Turn } from './turn.ts'
 import { recordDue, startWait } from './wait.ts'
 
@@ -53,6 +54,10 @@ async function sleep(turn: Turn, dueOf: () => number): Promise<void> {
           wait.end()
           resolve(wake(turn, key, due))
         })
+        turn.requests.onStop(key, () => {
+          wait.end()
+          return {}
+        })
       })
     },
     'sleep',
@@ -63,6 +68,7 @@ async function wake(turn: Turn, key: string, due: number): Promise<null> {
   const place = turn.place()
   if (place !== null) await place
   turn.assertOpen()
+  assertAsked(turn, key)
   turn.advance(due)
   turn.append({ k: 'woke', turn: turn.id, key, at: turn.stamp() })
   return null

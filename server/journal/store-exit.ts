@@ -58,7 +58,7 @@ function boxed(ports: DurablePorts, process: Process, failure: NewFailure): NewF
   return { ...failure, box: { ...failure.box, events: ports.lastEvents(process.id) } }
 }
 
-function emitFailure({ emit, clock }: DurablePorts, { id, incarnation }: Process, failure: NewFailure): void {
+export function emitFailure({ emit, clock }: DurablePorts, { id, incarnation }: Process, failure: NewFailure): void {
   const { class: kind, error, decision, op } = failure
   emit({ kind: 'failure', at: clock.now(), id, incarnation, failureId: failure.id, class: kind, error, decision, op })
 }

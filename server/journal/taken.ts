@@ -8,7 +8,7 @@ import { RuntimeError } from '../../shared/error.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import type { MessageRef, MessageRow, NewMessage, RequestResult } from '../store/store.ts'
-import type { Entry, Outcome, TakenMessage } from './entry.ts'
+import type { EndKind, Entry, Outcome, TakenMessage } from './entry.ts'
 import { acceptedOf, answerTo, envelopeAgain, outcomeOfError, rowOf, toError } from './message.ts'
 import type { Dropped, DurableRecord, OpenTurn } from './record.ts'
 
@@ -50,7 +50,7 @@ export function settleTaken(record: DurableRecord, open: OpenTurn, given: Answer
   const settlement: Settlement = { consumed: [], messages: [], requests: [], release: [] }
   for (const [id, taken] of open.taken ?? []) {
     const row = rowOf(taken.envelope)
-    if (given.how === 'rejected' && !taken.final) continue // it goes back
+    if (isDropped(given.how) && !taken.final) continue // it goes back
     if (row !== null && !taken.final) settlement.consumed.push({ target: row.target, ord: row.ord })
     taken.final = true
     if (taken.envelope.kind !== 'call') continue
@@ -61,7 +61,11 @@ export function settleTaken(record: DurableRecord, open: OpenTurn, given: Answer
   return settlement
 }
 
-type How = 'checkpoint' | 'done' | 'rejected'
+type How = 'checkpoint' | EndKind
+
+function isDropped(how: How): boolean {
+  return how === 'rejected' || how === 'cancelled'
+}
 
 function answer(record: DurableRecord, settlement: Settlement, { envelope, message }: Taken, out: Outcome): void {
   const { reply, lineage } = envelope

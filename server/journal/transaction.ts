@@ -62,7 +62,8 @@ export async function transactInTurn(turn: Turn, fn: Callback, options: Options 
   try {
     const key = turn.key('transaction')
     const recorded = turn.checkpointed(key)
-    const result = await turn.request(key, () => new TransactionRun(turn, { key, fn, isolationLevel }).run())
+    const run = (): Promise<unknown> => new TransactionRun(turn, { key, fn, isolationLevel }).run()
+    const result = await turn.request(key, run, 'result', true)
     if (recorded !== undefined) goOn(turn, recorded)
     return result
   } finally {

@@ -16,6 +16,7 @@ import type { Timer } from '../kernel/clock-port.ts'
 import type { MessageRow, NewMessage } from '../store/store.ts'
 import { checkMessage } from './border.ts'
 import { handOver } from './bytes.ts'
+import { assertAsked } from './cancellation.ts'
 import type { Outcome } from './entry.ts'
 import { keepPart } from './kept-part.ts'
 import { decodeOutcome, outcomeOfError, toError } from './message.ts'
@@ -112,18 +113,27 @@ function liveCall(turn: Turn, pending: Pending): Promise<unknown> {
       if ('ok' in out) resolve(handOver(out.ok))
       else reject(toError(out))
     }
+    turn.requests.onStop(key, () => giveUp(turn, { ...pending, deadline }))
     awaitReply(turn, { ...pending, deadline, at }, (out, row, messages) => {
       const place = turn.place()
       if (place === null) return take(out, row, messages)
       const { replies } = turn.record
       if (row !== null) replies.set(pending.callId, row) // where the end of the turn, or its next attempt, finds it
       void place.then(() => {
-        if (turn.closed || turn.process.epoch !== turn.epoch) return
+        if (turn.closed || turn.process.epoch !== turn.epoch || !turn.requests.has(key)) return
         if (row !== null) replies.delete(pending.callId)
         take(out, row, messages)
       })
     })
   })
+}
+
+/** Y2: the call is over for its caller; whether it had begun is not waited for. */
+function giveUp({ record, process }: Turn, { callId, message, deadline }: Pending): Partial<Part> {
+  const awaited = record.waiting.get(callId)
+  if (awaited === undefined) return {} // its answer is here
+  awaited.cancel()
+  return { messages: [withdrawalOf(process.id, { id: callId, target: message.target, deadline }, false)] }
 }
 
 type Asked = Pending & { at: number }
@@ -189,6 +199,7 @@ export async function recordedOutcome(
   const place = turn.place()
   if (place !== null) await place
   turn.assertOpen()
+  assertAsked(turn, key)
   turn.process.wait = null
   turn.append({ k: 'step', turn: turn.id, key, out, attempts: 1, at: turn.stamp() }, lists)
   if ('ok' in out) return handOver(out.ok)

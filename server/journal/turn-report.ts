@@ -12,7 +12,7 @@ export function reportTurn(turn: Turn, run: () => void | Promise<void>): void | 
   const of = { id: process.id, incarnation, turn: id, op }
   ports.emit({ kind: 'turn:start', at: ports.clock.now(), ...of, from, traceparent: lineage.traceparent })
   const startedAt = ports.clock.monotonic()
-  const stop = (outcome: 'done' | 'failed'): void => {
+  const stop = (outcome: 'done' | 'failed' | 'cancelled'): void => {
     const durationMs = ports.clock.monotonic() - startedAt
     ports.emit({ kind: 'turn:stop', at: ports.clock.now(), ...of, durationMs, outcome })
   }
@@ -25,7 +25,7 @@ export function reportTurn(turn: Turn, run: () => void | Promise<void>): void | 
   }
   if (result instanceof Promise) {
     result.then(
-      () => stop('done'),
+      () => stop(turn.how === 'cancelled' ? 'cancelled' : 'done'),
       () => stop('failed'),
     )
   } else stop('done')

@@ -76,6 +76,7 @@ class ResultWait implements AwaitedReply {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     const asking: Asking = { name, wait: null, resolve, reject }
     this.#asking.add(asking)
+    this.#turn.requests.onStop(name, () => this.#stop(asking))
     const early = record.replies.get(this.#call)
     if (early !== undefined) this.#settle(decodeOutcome(early.args))
     else if (this.#kept) this.#wait(asking)
@@ -84,6 +85,14 @@ class ResultWait implements AwaitedReply {
       void this.#look()
     }
     return promise
+  }
+
+  /** Y2: this asking is over; the others of the turn end with it or ask anew. */
+  #stop(asking: Asking): Partial<Part> {
+    asking.wait?.end()
+    this.#asking.delete(asking)
+    if (this.#asking.size === 0) this.cancel()
+    return {}
   }
 
   settle(answer: MessageRow | RuntimeError | null): void {
@@ -152,7 +161,8 @@ class ResultWait implements AwaitedReply {
 
   /** The first one consumes the row, if the result came with one. */
   #take({ name: key, resolve, reject }: Asking, out: Outcome): void {
-    const { id, record } = this.#turn
+    const { id, record, requests } = this.#turn
+    if (!requests.has(key)) return // cancelled; the end of the turn finds the row
     const row = record.replies.get(this.#call)
     record.replies.delete(this.#call)
     const lists: Partial<Part> = row === undefined ? {} : { consumed: [{ target: row.target, ord: row.ord }] }

@@ -16,6 +16,7 @@ import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/s
 import type { StreamOut } from '../definition/stream.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import { handOver } from './bytes.ts'
+import { cancelledIn } from './cancellation.ts'
 import type { Outcome } from './entry.ts'
 import { runExternal } from './external-step.ts'
 import { outcomeOfError } from './message.ts'
@@ -41,13 +42,19 @@ export function stepInTurn(
 }
 
 /** A step under a name of the runtime's: whoever asks has checked what is in it. */
-export function requestStep(turn: Turn, step: Omit<Asked, 'promise'>): Promise<unknown> {
+export function requestStep(turn: Turn, step: Omit<Asked, 'promise'> & { firm?: boolean }): Promise<unknown> {
   turn.assertOpen()
   const asked: Asked = { ...step, promise: null }
-  const promise = turn.request(asked.key, () => {
-    const live = new LiveStep(turn, asked)
-    return asked.plan.external ? runExternal(live) : runHere(live)
-  })
+  const promise = turn.request(
+    asked.key,
+    () => {
+      const live = new LiveStep(turn, asked)
+      turn.requests.onStop(asked.key, () => live.cancel())
+      return asked.plan.external ? runExternal(live) : runHere(live)
+    },
+    'result',
+    step.firm,
+  )
   asked.promise = promise
   return promise
 }
@@ -142,6 +149,14 @@ export class LiveStep implements StepHost {
     this.#run?.end(reason)
   }
 
+  /** Y2: the turn goes on without it. */
+  cancel(): Partial<Part> {
+    this.end(cancelledIn(this.turn))
+    this.turn.running?.delete(this)
+    this.#unshow()
+    return {}
+  }
+
   /** The attempt in hand is not needed any more, but the step is. */
   endAttempt(reason: unknown): void {
     this.#run?.end(reason)
@@ -209,7 +224,7 @@ export class LiveStep implements StepHost {
 
   #record(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
     const { turn, key } = this
-    if (turn.closed) throw this.ended()
+    if (turn.closed || this.#ended !== null) throw this.ended()
     turn.assertOpen()
     turn.running?.delete(this)
     this.#unshow()
@@ -263,11 +278,4 @@ export class LiveStep implements StepHost {
     const at = ports.clock.now()
     ports.emit({ kind: 'step:stop', at, id, incarnation, turn, step: this.name, attempt, durationMs, outcome })
   }
-}
-
-export function abandoned(op: string, process: string): RuntimeError {
-  return new RuntimeError(
-    'STEP_ABANDONED',
-    `The turn "${op}" of ${process} ended while the step ran; its result is not recorded.`,
-  )
 }

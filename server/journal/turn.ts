@@ -20,21 +20,25 @@ import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewMessage } from '../store/store.ts'
+import { abandoned } from './abandoned.ts'
 import { branchAt, NO_PAST, turnName } from './branch.ts'
 import { assertUntouched, handOver } from './bytes.ts'
-import { Delivery } from './delivery.ts'
+import { type Cancel, deliverCancel, recordedCancel } from './cancellation.ts'
 import { divergenceOf, type Found, parkDiverged } from './divergence.ts'
-import type { Entry, Outcome } from './entry.ts'
+import type { EndKind, Entry, Outcome, Shape } from './entry.ts'
 import { acceptedOf, dataOfError, fenced, type Draft as MessageParts, newMessage } from './message.ts'
 import { emptyOutbox, OUTBOX_MAX, type Outbox } from './outbox.ts'
 import { type Draft, draftOf, isDraftable, type Patch, replaceAll } from './patch.ts'
 import { PatchMarks } from './patch-mark.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
-import { type Recorded, Replay, recordedOf, refusedOf, type Shape } from './replay.ts'
+import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
+import { beforeRollback, type Rollback, recordedRollback } from './rollback.ts'
 import { SeededRandom } from './seeded.ts'
 import { bookOf, type StepBook } from './step-book.ts'
-import { abandoned, type LiveStep } from './turn-step.ts'
+import type { Children } from './turn-child.ts'
+import { Requests } from './turn-request.ts'
+import type { LiveStep } from './turn-step.ts'
 import type { TurnStreams } from './turn-stream.ts'
 import type { Due } from './wait.ts'
 
@@ -60,6 +64,7 @@ export class Turn {
   answer: Outcome | null = null
   /** Set by ctx.exit: the process ends with the turn. */
   exit: ExitReason | null = null
+  how: EndKind | null = null // set with its end
   /** Whether exits were trapped before this turn changed it; null: it did not. */
   trapBefore: boolean | null = null
   ended: (() => void) | null = null // told once the end of the turn is stored
@@ -78,6 +83,10 @@ export class Turn {
   /** What an interrupted attempt of the turn left of steps without a result. */
   steps: StepBook | null = null
   marks: PatchMarks | null = null
+  cancel: Cancel | null = null // somebody asked for its end
+  shields = 0 // sections that a cancellation must wait for
+  rollback: Rollback | null = null
+  children: Children | null = null // that it stops or waits for at its end
   readonly #base0: Value
   #base: Value
   #draft: Draft | null = null
@@ -90,8 +99,7 @@ export class Turn {
   #random: SeededRandom | null = null
   // Most turns need none of these: they are made when the first step, call or signal asks for them.
   #abort: AbortController | null = null
-  #counters: Map<string, number> | null = null
-  #pending: Set<string> | null = null
+  #requests: Requests | null = null
   #calledKeys: Map<string, Extract<Entry, { k: 'called' }>> | null = null
   #checkpoints: Map<string, Extract<Entry, { k: 'checkpoint' }>> | null = null
   /** Sends that were refused; those before the turn was accepted are recorded with it (M6). */
@@ -99,7 +107,6 @@ export class Turn {
   #sends = 0
   #dues: Map<string, Due> | null = null
   #stored: Promise<void> | null = null
-  #delivery: Delivery | null = null
 
   constructor(ports: DurablePorts, agent: AgentEntry, process: Process, record: DurableRecord, envelope: Envelope) {
     this.ports = ports
@@ -301,30 +308,23 @@ export class Turn {
 
   // Requests: steps, calls, checkpoints
 
+  get requests(): Requests {
+    this.#requests ??= new Requests(this.ports.clock)
+    return this.#requests
+  }
+
   /** A stable key: the explicit one, or a counter per name. @throws STEP_KEY_REQUIRED */
   key(name: string, explicit?: string): string {
-    if (explicit !== undefined) {
-      const key = `${name}:${explicit}`
-      if (this.#pending?.has(key) === true) throw this.#ambiguous(name, key)
-      return key
-    }
-    this.#counters ??= new Map()
-    const n = this.#counters.get(name) ?? 0
-    if (n > 0 && this.#pending?.has(`${name}#${n - 1}`) === true) throw this.#ambiguous(name, `${name}#${n - 1}`)
-    this.#counters.set(name, n + 1)
-    return `${name}#${n}`
+    return this.requests.key(name, explicit)
   }
 
   /** A key by order of asking alone, for requests without an effect: any number may be open. */
   nextKey(name: string): string {
-    this.#counters ??= new Map()
-    const n = this.#counters.get(name) ?? 0
-    this.#counters.set(name, n + 1)
-    return `${name}#${n}`
+    return this.requests.nextKey(name)
   }
 
   get pending(): number {
-    return this.#pending?.size ?? 0
+    return this.#requests?.size ?? 0
   }
 
   dueOf(key: string): Due | undefined {
@@ -332,31 +332,37 @@ export class Turn {
   }
 
   /** Asks for a recorded result, or makes it live. */
-  async request(key: string, live: () => Promise<unknown>, shape: Shape = 'result'): Promise<unknown> {
+  request(key: string, live: () => Promise<unknown>, shape: Shape = 'result', firm = false): Promise<unknown> {
     this.accept()
-    this.#pending ??= new Set()
-    const pending = this.#pending
-    pending.add(key)
-    this.marks?.asked(key)
-    try {
-      if (this.#replay === null || this.#replay.done) return await live()
-      return await this.#replay.request(key, shape, live)
-    } finally {
-      pending.delete(key)
+    const run = (): Promise<unknown> => {
+      this.marks?.asked(key)
+      const begin = (): Promise<unknown> => this.#live(key, live, firm)
+      return this.#replay === null || this.#replay.done ? begin() : this.#replay.request(key, shape, begin)
     }
+    return this.requests.ask({ key, shape, firm, run, over: () => firm && deliverCancel(this) })
+  }
+
+  /** Y2: where a cancellation waits for the next request, this is it. */
+  #live(key: string, live: () => Promise<unknown>, firm: boolean): Promise<unknown> {
+    if (this.rollback?.mayBegin() === false) return new Promise(() => {})
+    if (this.cancel === null || firm) return live()
+    deliverCancel(this)
+    return this.requests.has(key) ? live() : new Promise(() => {})
+  }
+
+  cancelWith(entry: Cancel['entry']): void {
+    this.cancel ??= { entry, delivered: false }
+    deliverCancel(this)
   }
 
   /** Place of a live result in the order of results; null to go on at once. */
   place(): Promise<void> | null {
-    if ((this.#pending === null || this.#pending.size < 2) && this.#delivery === null) return null
-    this.#delivery ??= new Delivery(this.ports.clock)
-    return this.#delivery.pass()
+    return this.requests.place()
   }
 
   /** For a result whose entry is made now and which is handed over later: keeps the others back until then. */
   hold(): () => void {
-    this.#delivery ??= new Delivery(this.ports.clock)
-    return this.#delivery.hold()
+    return this.requests.hold()
   }
 
   called(key: string): Extract<Entry, { k: 'called' }> | undefined {
@@ -389,13 +395,18 @@ export class Turn {
     return at
   }
 
+  endReplay(): void {
+    this.#replay?.close()
+  }
+
   /** What the journal holds and the code never asked for; null when the replay is complete. */
   get unreplayed(): string | null {
     return this.#replay === null || this.#replay.done ? null : this.#replay.expected
   }
 
   #beginReplay(open: OpenTurn): void {
-    const recorded = recordedOf(open.entries)
+    const recorded = recordedOf(beforeRollback(open.entries))
+    this.rollback = recordedRollback(this, open.entries)
     this.steps = bookOf(open.entries)
     for (const entry of open.entries) {
       if (entry.k === 'called') this.#calledKeys = added(this.#calledKeys, entry)
@@ -407,6 +418,7 @@ export class Turn {
     }
     this.#refused = refusedOf(open.entries)
     this.marks = new PatchMarks(open.entries)
+    this.cancel = recordedCancel(open.entries)
     if (recorded.length === 0) return
     this.#replay = new Replay(recorded, {
       clock: this.ports.clock,
@@ -433,13 +445,6 @@ export class Turn {
 
   protected diverged(divergence: Divergence): void {
     parkDiverged(this, divergence)
-  }
-
-  #ambiguous(name: string, key: string): RuntimeError {
-    return new RuntimeError(
-      'STEP_KEY_REQUIRED',
-      `A second "${name}" began while "${key}" is open. Give parallel ones an explicit key, e.g. { key: item.id }.`,
-    )
   }
 
   // Outbox

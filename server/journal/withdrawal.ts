@@ -46,7 +46,9 @@ export function withdrawalOf(
 /** Withdrawals of all calls of a turn that ends without their answers. */
 export function withdrawalsOf({ id, replies }: DurableRecord, open: OpenTurn | null): NewMessage[] {
   if (open === null) return []
-  const answered = new Set(open.entries.flatMap((entry) => (entry.k === 'reply' ? [entry.key] : [])))
+  const answered = new Set(
+    open.entries.flatMap((entry) => (entry.k === 'reply' || entry.k === 'cancelled' ? [entry.key] : [])),
+  )
   return open.entries.flatMap((entry) => {
     if (entry.k !== 'called' || answered.has(entry.key)) return []
     const call = { id: `${nameOf(open)}/${entry.key}`, target: entry.target, deadline: entry.deadline }

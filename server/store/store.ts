@@ -47,8 +47,9 @@ export type JournalMeta = {
 /** `payload` is JSON text of journal/entry.ts `Entry[]`. */
 export type JournalRow = JournalMeta & { seq: number; claim: Claim; at: number; payload: string }
 
-/** `withdraw`: the sender gives up the call named in `op` (PROTOCOL M3); handled by the owner without a turn. */
-export type MessageKind = 'call' | 'send' | 'reply' | 'withdraw' | 'timer' | 'exit' | 'down' | 'topic'
+/** Handled by the owner without a turn: `withdraw`, the sender gives up the call named in `op` (PROTOCOL M3); `cancel`,
+ *  somebody asks for the end of the turn of the message named in `op` (Y1). */
+export type MessageKind = 'call' | 'send' | 'reply' | 'withdraw' | 'cancel' | 'timer' | 'exit' | 'down' | 'topic'
 
 /** Where the outcome of a stored call goes. */
 export type ReplyAddress =

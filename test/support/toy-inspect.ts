@@ -325,6 +325,10 @@ export class ToyWorld implements Inspect, Control {
     return { reply: op === 'forget' ? null : op === 'echo' ? value : count }
   }
 
+  async cancel(id: string, _messageId: string, act: Act): Promise<ActResult> {
+    return this.#done('cancel', this.#target(id, act), act)
+  }
+
   async dropMessage(id: string, messageId: string, act: Act): Promise<ActResult> {
     const row = this.#target(id, act)
     const box = this.mailboxes.get(id) ?? []

@@ -16,6 +16,15 @@ const resultSchema = z.object({ id: z.string(), incarnation: z.number(), outcome
 
 export const killCommand = verb('kill', 'end a process at once; its supervisor decides on a restart')
 export const restartCommand = verb('restart', 'end a process and start it anew; a supervisor with all its children')
+export const cancelCommand = {
+  name: 'cancel',
+  synopsis: 'ID MESSAGE',
+  summary: 'end the operation of a message: its code hears CANCELLED at a wait',
+  options: ACT_OPTIONS,
+  help: ACT_HELP,
+  run: cancel,
+} satisfies Command
+
 export const suspendCommand = verb('suspend', 'let a process begin no new turn until resume')
 export const resumeCommand = verb('resume', 'let a suspended process go on')
 
@@ -24,11 +33,21 @@ function verb(name: 'kill' | 'restart' | 'suspend' | 'resume', summary: string):
   return { name, synopsis: 'ID', summary, options: ACT_OPTIONS, help: ACT_HELP, run }
 }
 
+async function cancel(invocation: Invocation): Promise<ExitCode> {
+  const [id = '', message = ''] = words(invocation, ['ID', 'MESSAGE'])
+  const client = await server(invocation)
+  const path = processPath(id, `/messages/${encodeURIComponent(message)}/cancel`)
+  return report(invocation, id, await client.post(path, actBody(invocation)))
+}
+
 export async function act(invocation: Invocation, name: string): Promise<ExitCode> {
   const [id = ''] = words(invocation, ['ID'])
   const body = actBody(invocation)
   const client = await server(invocation)
-  const answer = await client.post(processPath(id, `/${name}`), body)
+  return report(invocation, id, await client.post(processPath(id, `/${name}`), body))
+}
+
+function report(invocation: Invocation, id: string, answer: unknown): ExitCode {
   const { incarnation, outcome } = resultSchema.parse(answer)
   invocation.print(invocation.json ? JSON.stringify(answer) : `${id}: ${outcome} (incarnation ${incarnation})`)
   return EXIT.ok

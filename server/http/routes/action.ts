@@ -94,6 +94,9 @@ export const actionEndpoints: readonly Endpoint[] = [
   message('redeliver', 'Move a waiting message to the front, its attempts cleared', (control) =>
     control.redeliverMessage.bind(control),
   ),
+  message('cancel', 'End its operation: taken back, or its code hears CANCELLED', (control) =>
+    control.cancel.bind(control),
+  ),
   endpoint({
     method: 'post',
     path: '/dead-letters/{id}/redeliver',
@@ -156,7 +159,7 @@ function simple(verb: (typeof SIMPLE)[number]): Endpoint {
 
 type MessageVerb = (control: Control) => Control['dropMessage']
 
-function message(verb: 'drop' | 'redeliver', summary: string, pick: MessageVerb): Endpoint {
+function message(verb: 'drop' | 'redeliver' | 'cancel', summary: string, pick: MessageVerb): Endpoint {
   return endpoint({
     method: 'post',
     path: `/processes/{id}/messages/{message}/${verb}`,

@@ -58,7 +58,7 @@ function take(process: StoredProcess, node: NodeIdentity, stateVersion: number):
 /** P2: the owner died holding the oldest pending message. */
 function raiseRecoveries(db: MemoryDatabase, process: StoredProcess): void {
   for (const message of db.box(process.namespace, process.id)?.values() ?? []) {
-    if (message.kind === 'reply' || message.kind === 'withdraw') continue
+    if (message.kind === 'reply' || message.kind === 'withdraw' || message.kind === 'cancel') continue
     message.recoveries += 1
     return
   }

@@ -84,6 +84,7 @@ export function isParkedFor(db: MemoryDatabase, { takes, judged, namespace, id }
     ({ kind, op, ord, at }) =>
       kind === 'reply' ||
       kind === 'exit' ||
+      kind === 'cancel' ||
       op === WAKE ||
       (kind !== 'withdraw' &&
         kind !== 'down' &&

@@ -114,7 +114,7 @@ function claimSql(q: string): string {
     from (
       select s.id, (
         select o.ord from ${q}mailbox o
-        where o.namespace = $3::text and o.target = s.id and o.kind not in ('reply', 'withdraw')
+        where o.namespace = $3::text and o.target = s.id and o.kind not in ('reply', 'withdraw', 'cancel')
         order by o.ord limit 1) as ord
       from seen s where s.outcome = 'claimed' and s.recovered) f
     where m.namespace = $3::text and m.target = f.id and m.ord = f.ord)

@@ -5,7 +5,8 @@
  *
  * - Pseudo targets (`client/...`, `node/...`) are nobody's to run; ended processes are not woken by messages; what an
  *   operator stopped stays stopped, what is suspended waits (F7).
- * - W2: messages behind a parked turn wake nobody; a reply, the timer of the turn, or a message it can take does.
+ * - W2: messages behind a parked turn wake nobody; a reply, a cancellation, the timer of the turn, or a message it
+ *   can take does.
  * - V1: a state newer than this node's code, and agents it does not have, are left to other nodes.
  */
 import { PSEUDO_AGENTS, RUNTIME_AGENTS } from '../../../shared/id.ts'
@@ -75,7 +76,7 @@ function orphanSql(q: string): string {
 export function wakesSql(q: string, namespace: string): string {
   return `exists (
     select 1 from ${q}mailbox m where m.namespace = ${namespace} and m.target = t.target
-      and (m.kind in ('reply', 'exit') or m.op = '${WAKE}'
+      and (m.kind in ('reply', 'exit', 'cancel') or m.op = '${WAKE}'
         or (m.kind not in ('withdraw', 'down') and ('*' = any(p.takes) or m.op = any(p.takes))
           and (m.ord > p.judged or m.at > now() - interval '${JUDGED_MS} milliseconds'))))`
 }

@@ -1,0 +1,19 @@
+/**
+ * `ctx.shield`: a section that a cancellation waits for.
+ *
+ * - Y3: while any section of the turn is open, nothing of the turn is cancelled; when the last one is left, whatever
+ *   else is open hears of it, or the next request does. A replay finds the place in the journal.
+ */
+import { deliverCancel } from './cancellation.ts'
+import type { Turn } from './turn.ts'
+
+export async function shieldInTurn<T>(turn: Turn, fn: () => T | Promise<T>): Promise<T> {
+  turn.assertOpen()
+  turn.shields += 1
+  try {
+    return await fn()
+  } finally {
+    turn.shields -= 1
+    deliverCancel(turn)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Operations that a turn started as its children: what becomes of them when the turn ends (`parentClose`).
+ *
+ * - Y6: the policy is an entry before the start is begun, so that no end of the turn forgets it: `stop` cancels those
+ *   whose result the turn has not heard, in the commit that carries the end, and when the turn itself is cancelled;
+ *   `wait` keeps the end back until they are over. Those of a policy `detach` are no children at all.
+ * - What has to be stopped is read from the journal: also a message that is buried with no code of it running stops
+ *   them.
+ */
+import { isRuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
+import type { NewMessage } from '../store/store.ts'
+import { nameOf as turnNameOf } from './branch.ts'
+import { type Entry, isResult } from './entry.ts'
+import { newMessage } from './message.ts'
+import type { DurableRecord, OpenTurn } from './record.ts'
+import type { Turn } from './turn.ts'
+
+/** Operation of a cancellation that names its message by the key of the start: no message has such an id. */
+export const CHILD = '$child'
+
+export type ChildPolicy = 'stop' | 'wait'
+
+type Child = { readonly process: ProcessId; readonly of: string; readonly policy: ChildPolicy }
+
+/** Children of the turn as its code has met them, in this run or replay. */
+export class Children {
+  readonly #recorded: ReadonlySet<string>
+  readonly #met = new Map<string, Child>()
+  readonly #heard = new Set<string>()
+
+  constructor(entries: readonly Entry[]) {
+    this.#recorded = new Set(entries.flatMap((entry) => (entry.k === 'child' ? [nameOf(entry)] : [])))
+  }
+
+  /** Before its start is begun. */
+  adopt(turn: Turn, child: Child): void {
+    const name = nameOf(child)
+    if (!this.#met.has(name) && !this.#recorded.has(name)) turn.append({ k: 'child', turn: turn.id, ...child })
+    this.#met.set(name, child)
+  }
+
+  /** The code has its result. */
+  heard(child: Pick<Child, 'process' | 'of'>): void {
+    this.#heard.add(nameOf(child))
+  }
+
+  /** Those that the end of the turn waits for. */
+  get left(): Child[] {
+    return [...this.#met.values()].filter((child) => child.policy === 'wait' && !this.#heard.has(nameOf(child)))
+  }
+}
+
+export function adoptChild(turn: Turn, child: Child): void {
+  const { entries } = turn.accept()
+  turn.children ??= new Children(entries)
+  turn.children.adopt(turn, child)
+}
+
+/** Resolves when none is left to wait for; null when none is. A cancellation is not passed on to them, and waits. */
+export function joinChildren(
+  turn: Turn,
+  resultOf: (child: { process: ProcessId; of: string }) => Promise<unknown>,
+): Promise<unknown> | null {
+  const left = turn.children?.left ?? []
+  if (left.length === 0) return null
+  turn.shields += 1
+  // How they end is theirs; it was the code's to ask for, and it did not.
+  return Promise.allSettled(left.map((child) => resultOf(child))).then(() => {
+    for (const child of left) turn.children?.heard(child)
+    turn.shields -= 1
+  })
+}
+
+/** Whether an error that `result()` gave is the child's own end, and not the cancellation of the turn that asked. */
+export function isOfChild({ cancel }: Turn, error: unknown): boolean {
+  return cancel?.delivered !== true || !isRuntimeError(error, 'CANCELLED')
+}
+
+/** Cancellations of the children that a turn leaves behind. */
+export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
+  const { entries, envelope } = open
+  const stopping = entries.flatMap((entry, i) => {
+    if (entry.k !== 'child' || entry.policy !== 'stop') return []
+    const isOver = entries.slice(i).some((one) => one.k === 'cancelled' || isResultOf(one, entry))
+    return isOver ? [] : [entry]
+  })
+  return stopping.map((child) =>
+    newMessage({
+      ...{
+        id: `${turnNameOf(open)}/${nameOf(child)}.${why}`,
+        target: child.process,
+        kind: 'cancel',
+        op: CHILD,
+        sender: id,
+        n: 0,
+      },
+      args: { key: child.of, reason: `${id} that started it ${why}` },
+      lineage: { ...envelope.lineage, chain: [], actor: null },
+    }),
+  )
+}
+
+/** Also of one that the turn was told of and that is cancelled with it: it was stopped then. */
+function isResultOf(entry: Entry, child: Pick<Child, 'process' | 'of'>): boolean {
+  return isResult(entry) && entry.key.startsWith(`result:${nameOf(child)}#`)
+}
+
+function nameOf({ process, of }: Pick<Child, 'process' | 'of'>): string {
+  return `${process} ${of}`
+}
