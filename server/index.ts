@@ -30,6 +30,7 @@ export { Call } from './definition/call.ts'
 export type {
   Context,
   MessagePattern,
+  ParentClose,
   Received,
   ReceiveOptions,
   StartedOperation,

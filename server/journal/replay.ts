@@ -59,6 +59,17 @@ export class Replay {
     return this.items[this.position]?.key ?? null
   }
 
+  /** Key of the next recorded result that a turn must not end without. Those that a cancellation ended are recorded all
+   *  at once (Y2): when the code ends with the first of them, the others were asked for and are not looked at. */
+  get owed(): string | null {
+    for (let i = this.position; i < this.items.length; i++) {
+      const { key, out } = this.items[i] as Recorded // i is within
+      const isCancelled = 'err' in out && out.err.code === 'CANCELLED'
+      if (!isCancelled || !this.#requests.has(key)) return key
+    }
+    return null
+  }
+
   request(key: string, shape: Shape, live: () => Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#requests.set(key, { shape, resolve, reject, live })

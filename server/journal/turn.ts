@@ -401,7 +401,7 @@ export class Turn {
 
   /** What the journal holds and the code never asked for; null when the replay is complete. */
   get unreplayed(): string | null {
-    return this.#replay === null || this.#replay.done ? null : this.#replay.expected
+    return this.#replay === null || this.#replay.done ? null : this.#replay.owed
   }
 
   #beginReplay(open: OpenTurn): void {

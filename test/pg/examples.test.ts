@@ -63,6 +63,24 @@ test('07-durable-run is killed in the middle and finished by the next start', as
   expect(rest).toMatch(/^tea paid as \w{8}, approved by Grace\nit is shipped$/m)
 }, 60_000)
 
+test('08-trip-saga is killed while it takes a trip back, and the next start goes on', async () => {
+  const first = start('08-trip-saga.ts')
+  let text = ''
+  first.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  expect(await new Promise((resolve) => first.once('exit', (_code, signal) => resolve(signal))), text).toBe('SIGKILL')
+  expect(text).toBe('flight booked\nhotel booked\n')
+  const lines = (await output('08-trip-saga.ts')).trim().split('\n')
+  const back = ['mail taken back', 'hotel taken back', 'flight taken back']
+  const second = ['flight booked', 'hotel booked', ...back]
+  expect(lines).toEqual([
+    ...back,
+    't-1 ended with DEAD_LETTERED',
+    ...second,
+    'The operation "book" of trip/t-2 was cancelled: it will rain.',
+    't-2 is new',
+  ])
+}, 60_000)
+
 test('06-two-runtimes keeps two runtimes apart', async () => {
   const text = await output('06-two-runtimes.ts')
   expect(text).toContain('left: 1 right: 10')

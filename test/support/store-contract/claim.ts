@@ -119,16 +119,17 @@ export function claimContract(world: StoreWorld): void {
       await bench.store.enqueue(node, [
         message('r', 'cart/a', { kind: 'reply' }),
         message('w', 'cart/a', { kind: 'withdraw' }),
+        message('c', 'cart/a', { kind: 'cancel' }),
         message('m1', 'cart/a'),
         message('m2', 'cart/a'),
       ])
       await bench.store.release(node, [{ process: owned.record.pid, claim: owned.claim }])
       const second = await bench.own(node, 'a')
       const recoveries = async () => (await bench.load(taker, second)).mailbox.map((found) => found.recoveries)
-      expect(await recoveries()).toEqual([0, 0, 0, 0])
+      expect(await recoveries()).toEqual([0, 0, 0, 0, 0])
       await bench.store.buryNode(taker, node, 'host')
       await bench.own(taker, 'a')
-      expect(await recoveries()).toEqual([0, 0, 1, 0])
+      expect(await recoveries()).toEqual([0, 0, 0, 1, 0])
     })
 
     test('[D12] attempts are raised on a row that stays', async () => {

@@ -326,6 +326,7 @@ export function messageContract(world: StoreWorld): void {
         ['any', ['*'], { op: 'add' }, true],
         ['reply', [], { op: 'call 1', kind: 'reply' }, true],
         ['exit', [], { op: '$exit', kind: 'exit' }, true],
+        ['cancel', [], { op: 'some message', kind: 'cancel' }, true],
         ['down', ['add'], { op: '$down', kind: 'down' }, false],
         ['timer', [], { op: WAKE, kind: 'timer', timer: { name: WAKE, arm: 1 } }, true],
       ]
