@@ -67,6 +67,12 @@ describe('viv', () => {
     expect(found).toMatchObject({ reason: 'stuck', actor: expect.stringMatching(/^cli:/) })
   })
 
+  test('[H18] cancels the operation of a message', async () => {
+    const { code, out } = await viv(['cancel', 'order/a b', 'some/message', '-r', 'late', '--data', data])
+    expect([code, out]).toEqual([0, expect.stringMatching(/^order\/a b: cancel done/)])
+    expect(world.auditItems.find((item) => item.verb === 'cancel')).toMatchObject({ reason: 'late' })
+  })
+
   test('[H18] calls with JSON or text and prints the reply', async () => {
     const args = ['call', 'order/18', 'echo', '--data', data]
     const [json, text] = await Promise.all([viv([...args, '{"n":[1]}', '--json']), viv([...args, 'hello'])])
@@ -86,6 +92,7 @@ describe('viv', () => {
       [['ps', 'colour:red', '--data', data], 2, /unknown field "colour"/],
       [['ps', '--limit', 'many', '--data', data], 2, /whole number/],
       [['kill', '--data', data], 2, /ID is missing/],
+      [['cancel', 'order/18', '--data', data], 2, /MESSAGE is missing/],
       [['dance'], 2, /no command "dance"/],
       [['ps', '--colour'], 2, /--colour/],
       [['send', 'order/18', 'echo', '{"a":', '--data', data], 2, /not JSON/],

@@ -140,10 +140,14 @@ describe('acting', () => {
     })
   })
 
-  test('[H5] messages are dropped and redelivered by their id', async () => {
+  test('[H5] messages are cancelled, dropped and redelivered by their id', async () => {
     const { body } = await post('/processes/order%2F17/send', { op: 'add', args: 1 })
     const path = `/processes/order%2F17/messages/${body.messageId}`
     expect((await post(`${path}/redeliver`, {})).status).toBe(200)
+    const cancel = await post(`${path}/cancel`, { reason: 'not wanted' })
+    expect(cancel).toMatchObject({ status: 200, body: { id: 'order/17', outcome: 'cancel done' } })
+    expect(world.auditItems.at(-1)).toMatchObject({ verb: 'cancel', reason: 'not wanted' })
+    expect((await post('/processes/order%2F17/messages/m/cancel', { colour: 'red' })).status).toBe(400)
     expect((await post(`${path}/drop`, { reason: 'poison' })).status).toBe(200)
     expect(world.mailboxes.get('order/17')).toEqual([])
   })
