@@ -373,3 +373,52 @@ test('[T15] tables that are in another database are refused with what to do', as
   play = (ctx) => ctx.transaction((tx) => tx.select().from(elsewhere)).catch((error: Error) => error.message)
   expect(await run()).toMatch(/app_elsewhere.*databaseUrl/s)
 })
+
+/** Promise hops by which a step that ends beside a callback ends before it; below 0 it ends after it. */
+const LEADS = Array.from({ length: 50 }, (_, i) => i - 25)
+
+async function hop(times: number): Promise<null> {
+  for (let i = 0; i < times; i++) await null
+  return null
+}
+
+test('[T5] what follows a step that ends beside a transaction is the same after a crash, whichever was first', async () => {
+  const { node } = await begin()
+  const live = new Map<string, string>()
+  play = async (ctx, id) => {
+    const [leaf, callback] = [gate(), gate()]
+    const go = Promise.all([leaf.promise, callback.promise])
+    const seen: string[] = []
+    const step = ctx.step('leaf', () => (leaf.open(), go.then(() => hop(-Number(id))))).then(() => {
+      seen.push('leaf')
+      ctx.state.log.push('leaf')
+      ctx.send(ctx.ref(shop, `peer-${id}`).note('leaf'))
+    })
+    const transaction = ctx.transaction(async () => {
+      callback.open()
+      await go
+      await hop(Number(id))
+    })
+    await Promise.all([step, transaction.then(() => void ctx.state.log.push(`${seen.push('tx')}`))])
+    const before = live.get(id)
+    if (before === undefined) live.set(id, seen.join())
+    else expect(seen.join()).toBe(before)
+    await ctx.step('hang', () => (oracle.hit(`hang ${id}`) === 1 ? new Promise(() => {}) : null))
+  }
+  const ids = LEADS.map(String)
+  for (const id of ids) {
+    await node.send(node.ref(shop, id).run(id))
+    await world.until(() => oracle.count(`hang ${id}`) === 1, `the first run with a lead of ${id}`)
+  }
+  expect(new Set(live.values())).toEqual(new Set(['leaf,tx', 'tx,leaf']))
+  await world.advance(100)
+  node.kill()
+  const b = await world.node('b', [shop])
+  await world.until(() => ids.every((id) => oracle.count(`hang ${id}`) === 2), 'the replays')
+  for (const id of ids) {
+    const log = live.get(id) === 'leaf,tx' ? ['leaf', '2'] : ['1', 'leaf']
+    const ended = async (): Promise<boolean> => JSON.stringify(await b.stored(`shop/peer-${id}`)) === '{"log":["leaf"]}'
+    await world.until(ended, `the send of the step with a lead of ${id}`)
+    expect(await b.stored(`shop/${id}`), `lead ${id}`).toEqual({ log })
+  }
+})
