@@ -34,7 +34,7 @@ import { onRollbackInTurn } from './rollback.ts'
 import { shieldInTurn } from './shield.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
 import { taskInTurn } from './task-step.ts'
-import { isInTransaction, transactInTurn } from './transaction.ts'
+import { assertNoTransaction, isInTransaction, transactInTurn } from './transaction.ts'
 import type { Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
 import { startInTurn } from './turn-start.ts'
@@ -317,7 +317,8 @@ export class DurableContext implements Context<unknown>, Caller {
     return transactInTurn(this.#turn, fn as (tx: unknown) => unknown, options) as Promise<T> // recorded as a Value
   }
 
-  checkpoint(): Promise<void> {
+  async checkpoint(): Promise<void> {
+    assertNoTransaction(this.#turn)
     return checkpointInTurn(this.#turn)
   }
 }

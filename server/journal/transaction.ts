@@ -50,6 +50,12 @@ export function isInTransaction(turn: Turn): boolean {
   return SCOPE.getStore() === turn
 }
 
+/** T14: a checkpoint beside a transaction would store what that may still take back. @throws TRANSACTION_OPEN */
+export function assertNoTransaction(turn: Turn): void {
+  turn.assertOpen()
+  if (turn.guard !== null) throw refusedOpen(turn, 'A checkpoint began beside a transaction that is open')
+}
+
 export async function transactInTurn(turn: Turn, fn: Callback, options: Options = {}): Promise<unknown> {
   turn.assertOpen()
   const { isolationLevel = 'read committed' } = options

@@ -337,6 +337,30 @@ test('[T14] no verb inside, one at a time, not in a step, and no way to end it b
   expect((await rows()).map(({ id }) => id)).toEqual(['o1', 'o5'])
 })
 
+test('[T14] a checkpoint beside a transaction is refused: it would store what may still be taken back', async () => {
+  const { node, key, run } = await begin()
+  play = async (ctx) => {
+    const [began, go] = [gate(), gate()]
+    ctx.state.log.push('one')
+    const transaction = ctx.transaction(async () => {
+      began.open()
+      await go.promise
+      if (oracle.hit('callback') === 1) throw new Error('taken back')
+    })
+    await began.promise
+    const code = await ctx.checkpoint().then(
+      () => 'stored',
+      (error: { code: string }) => error.code,
+    )
+    go.open()
+    await transaction.catch(() => {})
+    await ctx.checkpoint()
+    return code
+  }
+  expect(await run()).toBe('TRANSACTION_OPEN')
+  expect(await node.stored(`shop/${key}`)).toEqual({ log: ['one'] })
+})
+
 test('[T14] a callback that takes too long is given up, and what it does later does nothing', async () => {
   const clock = realClock()
   const hasty: Clock = {
