@@ -74,6 +74,12 @@ const boss = agent('boss', {
       await Promise.race([started.result(), ctx.sleep(1_000)])
       ctx.state.log.push('left')
     },
+    async rest(ctx, ms: number) {
+      oracle.hit('rest')
+      const started = await ctx.start(work, 'w', 'slow', ms, { idempotencyKey: 'rest' })
+      await started.result()
+      await ctx.sleep(HOUR)
+    },
     async beside(ctx) {
       const started = await ctx.start(work, 'w', 'slow', DAY, { idempotencyKey: 'beside' })
       await Promise.race([started.result(), ctx.step('work', () => new Promise(() => {}))])
@@ -335,14 +341,17 @@ describe('a caller outside', () => {
   })
 })
 
-test('[W9] a reply for a turn that heard the result by itself wakes nobody again', async () => {
+test('[W9] a reply for a turn that heard the result by itself is consumed, and wakes nobody again', async () => {
   const node = await world.node('a', agents)
-  await hired(node, 5_000)
   const held = gate()
+  // It is put down as waiting and does not hear so; when it asks again the result is there, and the reply on its way.
+  node.faults.next('awaitResult', { kind: 'lost' })
   node.faults.next('messages', { kind: 'hold', until: held.promise })
-  await world.until(() => mails() > 0)
+  await node.call(node.send(node.ref(boss, 'b').rest(50)))
+  await world.until(() => node.faults.counts.get('awaitResult') === 2)
+  await world.advance(50)
   held.open()
-  await world.until(async () => (await logOf(node)).length === 1)
-  await world.advance(5_000)
-  expect([mails(), oracle.count('after')]).toEqual([0, 1])
+  await parked(node, 'boss/b')
+  await world.advance(60_000)
+  expect([oracle.count('rest'), inMemory(node, 'boss/b'), mails()]).toEqual([1, false, 1])
 })
