@@ -274,9 +274,9 @@ class TransactionRun {
 }
 
 /**
- * T5: nothing of the process is on its way, and whoever was handed a result before has gone as far as it leads: a replay
- * leaves a macrotask between two results. What such code did to draft and outbox is in the row, or a replay, which takes
- * both from it, would lose it.
+ * T5: nothing of the process is on its way, and whoever was handed a result before has gone as far as it leads: as in a
+ * replay, which leaves a macrotask between two results. What such code did to draft and outbox is in the row, or a
+ * replay, which takes both from it, would lose it.
  */
 async function quiet(turn: Turn): Promise<void> {
   for (;;) {

@@ -406,7 +406,7 @@ async function hop(times: number): Promise<null> {
   return null
 }
 
-test('[T5] what follows a step that ends beside a transaction is the same after a crash, whichever was first', async () => {
+test('[T5] what follows a step that ends beside a transaction is the same after a crash, whoever was first', async () => {
   const { node } = await begin()
   const live = new Map<string, string>()
   play = async (ctx, id) => {
