@@ -2,8 +2,9 @@
  * Bench `observe-tax`: what observing costs, as CPU per million turns of 1,000 durable agents.
  *
  * Measures: the same load in rounds A B B A and B A A B by turns: A with an observer attached that nobody reads (feed
- * attached, HTTP app made) or without any; then with a viewer on the live list of all processes. Percent more CPU of this
- * OS process: the median over the quadruples, and the standard error of their mean, without which a percent says nothing.
+ * attached, HTTP app made) or without any; then with a viewer on the live list of all processes. Percent more CPU of
+ * this OS process: the median over the quadruples, and the standard error of their mean, without which a percent says
+ * nothing.
  * The control compares nothing with nothing: it is what the method itself is off by on this machine.
  * Leaves out: the viewer's own CPU (it only acknowledges frames), the network.
  */

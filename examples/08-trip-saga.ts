@@ -1,6 +1,7 @@
 /**
  * A saga: a trip whose parts are booked one by one, and taken back in reverse when one of them cannot be had. The
- * process is killed in the middle of taking back; the next start goes on where it was. Then a trip that its customer cancels.
+ * process is killed in the middle of taking back; the next start goes on where it was. Then a trip that its customer
+ * cancels.
  *
  *   node examples/08-trip-saga.ts; node examples/08-trip-saga.ts
  */

@@ -365,9 +365,8 @@ export class Supervisor implements Overseer {
   #report(child: Child, error: ErrorData): void {
     const { id, incarnation } = this.process
     const at = this.#kernel.ports.clock.now()
-    const attempt = child.attempt + 1
-    const name = child.spec.id
-    this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, id, incarnation, child: name, error, attempt })
+    const of = { id, incarnation, child: child.spec.id, attempt: child.attempt + 1 }
+    this.#kernel.ports.emit({ kind: 'supervisor:child-failed', at, ...of, error })
   }
 
   // Verbs (S50): all in the loop, in order with exits

@@ -1,4 +1,4 @@
-/** A saga whose node dies at every one of its statements, before or after it was written: the trip is taken back whole. */
+/** A saga whose node dies at every one of its statements, before or after it was written: it is taken back whole. */
 import { expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { Reject } from '../../server/definition/reject.ts'
