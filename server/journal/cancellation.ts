@@ -73,7 +73,6 @@ function cancelledError(
 export function deliverCancel(turn: Turn): void {
   const { cancel, shields } = turn
   if (cancel === null || cancel.delivered || shields > 0 || turn.closed || turn.replaying) return
-  if (turn.rollback?.isForward === false) return
   const { list } = turn.requests
   if (list.length === 0 || list.some(({ firm }) => firm)) return
   cancel.delivered = true

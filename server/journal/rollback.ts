@@ -91,10 +91,6 @@ export class Rollback {
     return this.#begun !== null || (!this.#isOver && this.#turn.envelope.attempts >= attemptsMax)
   }
 
-  get isForward(): boolean {
-    return this.#phase === 'forward'
-  }
-
   /** Whether a request may be made live. */
   mayBegin(): boolean {
     if (this.#phase === 'due') this.#stuck.resolve()

@@ -21,6 +21,9 @@ export const CHILD = '$child'
 
 export type ChildPolicy = 'stop' | 'wait'
 
+/** Keys of the results of started operations begin like this (turn-result.ts). */
+const RESULT = 'result:'
+
 type Child = { readonly process: ProcessId; readonly of: string; readonly policy: ChildPolicy }
 
 /** Children of the turn as its code has met them, in this run or replay. */
@@ -62,7 +65,8 @@ export function joinChildren(
   turn: Turn,
   resultOf: (child: { process: ProcessId; of: string }) => Promise<unknown>,
 ): Promise<unknown> | null {
-  const left = turn.children?.left ?? []
+  if (turn.children === null) return null
+  const { left } = turn.children
   if (left.length === 0) return null
   turn.shields += 1
   // How they end is theirs; it was the code's to ask for, and it did not.
@@ -80,11 +84,15 @@ export function isOfChild({ cancel }: Turn, error: unknown): boolean {
 /** Cancellations of the children that a turn leaves behind. */
 export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
   const { entries, envelope } = open
-  const stopping = entries.flatMap((entry, i) => {
-    if (entry.k !== 'child' || entry.policy !== 'stop') return []
-    const isOver = entries.slice(i).some((one) => one.k === 'cancelled' || isResultOf(one, entry))
-    return isOver ? [] : [entry]
-  })
+  const stopping: Child[] = []
+  const heard = new Set<string>()
+  for (const entry of entries.toReversed()) {
+    // What was begun before a cancellation was heard was stopped with it.
+    if (entry.k === 'cancelled') break
+    if (isResult(entry) && entry.key.startsWith(RESULT)) heard.add(entry.key.slice(0, entry.key.lastIndexOf('#')))
+    else if (entry.k === 'child' && entry.policy === 'stop' && !heard.has(RESULT + nameOf(entry)))
+      stopping.unshift(entry)
+  }
   return stopping.map((child) =>
     newMessage({
       ...{
@@ -99,11 +107,6 @@ export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: strin
       lineage: { ...envelope.lineage, chain: [], actor: null },
     }),
   )
-}
-
-/** Also of one that the turn was told of and that is cancelled with it: it was stopped then. */
-function isResultOf(entry: Entry, child: Pick<Child, 'process' | 'of'>): boolean {
-  return isResult(entry) && entry.key.startsWith(`result:${nameOf(child)}#`)
 }
 
 function nameOf({ process, of }: Pick<Child, 'process' | 'of'>): string {

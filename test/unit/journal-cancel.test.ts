@@ -1,6 +1,9 @@
 /** Cancellation of turns: where it is heard, what it ends, and what a replay makes of it. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
+import { cancelArgs } from '../../server/journal/cancellation.ts'
+import { newMessage } from '../../server/journal/message.ts'
+import { NO_LINEAGE } from '../../server/kernel/envelope.ts'
 import { isRuntimeError } from '../../shared/error.ts'
 import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
@@ -212,6 +215,41 @@ test('[Y1] a parked turn hears of it, on whatever node', async () => {
   await world.run(again.cancel())
   await world.until(() => oracle.count('cleaned') === 1, 'the cleanup')
   expect((await world.refusal(again.result())).code).toBe('CANCELLED')
+})
+
+test('[Y1] a turn that is parked here hears of it at once', async () => {
+  const node = await world.node('a', [parker])
+  const handle = await node.start(node.ref(parker, 'w').cleanup())
+  await begun(node, 'cleanup')
+  await world.until(() => node.core.kernel.find('parker/w') === undefined, 'parking')
+  await world.run(handle.cancel())
+  await world.advance(50)
+  oracle.expectStep('cleaned').once()
+})
+
+test('[Y1] a request that meets an end which is then refused is heard by the turn that runs again', async () => {
+  const node = await world.node('a', [worker, helper])
+  const handle = await node.start(node.ref(worker, 'w').busy())
+  await world.settle()
+  const row = newMessage({
+    ...{ id: 'c', target: 'worker/w', kind: 'cancel', op: handle.messageId, args: cancelArgs('late'), sender: null },
+    ...{ n: 0, lineage: NO_LINEAGE },
+  })
+  const { store } = node.core.backend.handle
+  const [ord = 0] = await world.run(store.enqueue(node.core.node, [row]))
+  let isFirst = true
+  node.faults.plan(({ method, batch }) => {
+    if (method !== 'commit' || !isFirst || !batch.some(({ payload }) => payload.includes('"how":"done"')))
+      return undefined
+    isFirst = false
+    // The end is on its way, and nobody knows yet what becomes of it.
+    node.core.layer.deliver({ ...row, ord, at: world.clock.now(), attempts: 0, recoveries: 0 })
+    return { kind: 'fail', failure: 'rejected' }
+  })
+  held.open()
+  expect((await world.refusal(handle.result())).code).toBe('CANCELLED')
+  const counts = await node.core.backend.handle.archive.mailboxCounts('default', ['worker/w'])
+  expect(counts.get('worker/w') ?? 0).toBe(0)
 })
 
 test('[Y1] a request that was stored is not lost with the node that stored it', async () => {
