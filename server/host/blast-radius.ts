@@ -6,6 +6,9 @@
 import type { Verb } from '../../shared/frame.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { BlastRadius } from '../../shared/snapshot.ts'
+import { recordOf } from '../journal/durable.ts'
+import type { ResultEntry } from '../journal/entry.ts'
+import { resultsOf } from '../journal/replay.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 
@@ -82,9 +85,25 @@ function messageText(verb: Verb, process: Process, maxAttempts: number): string 
   if (verb === 'restart')
     return process.durable ? `${op} is delivered again without costing an attempt.` : `${op} is lost.`
   if (verb === 'skip-message') return `${op} becomes a dead letter; its caller hears so. What it did outside stays.`
-  if (verb === 'retry-turn') return `${op} begins again. What it did outside stays done and is done anew.`
+  if (verb === 'retry-turn') return `${op} begins again; what is not kept is done anew. ${resultsText(process)}`
   if (verb === 'edit-state' || verb === 'rewind') return `${op} is in hand: the state cannot be changed before its end.`
   return `${op} goes on.`
+}
+
+/** Results an operator can begin again behind, newest last. */
+const RESULTS_SHOWN = 12
+
+function resultsText(process: Process): string {
+  const open = recordOf(process)?.open ?? null
+  const results = open === null ? [] : resultsOf(open.entries)
+  if (results.length === 0) return 'It has no results yet.'
+  const from = Math.max(0, results.length - RESULTS_SHOWN)
+  const shown = results.slice(from).map(({ entry }, i) => `${from + i + 1} ${placeText(entry)}`)
+  return `Results: ${from > 0 ? '…, ' : ''}${shown.join(', ')}.`
+}
+
+function placeText(entry: ResultEntry): string {
+  return entry.k === 'checkpoint' ? `${entry.key} (stays)` : entry.key.replace(/#0$/, '')
 }
 
 function queueText(verb: Verb, process: Process): string {

@@ -178,7 +178,9 @@ function ofHeld({ process, desired, diverged, open, pending }: Symptoms['held'][
   const busy = pending > 0 || open
   if (diverged) {
     const why = `${process} is parked: its code asked for other steps than its journal holds; ${work}.`
-    const todo = `deploy code that fits its journal (viv inspect ${process} journal), then viv resume ${process}`
+    const todo =
+      `deploy code that fits its journal (viv inspect ${process} journal), then viv resume ${process}; ` +
+      `or viv retry ${process}, or viv skip ${process}`
     return [{ kind: 'diverged', severity: 'critical', process, since: null, why, todo }]
   }
   const kind = desired === 'stopped' ? 'stopped' : 'suspended'
@@ -232,14 +234,20 @@ function ofNeed({ kind, severity, process, since, text: why }: Need): Finding {
   const at = { severity, process, since, why }
   switch (kind) {
     case 'stuck':
-      return { ...at, kind: 'waiting', todo: `viv inspect ${id}; viv restart ${id} begins its turn again` }
+      return {
+        ...at,
+        kind: 'waiting',
+        todo: `viv inspect ${id}; viv restart ${id} goes on, viv retry ${id} begins its turn again`,
+      }
     case 'crash-loop':
       return { ...at, kind: 'loop', todo: `viv inspect ${id} failures` }
     case 'diverged':
       return {
         ...at,
         kind,
-        todo: `deploy code that fits its journal (viv inspect ${id} journal), then viv resume ${id}`,
+        todo:
+          `deploy code that fits its journal (viv inspect ${id} journal), then viv resume ${id}; ` +
+          `or viv retry ${id}, or viv skip ${id}`,
       }
     case 'suspended':
       return { ...at, kind, todo: `viv resume ${id}` }

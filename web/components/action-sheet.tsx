@@ -20,7 +20,7 @@ import {
   VERB_TITLE,
 } from './action.ts'
 import { BlastRadiusView } from './blast-radius.tsx'
-import { type Edited, NOTHING_EDITED, StateField, StepField, stepProblem } from './mend-fields.tsx'
+import { type Edited, editProblem, NOTHING_EDITED, StateField, StepField, stepProblem } from './mend-fields.tsx'
 import { type Message, MessageFields } from './message-fields.tsx'
 import { ProcessName } from './process-name.tsx'
 
@@ -132,7 +132,7 @@ function missingText({ verb, reason, connected, reborn, message, edited, step }:
   if (verb === 'kill' && reason.trim() === '') return 'Say why: a kill needs a reason for the audit.'
   if (verb === 'send' && message.op === '') return 'Choose what to send.'
   if (verb === 'send') return message.problem
-  if (verb === 'edit-state') return edited.version === null ? 'The state is not there yet.' : edited.problem
+  if (verb === 'edit-state') return editProblem(edited)
   if (verb === 'retry-turn') return stepProblem(step)
   return null
 }

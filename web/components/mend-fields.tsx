@@ -6,10 +6,23 @@ import { useBlob } from '../feed/hooks.ts'
 /** Bytes. A frame of the feed has room for 256 KiB in all; larger states are edited over HTTP. */
 const STATE_BYTES_MAX = 200_000
 
-/** The state as its operator wants it. `version` is what he read; null until it is there. */
-export type Edited = { version: number | null; text: string; value: unknown; problem: string | null }
+/** The state as its operator wants it. `version` is what he read, null until it is there; `newest` what it is now. */
+export type Edited = {
+  version: number | null
+  newest: number | null
+  text: string
+  value: unknown
+  problem: string | null
+}
 
-export const NOTHING_EDITED: Edited = { version: null, text: '', value: null, problem: null }
+export const NOTHING_EDITED: Edited = { version: null, newest: null, text: '', value: null, problem: null }
+
+/** Why it cannot be sent. A text that would be refused is not given away with its sheet. */
+export function editProblem({ version, newest, problem }: Edited): string | null {
+  if (version === null) return 'The state is not there yet.'
+  if (version === newest) return problem
+  return `It is version ${newest} by now. Keep what you changed, load that version and change it there.`
+}
 
 type StateFieldProps = { id: string; stateVersion: number; edited: Edited; onChange: (edited: Edited) => void }
 
@@ -23,21 +36,22 @@ export function StateField({ id, stateVersion, edited, onChange }: StateFieldPro
   }
   // biome-ignore lint/correctness/useExhaustiveDependencies: the first value is taken, later ones when asked for
   useEffect(() => {
-    if (edited.version === null && !tooLarge) load()
+    if (snapshot === null || tooLarge) return
+    if (edited.version === null) load()
+    else if (edited.newest !== snapshot.version) onChange({ ...edited, newest: snapshot.version })
   }, [snapshot])
   if (problem !== null) return <p className="field-problem">{problem.detail}</p>
   if (tooLarge) return <p className="field-problem">The state is too large to be edited here. Use viv edit.</p>
-  const moved = snapshot !== null && edited.version !== null && snapshot.version !== edited.version
   return (
     <div className="field">
       <label htmlFor="state">
         State <span className="dim">{edited.version === null ? 'JSON' : `JSON, version ${edited.version}`}</span>
       </label>
-      {moved ? (
+      {edited.newest !== edited.version ? (
         <div className="strip strip-warning" role="alert">
-          <span>It is version {snapshot.version} now: what you edit would be refused.</span>
+          <span>It is version {edited.newest} now: what you edit would be refused.</span>
           <button type="button" className="button button-small" onClick={load}>
-            Load version {snapshot.version}
+            Load version {edited.newest}
           </button>
         </div>
       ) : null}
@@ -47,7 +61,7 @@ export function StateField({ id, stateVersion, edited, onChange }: StateFieldPro
         rows={14}
         spellCheck={false}
         data-first-focus
-        disabled={edited.version === null}
+        readOnly={edited.version === null}
         value={edited.text}
         onChange={(event) => onChange({ ...edited, ...parsed(event.target.value) })}
       />
@@ -57,7 +71,7 @@ export function StateField({ id, stateVersion, edited, onChange }: StateFieldPro
 }
 
 function loaded({ version, value }: StateSnapshot): Edited {
-  return { version, text: JSON.stringify(value, null, 2), value, problem: null }
+  return { version, newest: version, text: JSON.stringify(value, null, 2), value, problem: null }
 }
 
 function parsed(text: string): Pick<Edited, 'text' | 'value' | 'problem'> {

@@ -105,11 +105,6 @@ function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
         <Fact title="Trace" value={item.traceparent} />
         <Fact title="Turns" value={item.turns.length === 0 ? null : item.turns.join(', ')} />
       </dl>
-      {item.payload === null || item.payload === undefined ? (
-        <LazyPayload id={id} seq={item.seq} />
-      ) : (
-        <JsonTree compact value={item.payload} label={`Payload of entry ${item.seq}`} />
-      )}
       {isMendable(row) && item.seq !== row.stateVersion ? (
         <div className="verbs">
           <button
@@ -122,6 +117,11 @@ function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
           </button>
         </div>
       ) : null}
+      {item.payload === null || item.payload === undefined ? (
+        <LazyPayload id={id} seq={item.seq} />
+      ) : (
+        <JsonTree compact value={item.payload} label={`Payload of entry ${item.seq}`} />
+      )}
     </div>
   )
 }
