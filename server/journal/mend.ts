@@ -17,6 +17,7 @@ import type { DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
 import { type Retried, retriedTurn } from './retried-turn.ts'
 import { putBackRest } from './taken.ts'
+import { childrenToStop } from './turn-child.ts'
 import { withdrawalsOf } from './withdrawal.ts'
 
 /** E2, E3: the state is replaced. Resolves with its version. @throws FENCED */
@@ -42,7 +43,9 @@ export async function retryOpen(
   const { turn, envelope } = open
   const entry: Retried = { k: 'retried', turn, branch: open.branch + 1, kept, by, why }
   const again = retriedTurn(open, entry)
-  const messages = withdrawalsOf(record, open) // an unanswered call is never among what is kept
+  const gone = { ...open, entries: open.entries.filter((one) => !again.entries.includes(one)) }
+  // An unanswered call is never among what is kept; a child may be.
+  const messages = [...withdrawalsOf(record, open), ...childrenToStop(record, gone, 'began again')]
   record.open = again
   putBackRest(record.process, open, again)
   endWaits(ports, record)

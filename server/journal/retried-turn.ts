@@ -16,8 +16,15 @@ import { keptTaken } from './taken.ts'
 export type Retried = Extract<Entry, { k: 'retried' }>
 
 /** How many results a turn keeps that is to run again from its nth one; null is from the start.
- *  @throws REQUEST_INVALID  a place that it has not come to, or before its last checkpoint */
+ *  @throws REQUEST_INVALID  a place that it has not come to, or before its last checkpoint; it rolls back */
 export function keptResults(id: ProcessId, { turn, entries }: OpenTurn, step: number | null): number {
+  if (entries.some(({ k }) => k === 'rollback')) {
+    // Y4: what its compensations took back cannot be kept, nor be taken back once more.
+    throw new RuntimeError(
+      'REQUEST_INVALID',
+      `Turn ${turn} of ${id} rolls back. Wait for its end, or skip its message.`,
+    )
+  }
   const results = resultsOf(entries)
   const fixed = results.findLastIndex(({ entry }) => entry.k === 'checkpoint') + 1
   if (step === null) return fixed
@@ -48,10 +55,14 @@ export function noteFailed(open: OpenTurn, entry: Extract<Entry, { k: 'failed' }
   if (open.past.length > 0) open.past = pastWithin(open.past, resultsOf(open.entries).length)
 }
 
-/** Up to the last result that is kept, without what had begun and has none. */
+/** Up to the last result that is kept, without what had begun and has none. Who asked for the end of the turn has asked
+ *  for it still (Y1). */
 function keptEntries(entries: readonly Entry[], kept: number): Entry[] {
   const last = kept === 0 ? -1 : (resultsOf(entries)[kept - 1]?.index ?? entries.length - 1)
   const before = entries.slice(0, last + 1)
   const keys = new Set(before.flatMap((entry) => (isResult(entry) ? [entry.key] : [])))
-  return before.filter((entry) => !('key' in entry) || keys.has(entry.key))
+  return [
+    ...before.filter((entry) => !('key' in entry) || keys.has(entry.key)),
+    ...entries.slice(last + 1).filter(({ k }) => k === 'cancel'),
+  ]
 }
