@@ -341,6 +341,23 @@ describe('a retry', () => {
     }
   })
 
+  test('[E6] the outcome of a step that runs again reaches it at the next node, another one does not', async () => {
+    const a = await start()
+    await a.send(a.ref(desk, '1').approve())
+    await world.until(() => tokens.length === 1)
+    await a.call(a.control.retryTurn('desk/1', act))
+    await world.until(() => tokens.length === 2)
+    a.kill()
+    const other = await world.node('other', [])
+    const door = new StepDoor(other.core)
+    expect((await world.refusal(door.settle(tokens[0] ?? '', { value: 'old' }))).code).toBe('STEP_NOT_FOUND')
+    await world.run(door.settle(tokens[1] ?? '', { value: 'new' }))
+    const b = await start('b')
+    await world.until(async () => (await state(b)).got !== null)
+    expect((await state(b)).got).toBe('new')
+    expect(tokens).toHaveLength(2)
+  })
+
   test('[E5] received messages that are not kept are received again, kept ones are not', async () => {
     const a = await start()
     await a.send(a.ref(desk, '1').gather())
