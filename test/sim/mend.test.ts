@@ -1,7 +1,7 @@
 /**
- * Operators at random beside random faults: while messages are handled, nodes die, answers get lost and statements fail,
- * states are edited, turns run again and messages are skipped. Then all of it stops and the system must settle: each
- * message ended once, done or skipped; no answered edit is lost and none takes a turn's work back.
+ * Operators at random beside random faults: while messages are handled, nodes die, answers get lost and statements
+ * fail, states are edited, turns run again and messages are skipped. Then all of it stops and the system must settle:
+ * each message ended once, done or skipped; no answered edit is lost and none takes a turn's work back.
  */
 import { expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
