@@ -1,5 +1,5 @@
 /** The process that bench `boot` starts: one agent, served. */
-import { agent, createRuntime, pool } from 'vivarium'
+import { agent, createRuntime, pool } from '../server/index.ts'
 
 const note = agent('note', { state: () => ({ text: '' }), on: { read: (ctx) => ctx.state.text } })
 const runtime = await createRuntime({ root: pool(note), data: process.argv[2] ?? '' })

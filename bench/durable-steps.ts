@@ -6,7 +6,7 @@
  * Leaves out: replay (the recovery bench), work inside steps.
  * Checked from SQL: the journal holds ten step entries per finished run.
  */
-import { agent, pool } from 'vivarium'
+import { agent, pool } from '../server/index.ts'
 import { forMs, median, openStage, percentile, round } from './stage.ts'
 
 const AGENTS = 1_000

@@ -7,7 +7,7 @@
  * Leaves out: steps (durable-steps), one busy agent (hot-entity), observers (observe-tax).
  * Checked from SQL: the sum of the agents' states is the number of acknowledged turns, sends included.
  */
-import { agent, pool } from 'vivarium'
+import { agent, pool } from '../server/index.ts'
 import { forMs, median, openStage, percentile, round, type Stage } from './stage.ts'
 
 const AGENTS = 1_000

@@ -11,8 +11,8 @@
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { agent, pool, type Runtime } from 'vivarium'
 import { WebSocket } from 'ws'
+import { agent, pool, type Runtime } from '../server/index.ts'
 import { type ServerFrame, serverFrameSchema } from '../shared/frame.ts'
 import { openStage, percentile, round } from './stage.ts'
 

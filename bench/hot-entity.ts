@@ -5,7 +5,7 @@
  * Leaves out: anything that spreads load. One process never uses more than one thread.
  * Checked from SQL: the state counts every acknowledged call once, and so does the journal.
  */
-import { agent, pool } from 'vivarium'
+import { agent, pool } from '../server/index.ts'
 import { forMs, median, openStage, round } from './stage.ts'
 
 const CALLERS = 500

@@ -14,6 +14,8 @@ export const BENCHES = [
   'recovery',
   'boot',
   'store-commit',
+  'vs-dbos',
+  'vs-restate',
 ] as const
 
 const { positionals, values } = parseArgs({

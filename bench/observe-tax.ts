@@ -10,8 +10,8 @@
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { agent, pool } from 'vivarium'
 import { WebSocket } from 'ws'
+import { agent, pool } from '../server/index.ts'
 import { forMs, median, openStage, round } from './stage.ts'
 
 const AGENTS = 1_000

@@ -1,5 +1,5 @@
 /** The process that bench `recovery` kills, and the one that resumes: 10,000 agents in the middle of a turn. */
-import { agent, createRuntime, pool } from 'vivarium'
+import { agent, createRuntime, pool } from '../server/index.ts'
 
 const [, , data = '', gate = 'begin', turns = '0'] = process.argv
 

@@ -12,7 +12,7 @@
 import { performance } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { agent, pool } from 'vivarium'
+import { agent, pool } from '../server/index.ts'
 import { EphemeralBehaviour } from '../server/kernel/ephemeral.ts'
 import type { Kernel } from '../server/kernel/kernel.ts'
 import { type Pool, poolOf, poolProcess } from '../server/kernel/pool.ts'

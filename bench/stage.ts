@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { createRuntime, type Runtime, type RuntimeOptions } from 'vivarium'
+import { createRuntime, type Runtime, type RuntimeOptions } from '../server/index.ts'
 import { startEmbedded } from '../server/store/embedded/embedded.ts'
 
 export type Stage = { runtime: Runtime; sql: postgres.Sql; data: string; end(): Promise<void> }

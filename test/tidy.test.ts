@@ -241,12 +241,14 @@ check('every crash point is passed and killed at', () =>
 )
 check('every dependency has its reason', () =>
   checkSameNames(
-    readDependencies(need('package.json')),
+    [need('package.json'), need('bench/package.json')].flatMap(readDependencies),
     readRows(need('docs/dependencies.md')),
     'docs/dependencies.md',
   ),
 )
-check('versions are exact and dependencies few', () => checkVersions(need('package.json')))
+check('versions are exact and dependencies few', () =>
+  [need('package.json'), need('bench/package.json')].flatMap(checkVersions),
+)
 check('paths in documents exist', () => checkDocumentPaths(documents, (path) => existsSync(join(root, path))))
 check('no file is dead', () => checkReach(sources, [...ENTRIES, 'test/vitest.config.ts', ...tests]))
 check('every test file belongs to a project', () =>

@@ -1,5 +1,8 @@
 /** Each tidy check finds a planted violation and accepts its corrected form: a green tidy run means something. */
-import { describe, expect, test } from 'vitest'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Areas, checkArrows } from '../support/tidy/arrow.ts'
 import {
   checkDefaultExports,
@@ -22,7 +25,7 @@ import {
 } from '../support/tidy/document.ts'
 import { checkRoot, checkVersions, readDependencies } from '../support/tidy/manifest.ts'
 import { checkProjects, checkReach } from '../support/tidy/reach.ts'
-import { formatViolation, type Source, type Violation } from '../support/tidy/source.ts'
+import { formatViolation, readSources, type Source, type Violation } from '../support/tidy/source.ts'
 
 const file = (path: string, ...lines: string[]): Source => ({ path, text: `${lines.join('\n')}\n` })
 const places = (found: readonly Violation[]): string[] => found.map(({ path, line }) => `${path}:${line}`)
@@ -259,4 +262,13 @@ describe('reach', () => {
     const sources = [file('test/unit/deep/a.test.ts'), file('test/stray/b.test.ts')]
     expect(places(checkProjects(sources, ['test/unit/**/*.test.ts']))).toEqual(['test/stray/b.test.ts:1'])
   })
+})
+
+test('packages that are installed below a folder are not looked at', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'vivarium-tidy-'))
+  onTestFinished(() => rm(root, { recursive: true }))
+  await mkdir(join(root, 'bench/node_modules/peer'), { recursive: true })
+  await writeFile(join(root, 'bench/spawn.ts'), '')
+  await writeFile(join(root, 'bench/node_modules/peer/index.ts'), '')
+  expect(readSources(root).map(({ path }) => path)).toEqual(['bench/spawn.ts'])
 })

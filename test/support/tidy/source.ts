@@ -24,7 +24,9 @@ export function readSources(root: string): Source[] {
   const paths = top.filter((entry) => entry.isFile()).map(({ name }) => name)
   for (const folder of top.filter((entry) => entry.isDirectory() && FOLDERS.includes(entry.name))) {
     for (const entry of readdirSync(join(root, folder.name), { recursive: true, withFileTypes: true })) {
-      if (entry.isFile()) paths.push(relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+      const path = relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/')
+      // The peers of the benches are installed below their folder.
+      if (entry.isFile() && !path.includes('/node_modules/')) paths.push(path)
     }
   }
   return paths
