@@ -3,8 +3,8 @@
  * Restate on its own store alternately, both with fsync on.
  *
  * Measures: 1,000 runs of ten steps at once, whose functions do nothing; every step is stored before the next begins,
- * and the caller waits for the end. The peer's partitions are the best of three numbers on this machine, tried before the
- * rounds; its other settings are in peer/restate.ts.
+ * and the caller waits for the end. The peer's partitions are the best of three numbers on this machine, tried before
+ * the rounds; its other settings are in peer/restate.ts.
  * Leaves out: recovery, work inside steps, several nodes. Restate's server is a process of its own: a step crosses
  * loopback where ours stays in the process, which is a property of the peer and not of this bench. A run of ours is a
  * turn of an agent that lives, one of theirs is a new invocation; `oursNewAgents` has a new agent for each run.

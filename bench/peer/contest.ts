@@ -135,6 +135,6 @@ function line(side: SideName, { stepsPerSecond, loneStepMs, nodeCores }: Round):
 function needPackages(packages: readonly string[]): void {
   const missing = packages.filter((name) => !existsSync(new URL(`../node_modules/${name}`, import.meta.url)))
   if (missing.length === 0) return
-  console.error(`${missing.join(' and ')} is not installed. Run: npm ci --prefix bench`)
+  console.error(`The peer is not installed (${missing.join(', ')}). Run: npm ci --prefix bench`)
   process.exit(2)
 }

@@ -1,6 +1,6 @@
 /**
  * DBOS's side: its library in this process, its system database on the Postgres server of the contest, reached by the
- * same unix socket as Vivarium's. A run is one workflow, called directly: its queues would add a row and a poll to each.
+ * same unix socket as Vivarium's. A run is one workflow, called directly: queues would add a write and a poll to each.
  */
 import postgres from 'postgres'
 import { type EmbeddedConnection, startEmbedded } from '../../server/store/embedded/embedded.ts'

@@ -6,6 +6,10 @@ import { startEmbedded } from '../../server/store/embedded/embedded.ts'
 import { LANES } from './measure.ts'
 import type { Place, Side } from './side.ts'
 
+/** Ms a run may take. The default of calls is for callers; the peers wait without a limit. */
+const RUN_MS_MAX = 120_000
+const DEADLOCK = '40P01'
+
 const runner = agent('runner', {
   state: () => ({ runs: 0 }),
   on: {
@@ -30,7 +34,7 @@ export async function openVivarium(place: Place, key: (lane: number) => string):
   const sql = postgres({ ...server.connection, max: 1, onnotice: () => undefined })
   await Promise.all(Array.from({ length: LANES }, (_, lane) => runtime.ref(runner, `k${lane}`).run(0)))
   return {
-    run: (steps, lane) => runtime.ref(runner, key(lane)).run(steps),
+    run: (steps, lane) => runtime.ref(runner, key(lane)).run(steps).run({ timeoutMs: RUN_MS_MAX }),
     recorded: async () => {
       const mark = '"k":"step"'
       const [row] = await sql<{ steps: number }[]>`
@@ -40,9 +44,21 @@ export async function openVivarium(place: Place, key: (lane: number) => string):
     },
     close: async () => {
       await runtime.stop()
-      await sql`drop schema if exists ${sql(schema)} cascade`
+      await dropSchema(sql, schema)
       await sql.end({ timeout: 1 })
       await server.release()
     },
+  }
+}
+
+/** A statement that the runtime did not wait for may still run on the server and lose or win a deadlock against this. */
+async function dropSchema(sql: postgres.Sql, schema: string): Promise<void> {
+  for (;;) {
+    try {
+      await sql`drop schema if exists ${sql(schema)} cascade`
+      return
+    } catch (error) {
+      if (!(error instanceof postgres.PostgresError && error.code === DEADLOCK)) throw error
+    }
   }
 }
