@@ -51,7 +51,7 @@ export async function openVivarium(place: Place, key: (lane: number) => string):
   }
 }
 
-/** A statement that the runtime did not wait for may still run on the server and lose or win a deadlock against this. */
+/** A statement that the runtime did not wait for may still run on the server and win a deadlock against this. */
 async function dropSchema(sql: postgres.Sql, schema: string): Promise<void> {
   for (;;) {
     try {
