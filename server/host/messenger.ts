@@ -154,6 +154,7 @@ export class Messenger implements Caller {
         `Idempotency key ${JSON.stringify(key)} of ${scope} belongs to a request with other arguments.`,
       )
     }
+    if (signal !== undefined) layer.ports.crash.hit('start:signal-stored')
     const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
     if (created) layer.deliver({ ...message, ...fresh, ord })
     if (signal !== undefined) layer.deliver({ ...signal, ...fresh, ord: signalOrd })

@@ -48,6 +48,7 @@ export class StepDoor {
     }
     const door = {
       store,
+      crash: core.layer.ports.crash,
       node: () => core.node,
       deliver: core.layer.deliver.bind(core.layer),
       newId: () => core.newId(),

@@ -7,6 +7,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import { decode } from '../../shared/value.ts'
+import type { CrashPoints } from '../crash-point.ts'
 import { StreamWriter } from '../journal/stream-writer.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import {
@@ -35,6 +36,7 @@ export type { StreamItem } from '../observe/streams.ts'
 type StreamHubPorts = {
   store(): StreamStore
   clock(): Clock
+  crash(): CrashPoints
   namespace(): string
   node(): NodeIdentity
   failed(what: string, error: unknown): void
@@ -61,9 +63,9 @@ export class StreamHub implements Streams {
 
   /** What agents of this node write goes through it. */
   get writer(): StreamWriter {
-    const { store, clock, node, failed } = this.#ports
+    const { store, clock, crash, node, failed } = this.#ports
     const appended = (path: string): void => this.changed(path)
-    this.#writer ??= new StreamWriter({ store: store(), clock: clock(), node, appended, failed })
+    this.#writer ??= new StreamWriter({ store: store(), clock: clock(), crash, node, appended, failed })
     return this.#writer
   }
 
@@ -243,6 +245,7 @@ export function streamHubOf(core: RuntimeCore): StreamHub {
   return new StreamHub({
     store: () => core.backend.handle.store,
     clock: () => core.clock,
+    crash: () => core.layer.ports.crash,
     namespace: () => core.namespace,
     node: () => core.node,
     failed: (what, error) => core.complain(what, error),

@@ -1,4 +1,5 @@
 /** What keeps the store in order beside the work: values nobody refers to, what retention takes away, old streams. */
+import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
@@ -10,6 +11,7 @@ import { type Chore, Walk } from './walk.ts'
 export type ChoresPorts = {
   store: Store
   clock: Clock
+  crash: CrashPoints
   node(): NodeIdentity
   /** Every agent this code knows. */
   agents(): Iterable<AnyAgent>

@@ -33,7 +33,7 @@ import { answerHere, envelopeOf, rowOf } from './message.ts'
 import { applyPatches, replaceAll } from './patch.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import { refuseStopped } from './receiver-stop.ts'
-import { AHEAD_MAX, DurableRecord } from './record.ts'
+import { AHEAD_MAX, DurableRecord, type Settled } from './record.ts'
 import { noteFailed } from './retried-turn.ts'
 import { isBackingOut, owesRollback } from './rollback.ts'
 import { storeExit } from './store-exit.ts'
@@ -178,7 +178,12 @@ export class DurableBehaviour implements Behaviour {
 
   #appendHook(record: DurableRecord, entry: Extract<Entry, { k: 'upgrade' }>): void {
     const state = applyPatches(record.live, entry.patches)
-    keepPart(this.#ports, record, { entries: [entry], state })
+    const { crash } = this.#ports
+    crash.hit('upgrade:made')
+    const settle = ({ kind }: Settled): void => {
+      if (kind === 'stored') crash.hit('upgrade:stored')
+    }
+    keepPart(this.#ports, record, { entries: [entry], state, settle })
   }
 
   /** Stored messages come before those that arrived while the process was starting. */

@@ -32,6 +32,7 @@ export async function runExternal(step: LiveStep): Promise<unknown> {
   const token = past?.token ?? makeToken(address, turn.ports.random.id())
   const began = past?.token == null ? step.open(token) : (past.began ?? turn.wallclock())
   await turn.flushed()
+  if (past?.token == null) turn.ports.crash.hit('external:token-stored')
   const outside = new Outside(step, { token, address, began })
   return outside.run()
 }
@@ -135,6 +136,7 @@ class Outside {
     const { ports } = turn
     const door: Door = {
       store: ports.store,
+      crash: ports.crash,
       node: () => ports.node(),
       deliver: (row) => ports.deliver(row),
       newId: () => ports.newId(),

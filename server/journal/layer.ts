@@ -102,7 +102,7 @@ export class DurableLayer {
       failed: (error) => host.failed('looking for ties that end', error),
     })
     this.snapshots = new Snapshotter({ store, clock, crash, node, failed: (error) => host.failed('snapshot', error) })
-    this.chores = new Chores({ store, clock, node, agents: host.agents, failed: host.failed })
+    this.chores = new Chores({ store, clock, crash, node, agents: host.agents, failed: host.failed })
     this.deadlocks = new DeadlockSearch({
       store,
       clock,

@@ -107,7 +107,7 @@ export class Parking {
 
   /** It is back in memory here. */
   revived({ id, open }: DurableRecord): void {
-    this.#takes.delete(id)
+    if (this.#takes.delete(id)) this.#ports.crash.hit('park:revived')
     for (const envelope of open === null ? [] : inHand(open)) {
       envelope.reply = this.callers.take(envelope.messageId ?? '') ?? envelope.reply
     }
@@ -180,8 +180,9 @@ export class Parking {
     const releases = batch.map(({ release }) => release)
     for (let wait = RETRY_MS_FIRST; ; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
       try {
+        crash.hit('park:before-release')
         await store.release(node(), releases)
-        crash.hit('passivation:released')
+        crash.hit('park:released')
         break
       } catch (error) {
         if (wait === RETRY_MS_FIRST) failed('parking', error)

@@ -62,6 +62,6 @@ export function patchedInTurn(turn: Turn, id: string): boolean {
   if (!patched || isRecorded) return patched
   const entry = { k: 'patched' as const, turn: turn.id, id }
   if (turn.open === null) early.push(entry)
-  else turn.append(entry)
+  else turn.append(entry, {}, () => turn.ports.crash.hit('patch:stored'))
   return true
 }

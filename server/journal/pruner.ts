@@ -5,6 +5,7 @@
  * - The store lets one node at a time do it; the others look again.
  */
 import { RETENTION_DEFAULT, SWEPT, type Swept } from '../../shared/retention.ts'
+import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { NodeIdentity, Store } from '../store/store.ts'
@@ -24,6 +25,7 @@ const LEASE_MS = 2 * WALK_MS
 export type PrunerPorts = {
   store: Store
   clock: Clock
+  crash: CrashPoints
   node(): NodeIdentity
   agents(): Iterable<AnyAgent>
 }
@@ -44,13 +46,14 @@ export class Pruner implements Chore {
   }
 
   async step(): Promise<boolean> {
-    const { store, clock, node } = this.#ports
+    const { store, clock, crash, node } = this.#ports
     const { stats } = this
     const startedAt = clock.monotonic()
     const limits = { processes: PROCESSES_MAX, rows: PRUNE_ROWS_MAX, leaseMs: LEASE_MS }
     const pruned = await store.prune(node(), { policies: this.#policies(), ...limits })
     stats.here = pruned !== null
     if (pruned === null) return false
+    if (pruned.rows > 0) crash.hit('prune:step')
     stats.rows += pruned.rows
     stats.waypoints += pruned.waypoints
     const more = pruned.over ? await this.#sweep() : true

@@ -202,7 +202,8 @@ function take(turn: Turn, key: string, envelope: Envelope, index: number): Taken
   const open = turn.accept()
   open.taken ??= new Map()
   open.taken.set(id, { envelope, message, index, final: false })
-  turn.append({ k: 'received', turn: turn.id, key, message, at: turn.stamp() })
+  const stored = (): void => turn.ports.crash.hit('receive:taken')
+  turn.append({ k: 'received', turn: turn.id, key, message, at: turn.stamp() }, {}, stored)
   return message
 }
 

@@ -71,5 +71,6 @@ async function wake(turn: Turn, key: string, due: number): Promise<null> {
   assertAsked(turn, key)
   turn.advance(due)
   turn.append({ k: 'woke', turn: turn.id, key, at: turn.stamp() })
+  turn.ports.crash.hit('sleep:woken')
   return null
 }

@@ -49,7 +49,7 @@ export function waitName({ turn, key }: Pick<StepAddress, 'turn' | 'key'>): stri
   return `${turn}/${key}`
 }
 
-export type Door = Pick<DurablePorts, 'store' | 'node' | 'deliver' | 'newId'> & {
+export type Door = Pick<DurablePorts, 'store' | 'crash' | 'node' | 'deliver' | 'newId'> & {
   /** Epoch ms of the store. */
   storeNow(): number
 }
@@ -76,6 +76,7 @@ export async function settleToken(
   }
   const wanted = { scope: address.process, key: outcomeKey(token), argsHash: '', expiresAt: null, message }
   const { created, ord } = await door.store.request(door.node(), wanted)
+  if (created) door.crash.hit('external:outcome-stored')
   if (created) door.deliver({ ...message, ord, at: door.storeNow(), attempts: 0, recoveries: 0 })
   return created
 }

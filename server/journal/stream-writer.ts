@@ -8,6 +8,7 @@
  */
 
 import { RuntimeError } from '../../shared/error.ts'
+import type { CrashPoints } from '../crash-point.ts'
 import { type Clock, pause, type Timer } from '../kernel/clock-port.ts'
 import type { Claim, NodeIdentity, Store } from '../store/store.ts'
 import type { NewRecord, StreamAppend, StreamAppended, StreamRow } from '../store/stream.ts'
@@ -28,6 +29,7 @@ const RETRY_MS_MAX = 2_000
 export type StreamWriterPorts = {
   readonly store: Pick<Store, 'appendStreams'>
   readonly clock: Clock
+  crash(): CrashPoints
   node(): NodeIdentity
   /** Records of the stream are stored: readers may look. */
   appended(path: string): void
@@ -164,6 +166,7 @@ export class StreamWriter {
     for (let wait = RETRY_MS_FIRST; left.length > 0; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
       try {
         const outcomes = await this.#ports.store.appendStreams(this.#ports.node(), left.map(appendOf))
+        this.#ports.crash().hit('stream:stored')
         left.forEach((tail, i) => void this.#settle(tail, outcomes[i]))
         return
       } catch (error) {

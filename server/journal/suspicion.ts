@@ -46,6 +46,15 @@ export function weighRecovery(ports: DurablePorts, record: DurableRecord, died: 
   })
 }
 
+/** It only waits: a turn that sleeps for a day must neither keep the next suspect waiting nor pay for the nodes that die
+ *  meanwhile. One that kills when its wait is over finds it over when it is replayed, and is marked then. */
+function cleared(turn: Turn): void {
+  const { open } = turn
+  if (open === null || turn.closed) return
+  open.alone = Math.max(0, open.alone - 1)
+  turn.append({ k: 'suspected', turn: turn.id, alone: open.alone })
+}
+
 /** The suspects of one node, one at a time. */
 export class Suspects {
   readonly #clock: Clock
@@ -69,8 +78,11 @@ export class Suspects {
     await before
     const timer = this.#clock.after(ALONE_MS, resolve)
     timer.keepAlive(false)
-    // A turn that sleeps for a day must not keep the next suspect waiting for it.
-    turn.quiet = resolve
+    turn.quiet = () => {
+      turn.quiet = null
+      cleared(turn)
+      resolve()
+    }
     try {
       turn.assertOpen()
       const open = turn.accept()

@@ -167,6 +167,7 @@ class ResultWait implements AwaitedReply {
     record.replies.delete(this.#call)
     const lists: Partial<Part> = row === undefined ? {} : { consumed: [{ target: row.target, ord: row.ord }] }
     this.#turn.append({ k: 'reply', turn: id, key, out, at: this.#turn.stamp() }, lists)
+    this.#turn.ports.crash.hit('start:result-read')
     if ('ok' in out) resolve(handOver(out.ok))
     else reject(toError(out))
   }

@@ -203,8 +203,11 @@ export class LiveStep implements StepHost {
     const out = outcomeOfError(error)
     if (!('err' in out)) return
     const { turn, key } = this
+    const { crash } = turn.ports
+    crash.hit('step:attempt-failed')
     const entry = { k: 'retry' as const, turn: turn.id, key, attempt, began, due: Math.ceil(due), err: out.err }
-    turn.append(progress === undefined ? entry : { ...entry, progress })
+    const stored = (): void => crash.hit('step:retry-stored')
+    turn.append(progress === undefined ? entry : { ...entry, progress }, {}, stored)
   }
 
   /** Records the one outcome and hands it over. */
@@ -218,7 +221,12 @@ export class LiveStep implements StepHost {
 
   #place(out: Outcome, attempts: number, more?: () => Partial<Part>): unknown {
     const place = this.turn.place()
-    if (place !== null) return place.then(() => this.#record(out, attempts, more))
+    if (place !== null) {
+      return place.then(() => {
+        this.turn.ports.crash.hit('step:handed-over')
+        return this.#record(out, attempts, more)
+      })
+    }
     return this.#record(out, attempts, more)
   }
 
@@ -264,7 +272,9 @@ export class LiveStep implements StepHost {
       if (shown) turn.process.wait = this.wait
     }
     this.#progress ??= new Progress(turn.ports.clock, (latest) => {
-      if (!turn.closed) turn.append({ k: 'progress', turn: turn.id, key, value: latest })
+      if (turn.closed) return
+      const stored = (): void => turn.ports.crash.hit('step:progress-stored')
+      turn.append({ k: 'progress', turn: turn.id, key, value: latest }, {}, stored)
     })
     this.#progress.report(value)
   }

@@ -247,6 +247,7 @@ class Out implements StreamOut {
   #reset(tail: StreamTail, to: number): void {
     this.#writable(tail)
     this.#add(tail, encoder.encode(String(to)), true)
+    this.#init.turn.ports.crash.hit('stream:reset')
   }
 
   #add(tail: StreamTail, data: Uint8Array, reset: boolean): void {

@@ -65,7 +65,8 @@ export function startWait(
 
 /** Stores the deadline of a request, once. */
 export function recordDue(turn: Turn, key: string, { due, since }: Due): void {
-  if (turn.dueOf(key) === undefined) turn.append({ k: 'due', turn: turn.id, key, due, at: since })
+  if (turn.dueOf(key) !== undefined) return
+  turn.append({ k: 'due', turn: turn.id, key, due, at: since }, {}, () => turn.ports.crash.hit('wait:due-stored'))
 }
 
 /** The wait with the earliest deadline; the oldest where none has one. */

@@ -6,6 +6,7 @@
  * - clerk has effects outside, one line per attempt, under the step's idempotency key.
  * - Every fifth payment brings a receipt that is large enough to be stored apart; the clerk keeps the last one.
  * - States grow with the load, so that snapshots are due.
+ * - The turns that wait, retry, stream and change with the code are errand.ts.
  */
 import { appendFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
@@ -18,11 +19,11 @@ export const CLOCKS = 4
 export const OPENING = 1_000
 
 /** Ms without a message after which keys leave memory: short, so that claims and releases are part of every run. */
-const PASSIVATE_MS = 250
+export const PASSIVATE_MS = 250
 /** Ms of a step: long enough that a kill meets open turns. */
 const STEP_MS = 15
 /** Characters that a visit leaves behind, and a step returns: patches grow past the snapshot's threshold. */
-const FILL = 'x'.repeat(400)
+export const FILL = 'x'.repeat(400)
 /** Repetitions of the id in a receipt: well over the size from which values are stored apart. */
 const RECEIPT_LINES = 10_000
 
@@ -31,7 +32,8 @@ export function receiptOf(id: string): string | null {
   return /[05]$/.test(id) ? `${id};`.repeat(RECEIPT_LINES) : null
 }
 
-export type Effect = { id: string; key: string; step: string }
+/** One line of the world outside. `note`: what the step knew when it acted. */
+export type Effect = { id: string; key: string; step: string; attempt?: number; at?: number; note?: string }
 export type AccountState = { balance: number; done: Record<string, number> }
 export type ClerkState = DoneState & { receipt: { id: string; text: string } | null }
 export type DoneState = { done: Record<string, number> }
@@ -52,7 +54,12 @@ export function slipsOf(schema: string): string {
   return `slips_${schema}`
 }
 
-function count(state: { done: Record<string, number> }, what: string): void {
+/** In the world outside, synchronously: what a step did stays done whatever dies. */
+export function leave(effect: Effect): void {
+  appendFileSync(effects, `${JSON.stringify(effect)}\n`)
+}
+
+export function count(state: { done: Record<string, number> }, what: string): void {
   state.done[what] = (state.done[what] ?? 0) + 1
 }
 
@@ -113,8 +120,7 @@ export const teller = agent('teller', {
 /** Acts outside as the step's function does: the line may be written again, under the same key. */
 async function act(ctx: Context<ClerkState>, step: string, id: string): Promise<string> {
   return ctx.step(step, async ({ idempotencyKey, signal }) => {
-    const effect: Effect = { id, key: idempotencyKey, step }
-    appendFileSync(effects, `${JSON.stringify(effect)}\n`)
+    leave({ id, key: idempotencyKey, step })
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, STEP_MS)
       signal.addEventListener('abort', () => {

@@ -1,7 +1,10 @@
 /**
  * Reads the journal as rows and text, with no code of the runtime: numbers without gaps, owners in order, turns with
  * one end. Knows the row format from its documentation alone.
+ *
+ * - One agent is pruned: its rows begin behind a stored snapshot, and as many are left as it wants to keep (G3).
  */
+import { ANNALS_ROWS } from './errand.ts'
 import type { Rows } from './rows.ts'
 
 type JournalEntry = { k: string; turn?: string | null; decision?: string }
@@ -49,10 +52,40 @@ function note(turns: Turns, { k, turn, decision }: JournalEntry, where: string):
 }
 
 async function gaps({ sql, schema }: Rows): Promise<string[]> {
-  const found = await sql<{ process: string; low: string; high: string; rows: string }[]>`
-    select process, min(seq) as low, max(seq) as high, count(*) as rows from ${sql(schema)}.journal
-    group by process having min(seq) <> 1 or max(seq) <> count(*)`
-  return found.map((row) => `process ${row.process} has ${row.rows} rows from ${row.low} to ${row.high}`)
+  const found = await sql<JournalRange[]>`
+    select p.id, p.agent, j.low::float8, j.high::float8, j.rows::float8, s.seq::float8 as snapshot,
+      (select min(w.seq) from ${sql(schema)}.waypoints w where w.process = p.pid)::float8 as waypoint
+    from (
+      select process, min(seq) as low, max(seq) as high, count(*) as rows from ${sql(schema)}.journal group by process
+    ) j
+    join ${sql(schema)}.processes p on p.pid = j.process
+    left join ${sql(schema)}.snapshots s on s.process = j.process
+    where j.low <> 1 or j.high <> j.rows`
+  return found.flatMap(checkRange)
+}
+
+/** Which rows a process has; `waypoint`: the first one. */
+export type JournalRange = {
+  id: string
+  agent: string
+  low: number
+  high: number
+  rows: number
+  snapshot: number | null
+  waypoint: number | null
+}
+
+/** X26: nothing is missing but what was pruned from the front, and nothing was pruned that is needed. */
+export function checkRange({ id, agent, low, high, rows, snapshot, waypoint }: JournalRange): string[] {
+  const where = `${id} has ${rows} rows from ${low} to ${high}`
+  if (high - low + 1 !== rows) return [where]
+  if (low === 1) return []
+  if (agent !== 'annals') return [`${where} and is never pruned`]
+  const found: string[] = []
+  if (snapshot === null || snapshot < low - 1) found.push(`${where} and its snapshot is at ${snapshot}`)
+  if (waypoint !== null && waypoint < low - 1) found.push(`${where} and a waypoint at ${waypoint}`)
+  if (rows < ANNALS_ROWS) found.push(`${where} of ${ANNALS_ROWS} that it keeps`)
+  return found
 }
 
 async function heads({ sql, schema }: Rows): Promise<string[]> {

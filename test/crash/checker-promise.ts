@@ -4,7 +4,8 @@
  */
 import type { StoreReader } from 'vivarium'
 import { type AccountState, type ClerkState, type DoneState, type Effect, OPENING, receiptOf, slipsOf } from './bank.ts'
-import { type Facts, isStarted, type Operation } from './fact.ts'
+import type { ErrandState, RelicState } from './errand.ts'
+import { type Errand, type Facts, isStarted, type Operation } from './fact.ts'
 import type { Rows } from './rows.ts'
 
 export type World = {
@@ -14,27 +15,52 @@ export type World = {
   gained: number
   /** Payments whose receipt is kept and is not what it was. */
   spoilt: string[]
+  /** What errands came to, by their name and id. */
+  said: ReadonlyMap<string, string>
+  /** How often each signal was received or handled. */
+  dishes: ReadonlyMap<string, number>
+  /** State versions by the states themselves, by process. */
+  versions: ReadonlyMap<string, number>
 }
 
-const AGENTS = ['account', 'purse', 'teller', 'clerk', 'clock', 'guest', 'till'] as const
+const ERRANDERS: Record<Errand, string> = {
+  nap: 'sleeper',
+  order: 'waiter',
+  forge: 'smith',
+  ship: 'depot',
+  tell: 'scribe',
+  deal: 'broker',
+  renew: 'relic',
+}
+const BANKERS = ['account', 'purse', 'teller', 'clerk', 'clock', 'guest', 'till', 'annals']
+const AGENTS = [...BANKERS, ...Object.values(ERRANDERS)]
+
+type Known = DoneState &
+  Partial<ClerkState & AccountState & ErrandState & RelicState> & { dishes?: Record<string, number> }
 
 export async function readWorld(reader: StoreReader): Promise<World> {
   const deeds = new Map<string, number>()
   const spoilt: string[] = []
+  const said = new Map<string, string>()
+  const dishes = new Map<string, number>()
+  const versions = new Map<string, number>()
   let gained = 0
   for (const agent of AGENTS) {
-    for await (const { state } of reader.processes(agent)) {
+    for await (const { id, state } of reader.processes(agent)) {
       if (state === null) continue
-      const known = state as unknown as DoneState & Partial<ClerkState & AccountState> // the shapes of bank.ts
+      const known = state as unknown as Known // the shapes of bank.ts and errand.ts
       if (known.balance !== undefined) gained += known.balance - OPENING
       const { receipt = null } = known
       if (receipt !== null && receipt.text !== receiptOf(receipt.id)) spoilt.push(receipt.id)
       for (const [what, times] of Object.entries(known.done)) {
         deeds.set(`${agent}:${what}`, (deeds.get(`${agent}:${what}`) ?? 0) + times)
       }
+      for (const [what, text] of Object.entries(known.said ?? {})) said.set(what, text)
+      for (const [dish, times] of Object.entries(known.dishes ?? {})) dishes.set(dish, times)
+      if (known.version !== undefined) versions.set(id, known.version)
     }
   }
-  return { deeds, gained, spoilt }
+  return { deeds, gained, spoilt, said, dishes, versions }
 }
 
 /** Rows of the app's own table, by move: written by transactions, so each is there with the state or not at all. */
@@ -62,9 +88,19 @@ function deedsOf(id: string, op: Operation): string[] {
       return [`clock:alarm ${id}`, `clock:ring ${id}`]
     case 'visit':
       return [`guest:visit ${id}`, `till:tick ${id}`]
+    case 'note':
+      return [`annals:write ${id}`]
+    case 'errand':
+      return [`${ERRANDERS[op.of]}:${op.of} ${id}`, ...besides(id, op.of)]
     default:
       return op satisfies never
   }
+}
+
+/** What an errand does beside itself. */
+function besides(id: string, of: Errand): string[] {
+  if (of === 'order') return [`waiter:bill ${id}`]
+  return of === 'deal' ? [`account:add ${id}`] : []
 }
 
 export function checkPromises(facts: Facts, world: World): string[] {
@@ -79,7 +115,8 @@ export function checkPromises(facts: Facts, world: World): string[] {
     if (times.some((n) => n > 1)) found.push(`doubled: ${list}`)
     else if (new Set(times).size > 1) found.push(`half done: ${list}`)
     else if (times[0] === 0 && (facts.done.has(id) || isStarted(op))) found.push(`lost: ${list}`)
-    if (op.kind === 'add' && times[0] === 1) given += op.amount
+    const gives = op.kind === 'add' || (op.kind === 'errand' && op.of === 'deal')
+    if (gives && times[0] === 1) given += op.amount
   }
   for (const deed of world.deeds.keys()) if (!expected.has(deed)) found.push(`nobody asked for ${deed}`)
   for (const id of world.spoilt) found.push(`the receipt of ${id} is not what it was`)

@@ -5,15 +5,23 @@
  *   nothing left to ask for again. `send-bomb` and `call-bomb` add a message that kills every node that takes it.
  *   SIGTERM drains and exits with 0.
  */
-import { createRuntime } from 'vivarium'
+import { createRuntime, supervisor } from 'vivarium'
 import { actIn, bank, bomb } from './bank.ts'
 import { Chance } from './chance.ts'
+import { errandsOf } from './errand.ts'
+import { Desk } from './errand-desk.ts'
+import { hurriedClock } from './hurried-clock.ts'
 import { Load } from './load.ts'
 
 const [, , data = '', schema = '', facts = '', effects = '', run = '', seed = '1', mode = 'load'] = process.argv
 actIn(effects, schema)
-const runtime = await createRuntime({ root: bank, data, schema })
-const load = new Load({ runtime, facts, run, chance: new Chance(Number(seed)) })
+/** The nth child runs the nth version of the code. */
+const errands = errandsOf(Number(run.slice(1)))
+const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root] })
+const runtime = await createRuntime({ root, data, schema, clock: hurriedClock() })
+const chance = new Chance(Number(seed))
+const desk = new Desk({ runtime, facts, effects, run, chance, agents: errands.agents })
+const load = new Load({ runtime, facts, run, chance, desk })
 process.once('SIGTERM', () => {
   load.stop()
   runtime.stop('SIGTERM').then(

@@ -29,6 +29,26 @@ const PASSAGE: Record<CrashPointName, { from: number; to: number }> = {
   'passivation:released': { from: 1, to: 20 },
   'claim:taken': { from: 1, to: 30 },
   'timer:fire': { from: 1, to: 10 },
+  'step:attempt-failed': { from: 1, to: 8 },
+  'step:retry-stored': { from: 1, to: 8 },
+  'step:progress-stored': { from: 1, to: 4 },
+  'step:handed-over': { from: 1, to: 4 },
+  'external:token-stored': { from: 1, to: 4 },
+  'external:outcome-stored': { from: 1, to: 4 },
+  'wait:due-stored': { from: 1, to: 6 },
+  'sleep:woken': { from: 1, to: 6 },
+  'receive:taken': { from: 1, to: 6 },
+  'park:before-release': { from: 1, to: 3 },
+  'park:released': { from: 1, to: 3 },
+  'park:revived': { from: 1, to: 3 },
+  'start:signal-stored': { from: 1, to: 4 },
+  'start:result-read': { from: 1, to: 4 },
+  'stream:stored': { from: 1, to: 20 },
+  'stream:reset': { from: 1, to: 3 },
+  'upgrade:made': { from: 1, to: 4 },
+  'upgrade:stored': { from: 1, to: 4 },
+  'patch:stored': { from: 1, to: 4 },
+  'prune:step': { from: 1, to: 2 },
   'migration:applied': { from: 1, to: 2 },
   'embedded:started': { from: 1, to: 1 },
   'shutdown:drained': { from: 1, to: 1 },
@@ -64,7 +84,7 @@ async function killAt(point: CrashPointName): Promise<void> {
   }
 }
 
-test(`[X1] killed at every crash point, nothing is lost and nothing doubled (seed ${SEED})`, async () => {
+test(`[X1, X20, X21, X22, X23, X24, X25, X26, X27] killed at every crash point, nothing is lost and nothing doubled (seed ${SEED})`, async () => {
   for (let repeat = 0; repeat < REPEATS; repeat++) for (const point of CRASH_POINTS) await killAt(point)
   await chain.settle()
   for (const point of CRASH_POINTS) expect(chain.hits(point), point).toBe(REPEATS)

@@ -8,14 +8,29 @@
 import type { Runtime } from 'vivarium'
 import { ACCOUNTS, account, CLERKS, CLOCKS, clerk, clock, guest, purse, teller } from './bank.ts'
 import type { Chance } from './chance.ts'
-import { isStarted, type Operation, readFacts, writeFact } from './fact.ts'
+import { annals } from './errand.ts'
+import type { Desk } from './errand-desk.ts'
+import { type Errand, isStarted, type Operation, readFacts, writeFact } from './fact.ts'
 
 /** At once. Enough for batches of many rows, few enough that a kill leaves some of each kind in hand. */
 const WORKERS = 24
+/** Beside them: errands take their time, and others shall not wait for them. */
+const ERRANDERS = 8
 /** Ms between two operations of a worker: full speed would make journals too long to check after each of many kills. */
 const PAUSE_MS = 20
 
-export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance }
+const ANNALS = 2
+const ERRAND_KEYS = 6
+const ERRANDS: readonly Errand[] = ['nap', 'order', 'forge', 'ship', 'tell', 'deal', 'renew']
+/** Ms of a wait that outlasts the passivation time, the sweep of it and the shortest parking. */
+const PARKED_MS = 2_000
+
+/** Waits long enough to leave memory. */
+const mayPark = (of: Errand): boolean => of === 'nap' || of === 'order'
+/** A process of its own: nobody waits behind it, and nobody else sends to it. */
+const ownsItsKey = (of: Errand): boolean => of === 'nap' || of === 'order' || of === 'tell'
+
+export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance; desk: Desk }
 
 export class Load {
   readonly #options: LoadOptions
@@ -29,16 +44,20 @@ export class Load {
   /** Resolves when every worker has ended. */
   async run(): Promise<void> {
     const again = this.#unfinished().map(([id, op]) => this.#ask(id, op))
-    const workers = Array.from({ length: WORKERS }, () => this.#work())
-    await Promise.all([...again, ...workers])
+    const workers = Array.from({ length: WORKERS }, () => this.#work((id) => this.#next(id)))
+    const erranders = Array.from({ length: ERRANDERS }, () => this.#work((id) => this.#nextErrand(id)))
+    this.#options.desk.resume()
+    await Promise.all([...again, ...workers, ...erranders])
   }
 
   stop(): void {
     this.#stopped = true
+    this.#options.desk.stop()
   }
 
   /** Asks once more for what was started and never known to be done, and waits for all of it. */
   async finish(): Promise<void> {
+    this.#options.desk.resume()
     await Promise.all(this.#unfinished().map(([id, op]) => this.#ask(id, op)))
   }
 
@@ -47,11 +66,11 @@ export class Load {
     return [...wanted].filter(([id, op]) => isStarted(op) && !done.has(id) && !failed.has(id))
   }
 
-  async #work(): Promise<void> {
+  async #work(next: (id: string) => Operation): Promise<void> {
     while (!this.#stopped) {
       this.#count += 1
       const id = `${this.#options.run}-${this.#count}`
-      const op = this.#next(id)
+      const op = next(id)
       writeFact(this.#options.facts, { f: 'want', id, op })
       await this.#ask(id, op)
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
@@ -90,6 +109,10 @@ export class Load {
         return runtime.ref(clock, op.clock).alarm({ id, ms: op.ms })
       case 'visit':
         return runtime.send(runtime.ref(guest, op.guest).visit({ id }))
+      case 'note':
+        return runtime.ref(annals, op.annals).write({ id })
+      case 'errand':
+        return this.#options.desk.ask(id, op)
       default:
         return op satisfies never
     }
@@ -106,7 +129,17 @@ export class Load {
     if (n < 60) return { kind: 'add', to, amount }
     if (n < 72) return { kind: 'pay', clerk: `c${chance.below(CLERKS)}`, amount }
     if (n < 80) return { kind: 'tip', clerk: `c${chance.below(CLERKS)}`, amount }
-    if (n < 90) return { kind: 'alarm', clock: `k${chance.below(CLOCKS)}`, ms: 20 + chance.below(1_500) }
+    if (n < 84) return { kind: 'note', annals: `n${chance.below(ANNALS)}` }
+    if (n < 91) return { kind: 'alarm', clock: `k${chance.below(CLOCKS)}`, ms: 20 + chance.below(1_500) }
     return { kind: 'visit', guest: id }
+  }
+
+  /** Half of those that wait leave memory meanwhile. */
+  #nextErrand(id: string): Operation {
+    const { chance } = this.#options
+    const of = ERRANDS[chance.below(ERRANDS.length)] ?? 'nap'
+    const ms = mayPark(of) && chance.below(2) === 0 ? PARKED_MS + chance.below(PARKED_MS / 4) : 10 + chance.below(100)
+    const key = ownsItsKey(of) ? id : `e${chance.below(ERRAND_KEYS)}`
+    return { kind: 'errand', of, key, ms, to: `a${chance.below(ACCOUNTS)}`, amount: 1 + chance.below(50) }
   }
 }

@@ -3,14 +3,16 @@
  * every checker reads what is there.
  */
 import { readStore } from 'vivarium'
-import type { Effect } from './bank.ts'
 import { checkBlobs } from './checker-blob.ts'
+import { checkErrands } from './checker-errand.ts'
 import { checkJournal } from './checker-journal.ts'
 import { checkMailbox, countWaiting } from './checker-mailbox.ts'
 import { checkOwners } from './checker-owner.ts'
 import { checkEffects, checkPromises, readSlips, readWorld } from './checker-promise.ts'
+import { checkStreams, readStreams } from './checker-stream.ts'
+import { checkVersions, checkWaits } from './checker-wait.ts'
 import { Child } from './child.ts'
-import { readFacts, readLines } from './fact.ts'
+import { readEffects, readFacts } from './fact.ts'
 import type { Place } from './place.ts'
 import type { Rows } from './rows.ts'
 
@@ -69,8 +71,7 @@ export async function checkStructure(rows: Rows): Promise<void> {
 async function checkAll(place: Place, rows: Rows): Promise<Settled> {
   const journal = await checkJournal(rows)
   const facts = readFacts(place.facts)
-  // Written by bank.ts.
-  const effects = readLines(place.effects).map((line) => JSON.parse(line) as Effect)
+  const effects = readEffects(place.effects)
   const stored = await readStore({ data: place.data, schema: place.schema }, readWorld)
   const world = { ...stored, deeds: new Map([...stored.deeds, ...(await readSlips(rows))]) }
   expectNothing('rest', [
@@ -80,6 +81,10 @@ async function checkAll(place: Place, rows: Rows): Promise<Settled> {
     ...(await checkOwners(rows)),
     ...checkPromises(facts, world),
     ...checkEffects(effects, facts, world),
+    ...checkErrands(effects, facts, world),
+    ...(await checkWaits(rows, journal.ended)),
+    ...(await checkVersions(rows, world.versions)),
+    ...checkStreams(await readStreams(rows), facts, world.said),
   ])
   return { operations: facts.wanted.size, promised: facts.done.size, effects: effects.length, rows: journal.rows }
 }

@@ -18,6 +18,7 @@ beforeEach(() => {
 afterEach(() => world.close())
 
 const act = { actor: 'test' }
+const HOUR = 3_600_000
 
 describe('attempts', () => {
   const times: number[] = []
@@ -36,6 +37,17 @@ describe('attempts', () => {
       },
     },
     maxAttempts: 4,
+  })
+  const waiting = agent('waiting', {
+    state: () => ({ n: 0 }),
+    passivateAfterMs: 'never',
+    on: {
+      async sleep(ctx, then: 'done' | 'hang') {
+        await ctx.sleep(HOUR)
+        if (then === 'hang') await ctx.step('hang', () => new Promise(() => {}))
+        ctx.state.n += 1
+      },
+    },
   })
 
   test('[P1] a crashing message is tried maxAttempts times with growing waits, then it is buried', async () => {
@@ -93,6 +105,27 @@ describe('attempts', () => {
     expect(oracle.count('hang')).toBe(SUSPECTED_POISON_RECOVERIES)
     const [letter] = await node.core.backend.handle.archive.deadLetters('default', { limit: 10 })
     expect(letter?.reason).toContain('SuspectedPoison')
+  })
+
+  test('[P2] a turn that only waits pays for no node that dies meanwhile; one that kills after its wait does', async () => {
+    let node = await world.node('n0', [waiting])
+    const died = async (name: string) => {
+      await world.advance(50)
+      node.kill()
+      node = await world.node(name, [waiting])
+    }
+    await node.call(node.send(node.ref(waiting, 'innocent').sleep('done')))
+    await node.call(node.send(node.ref(waiting, 'guilty').sleep('hang')))
+    for (let i = 1; i <= SUSPECTED_POISON_RECOVERIES + 3; i++) await died(`n${i}`)
+    const letters = () => node.core.backend.handle.archive.deadLetters('default', { limit: 10 })
+    expect(await letters()).toEqual([])
+    await world.advance(HOUR)
+    expect(await node.stored('waiting/innocent')).toEqual({ n: 1 })
+    for (let i = 1; i <= SUSPECTED_POISON_RECOVERIES + 1; i++) await died(`m${i}`)
+    await world.advance(1_000)
+    expect((await letters()).map(({ process, reason }) => [process, reason.split(':')[0]])).toEqual([
+      ['waiting/guilty', 'SuspectedPoison'],
+    ])
   })
 
   test('[P2] draining and stopping nodes count as no recovery', async () => {

@@ -1,0 +1,89 @@
+/**
+ * Waits, retries and upgrades as entries of the journal, read as rows and text: each due time once, no waking before
+ * it, each failed attempt once, each message received by one turn and then not handled, versions one after the other.
+ */
+import type { Rows } from './rows.ts'
+
+export type WaitEntry = {
+  k: string
+  turn?: string | null
+  key?: string
+  due?: number
+  at?: number
+  attempt?: number
+  token?: string | null
+  message?: { id: string } | null
+  from?: number
+  to?: number
+}
+export type WaitRow = { process: string; seq: string; entries: readonly WaitEntry[] }
+
+export async function checkWaits(rows: Rows, ended: ReadonlySet<string>): Promise<string[]> {
+  const { sql, schema } = rows
+  const kinds = ['due', 'woke', 'retry', 'opened', 'received', 'upgrade']
+  const like = kinds.map((kind) => `%"k":"${kind}"%`)
+  const found = await sql<{ process: string; seq: string; payload: string }[]>`
+    select process, seq, payload from ${sql(schema)}.journal where payload like any(${like}) order by process, seq`
+  const read = found.map(({ process, seq, payload }) => {
+    const entries = JSON.parse(payload) as WaitEntry[] // the documented row format
+    return { process, seq, entries }
+  })
+  const stored = await sql<{ process: string; version: number }[]>`
+    select pid as process, state_version as version from ${sql(schema)}.processes`
+  return findWaits(read, { ended, versions: new Map(stored.map(({ process, version }) => [process, version])) })
+}
+
+type Known = { ended: ReadonlySet<string>; versions: ReadonlyMap<string, number> }
+
+/** Of rows in the order of their processes. */
+export function findWaits(rows: readonly WaitRow[], { ended, versions }: Known): string[] {
+  const found: string[] = []
+  const dues = new Map<string, number>()
+  const once = new Set<string>()
+  const failed = new Map<string, number>()
+  const version = new Map<string, number>()
+  for (const { process, seq, entries } of rows) {
+    for (const { k, turn, key = '', due = 0, at = 0, attempt = 0, message, from = 0, to = 0 } of entries) {
+      const where = `${turn ?? ''} ${key} (process ${process} seq ${seq})`
+      const place = `${turn ?? ''} ${key}`
+      if (k === 'received' && message != null) {
+        if (ended.has(message.id)) found.push(`message ${message.id} was received and handled: ${where}`)
+        if (once.has(message.id)) found.push(`message ${message.id} was received twice: ${where}`)
+        once.add(message.id)
+      }
+      if (k === 'due' || k === 'woke' || k === 'opened' || k === 'received') {
+        if (once.has(`${k} ${place}`)) found.push(`"${k}" twice: ${where}`)
+        once.add(`${k} ${place}`)
+      }
+      if (k === 'due') dues.set(place, due)
+      if (k === 'woke' && at < (dues.get(place) ?? 0))
+        found.push(`woken ${(dues.get(place) ?? 0) - at} ms early: ${where}`)
+      if (k === 'retry') {
+        if (attempt !== (failed.get(place) ?? 0) + 1)
+          found.push(`attempt ${attempt} after ${failed.get(place)}: ${where}`)
+        failed.set(place, attempt)
+      }
+      if (k === 'upgrade') {
+        const before = version.get(process)
+        if (before !== undefined && before !== from) found.push(`upgraded to ${before} and then from ${from}: ${where}`)
+        version.set(process, to)
+      }
+    }
+  }
+  for (const [process, to] of version) {
+    if (versions.get(process) !== to)
+      found.push(`process ${process} was upgraded to ${to} and is ${versions.get(process)}`)
+  }
+  return found
+}
+
+/** X25: each upgrade of the code ran once on the state: it counts them itself. */
+export async function checkVersions(rows: Rows, states: ReadonlyMap<string, number>): Promise<string[]> {
+  const { sql, schema } = rows
+  const stored = await sql<{ id: string; version: number }[]>`
+    select id, state_version as version from ${sql(schema)}.processes where agent = 'relic'`
+  return stored.flatMap(({ id, version }) => {
+    const state = states.get(id)
+    return state === undefined || state === version ? [] : [`${id} is of version ${version} and its state of ${state}`]
+  })
+}
