@@ -9,6 +9,7 @@
  * - Kill, crash and exit are stored before links, monitors and supervisors hear of them.
  */
 import { errorData, RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
 import { copy } from '../../shared/value.ts'
 import type { Behaviour, CrashVerdict, InitResult } from '../kernel/behaviour.ts'
 import type { Envelope } from '../kernel/envelope.ts'
@@ -124,11 +125,7 @@ export class DurableBehaviour implements Behaviour {
       return 'ignore'
     }
     if (activated.kind === 'unsupported') {
-      const { stateVersion } = activated.record
-      throw new RuntimeError(
-        'VERSION_UNSUPPORTED',
-        `${process.id} is stored with state version ${stateVersion}; this code knows up to ${this.agent.code.version}.`,
-      )
+      throw unsupported(process.id, activated.record.stateVersion, this.agent.code.version)
     }
     throw new RuntimeError('PROCESS_EXITED', `${process.id} was stopped by an operator. Restart it to use it again.`)
   }
@@ -157,14 +154,20 @@ export class DurableBehaviour implements Behaviour {
     for (const { id, timer } of loaded.mailbox) {
       if (timer !== null && id !== record.open?.turn) arm(record, timer.name, timer.arm)
     }
-    this.#upgrade(record)
+    this.#upgrade(record, outcome.record.stateVersion)
     return record
   }
 
-  /** Brings the stored state to this code's version; the result is stored as an entry of its own. */
-  #upgrade(record: DurableRecord): void {
+  /** Brings the stored state to this code's version; the result is stored as an entry of its own, and with it the
+   *  version in the row of the process (`known`), by which older code is refused (V1). */
+  #upgrade(record: DurableRecord, known: number): void {
     const { code, definition } = this.agent
-    if (record.stateVersion >= code.version) return
+    if (record.stateVersion > code.version) throw unsupported(record.id, record.stateVersion, code.version)
+    const patch = { stateVersion: code.version }
+    if (record.stateVersion === code.version) {
+      if (known > 0 && known < code.version) keepPart(this.#ports, record, { patch })
+      return
+    }
     const from = record.stateVersion
     const patches = replaceAll(upgradeState(definition, record.acked, from))
     const { open } = record
@@ -183,7 +186,7 @@ export class DurableBehaviour implements Behaviour {
     const settle = ({ kind }: Settled): void => {
       if (kind === 'stored') crash.hit('upgrade:stored')
     }
-    keepPart(this.#ports, record, { entries: [entry], state, settle })
+    keepPart(this.#ports, record, { entries: [entry], state, patch: { stateVersion: entry.to }, settle })
   }
 
   /** Stored messages come before those that arrived while the process was starting. */
@@ -378,6 +381,11 @@ export class DurableBehaviour implements Behaviour {
 
 export function recordOf(process: Process): DurableRecord | null {
   return process.slot instanceof DurableRecord ? process.slot : null
+}
+
+function unsupported(id: ProcessId, stateVersion: number, known: number): RuntimeError {
+  const text = `${id} is stored with state version ${stateVersion}; this code knows up to ${known}.`
+  return new RuntimeError('VERSION_UNSUPPORTED', text)
 }
 
 /** It was disarmed: its row is gone already, unless the commit that disarmed it was refused. */

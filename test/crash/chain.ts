@@ -16,8 +16,8 @@ import { checkStructure, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 45_000
-/** Kills between two settlements. More than five also prove that no bystander is buried (P2). */
-const SETTLE_EVERY = process.env['CRASH_LONG'] === '1' ? 4 : 7
+/** Kills between two settlements: fewer than the five deaths that bury a message, as lives may be shorter than turns. */
+const SETTLE_EVERY = 4
 /** Nodes that may die of one message: it is buried after five. */
 const BOMBED_MAX = 8
 const NOTHING: Settled = { operations: 0, promised: 0, effects: 0, rows: 0 }

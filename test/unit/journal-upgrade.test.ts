@@ -104,6 +104,21 @@ describe('upgrade', () => {
     },
   )
 
+  test('[V8] a state that was upgraded is newer than the code before, whoever created its process', async () => {
+    const [two, three] = [account(2), account(3)]
+    const a = await world.node('a', [two])
+    await a.call(a.ref(two, 'k').note('x'))
+    await a.stop()
+    const b = await world.node('b', [three])
+    await b.call(b.ref(three, 'k').note('y'))
+    await b.stop()
+    const c = await world.node('c', [two])
+    expect((await world.refusal(c.ref(two, 'k').note('z'))).message).toContain('VERSION_UNSUPPORTED')
+    const d = await world.node('d', [three])
+    await d.call(d.ref(three, 'k').note('later'))
+    expect(await log(d)).toEqual(['x', 'up3', 'y', 'later'])
+  })
+
   test('[V8] a state newer than the code is refused as such and left alone', async () => {
     const three = account(3)
     const a = await world.node('a', [three])
