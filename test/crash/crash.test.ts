@@ -44,7 +44,7 @@ const PASSAGE: Record<CrashPointName, { from: number; to: number }> = {
   'start:signal-stored': { from: 1, to: 4 },
   'start:result-read': { from: 1, to: 4 },
   'stream:stored': { from: 1, to: 20 },
-  'stream:reset': { from: 1, to: 3 },
+  'stream:reset': { from: 1, to: 2 },
   'upgrade:made': { from: 1, to: 2 },
   'upgrade:stored': { from: 1, to: 2 },
   'patch:stored': { from: 1, to: 4 },

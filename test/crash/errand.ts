@@ -11,7 +11,7 @@ import { agent, type Context, pool, supervisor } from 'vivarium'
 import { account, count, type DoneState, FILL, leave, PASSIVATE_MS } from './bank.ts'
 
 /** Rows that the annals keep; the fewer, the more often something is pruned. */
-export const ANNALS_ROWS = 8
+export const ANNALS_ROWS = 4
 /** Chunks of a story, and ms between two: a kill meets streams of which a part is stored. */
 export const CHUNKS = 8
 const CHUNK_MS = 8
@@ -204,7 +204,7 @@ export const annals = agent('annals', {
   on: {
     write(ctx, { id }: { id: string }) {
       count(ctx.state, `write ${id}`)
-      ctx.state.page = `${id} ${FILL.repeat(5)}`
+      ctx.state.page = `${id} ${FILL.repeat(12)}`
     },
   },
 })
