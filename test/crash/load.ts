@@ -19,6 +19,8 @@ const ERRANDERS = 8
 /** Ms between two operations of a worker: full speed would make journals too long to check after each of many kills. */
 const PAUSE_MS = 20
 
+/** Of calls without a row: suspects run one at a time, and a call that is given up meanwhile is no finding. */
+const PATIENT = { timeoutMs: 60_000 }
 const ANNALS = 2
 const ERRAND_KEYS = 6
 const ERRANDS: readonly Errand[] = ['nap', 'order', 'forge', 'ship', 'tell', 'deal', 'renew']
@@ -102,15 +104,15 @@ export class Load {
       case 'push':
         return runtime.send(runtime.ref(purse, op.from).push({ id, to: op.to, amount: op.amount }))
       case 'add':
-        return runtime.ref(account, op.to).add({ id, amount: op.amount })
+        return runtime.ref(account, op.to).add({ id, amount: op.amount }).run(PATIENT)
       case 'tip':
-        return runtime.ref(clerk, op.clerk).pay({ id, amount: op.amount })
+        return runtime.ref(clerk, op.clerk).pay({ id, amount: op.amount }).run(PATIENT)
       case 'alarm':
-        return runtime.ref(clock, op.clock).alarm({ id, ms: op.ms })
+        return runtime.ref(clock, op.clock).alarm({ id, ms: op.ms }).run(PATIENT)
       case 'visit':
         return runtime.send(runtime.ref(guest, op.guest).visit({ id }))
       case 'note':
-        return runtime.ref(annals, op.annals).write({ id })
+        return runtime.ref(annals, op.annals).write({ id }).run(PATIENT)
       case 'errand':
         return this.#options.desk.ask(id, op)
       default:
