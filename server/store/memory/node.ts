@@ -60,6 +60,9 @@ function isProven(db: MemoryDatabase, row: StoredNode, proof: 'lease' | 'host' |
 }
 
 function end(db: MemoryDatabase, row: StoredNode): void {
+  // Answers that it did not live to take.
+  for (const ord of [...(db.box(row.namespace, `node/${row.id}-${row.epoch}`)?.keys() ?? [])])
+    db.remove(row.namespace, `node/${row.id}-${row.epoch}`, ord)
   row.epoch = db.nextEpoch()
   row.stoppedAt = db.clock.now()
 }

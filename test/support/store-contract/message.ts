@@ -47,6 +47,17 @@ export function messageContract(world: StoreWorld): void {
       expect(await bench.mailbox('client/1')).toEqual([])
     })
 
+    test.each(['bury', 'leave'] as const)('[D10] what a node did not live to take goes with it (%s)', async (how) => {
+      const bench = new StoreBench(world)
+      const [node, other] = [await bench.node(), await bench.node()]
+      const targets = [node, other].map(({ id, epoch }) => `node/${id}-${epoch}`)
+      for (const target of targets) await bench.store.enqueue(other, [message(`m ${target}`, target)])
+      if (how === 'bury') await bench.store.buryNode(other, node, 'host')
+      else await bench.store.leave(node)
+      const left = await Promise.all(targets.map((target) => bench.mailbox(target)))
+      expect(left.map((rows) => rows.length)).toEqual([0, 1])
+    })
+
     test('[M7] stored calls of processes are found by their targets, oldest first', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
