@@ -22,7 +22,7 @@ const PAUSE_MS = 20
 /** Of calls without a row: suspects run one at a time, and a call that is given up meanwhile is no finding. */
 const PATIENT = { timeoutMs: 60_000 }
 const ANNALS = 2
-const ERRAND_KEYS = 6
+const ERRAND_KEYS = 3
 const ERRANDS: readonly Errand[] = ['nap', 'order', 'forge', 'ship', 'tell', 'deal', 'renew']
 /** Ms of a wait that outlasts the passivation time, the sweep of it and the shortest parking. */
 const PARKED_MS = 2_000
@@ -37,6 +37,7 @@ export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance
 export class Load {
   readonly #options: LoadOptions
   #count = 0
+  #errands = 0
   #stopped = false
 
   constructor(options: LoadOptions) {
@@ -136,10 +137,10 @@ export class Load {
     return { kind: 'visit', guest: id }
   }
 
-  /** Half of those that wait leave memory meanwhile. */
+  /** One after the other, so that every life has each kind. Half of those that wait leave memory meanwhile. */
   #nextErrand(id: string): Operation {
     const { chance } = this.#options
-    const of = ERRANDS[chance.below(ERRANDS.length)] ?? 'nap'
+    const of = ERRANDS[this.#errands++ % ERRANDS.length] ?? 'nap'
     const ms = mayPark(of) && chance.below(2) === 0 ? PARKED_MS + chance.below(PARKED_MS / 4) : 10 + chance.below(100)
     const key = ownsItsKey(of) ? id : `e${chance.below(ERRAND_KEYS)}`
     return { kind: 'errand', of, key, ms, to: `a${chance.below(ACCOUNTS)}`, amount: 1 + chance.below(50) }
