@@ -46,8 +46,8 @@ export function weighRecovery(ports: DurablePorts, record: DurableRecord, died: 
   })
 }
 
-/** It only waits: a turn that sleeps for a day must neither keep the next suspect waiting nor pay for the nodes that die
- *  meanwhile. One that kills when its wait is over finds it over when it is replayed, and is marked then. */
+/** It only waits: a turn that sleeps for a day must neither keep the next suspect waiting nor pay for the nodes that
+ *  die meanwhile. One that kills when its wait is over finds it over when it is replayed, and is marked then. */
 function cleared(turn: Turn): void {
   const { open } = turn
   if (open === null || turn.closed) return

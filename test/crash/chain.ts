@@ -16,7 +16,7 @@ import { checkStructure, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 90_000
-/** Kills between two settlements: fewer than the five deaths that bury a message, as lives may be shorter than turns. */
+/** Kills between two settlements: fewer than the five deaths that bury a message, lives may be shorter than turns. */
 const SETTLE_EVERY = 4
 /** Nodes that may die of one message: it is buried after five. */
 const BOMBED_MAX = 8

@@ -143,7 +143,7 @@ test('[X25] an upgrade left out or done twice, a turn that changed its way', () 
   expect(ways(['lay', '6'], ['set', '7'])[0]).toMatch('began in way 6 and went on in 7')
 })
 
-test('[X26] a row missing in the middle, above the snapshot, or of those that are kept; an agent that keeps all', () => {
+test('[X26] a row missing in the middle, above the snapshot, or of those that stay; an agent that keeps all', () => {
   const range = { id: 'annals/n1', agent: 'annals', low: 11, high: 40, rows: 30, snapshot: 20, waypoint: 10 }
   expect(checkRange(range)).toEqual([])
   expect(checkRange({ ...range, rows: 29 })[0]).toMatch('29 rows from 11 to 40')

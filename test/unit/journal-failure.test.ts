@@ -107,7 +107,7 @@ describe('attempts', () => {
     expect(letter?.reason).toContain('SuspectedPoison')
   })
 
-  test('[P2] a turn that only waits pays for no node that dies meanwhile; one that kills after its wait does', async () => {
+  test('[P2] a turn that only waits pays for no death meanwhile; one that kills after its wait does', async () => {
     let node = await world.node('n0', [waiting])
     const died = async (name: string) => {
       await world.advance(50)
