@@ -31,6 +31,8 @@ export class Children {
   readonly #recorded: ReadonlySet<string>
   readonly #met = new Map<string, Child>()
   readonly #heard = new Set<string>()
+  /** Starts without an outcome. */
+  readonly #starting = new Set<Promise<unknown>>()
 
   constructor(entries: readonly Entry[]) {
     this.#recorded = new Set(entries.flatMap((entry) => (entry.k === 'child' ? [nameOf(entry)] : [])))
@@ -41,6 +43,17 @@ export class Children {
     const name = nameOf(child)
     if (!this.#met.has(name) && !this.#recorded.has(name)) turn.append({ k: 'child', turn: turn.id, ...child })
     this.#met.set(name, child)
+  }
+
+  /** No end of the turn comes before it is known whether the child is there: else nobody could stop it. */
+  starts(start: Promise<unknown>): void {
+    this.#starting.add(start)
+    const over = (): boolean => this.#starting.delete(start)
+    start.then(over, over)
+  }
+
+  get starting(): Promise<unknown> | null {
+    return this.#starting.size === 0 ? null : Promise.allSettled(this.#starting)
   }
 
   /** The code has its result. */
@@ -60,13 +73,14 @@ export function adoptChild(turn: Turn, child: Child): void {
   turn.children.adopt(turn, child)
 }
 
-/** Resolves when none is left to wait for; null when none is. A cancellation is not passed on to them, and waits. */
+/** Resolves when there may be less to wait for, null when there is nothing. A cancellation is not passed on to them, and waits. */
 export function joinChildren(
   turn: Turn,
   resultOf: (child: { process: ProcessId; of: string }) => Promise<unknown>,
 ): Promise<unknown> | null {
   if (turn.children === null) return null
-  const { left } = turn.children
+  const { left, starting } = turn.children
+  if (starting !== null) return starting
   if (left.length === 0) return null
   turn.shields += 1
   // How they end is theirs; it was the code's to ask for, and it did not.

@@ -40,7 +40,9 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
   const { lineage } = turn
   const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
   const fn = (): Promise<boolean> => turn.ports.begin(call, { idempotencyKey: key }, lineage)
-  const created = await requestStep(turn, { name, key: place, plan: PLAIN, fn, firm: true })
+  const begun = requestStep(turn, { name, key: place, plan: PLAIN, fn, firm: true })
+  if (parentClose !== 'detach') turn.children?.starts(begun)
+  const created = await begun
   return { process: target, key, created: created === true, result: () => heardResult(turn, target, key) }
 }
 

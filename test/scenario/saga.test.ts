@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { testDatabase } from '../support/database.ts'
-import { Oracle, World } from '../support/runtime.ts'
+import { gate, Oracle, World } from '../support/runtime.ts'
 
 const HOUR = 3_600_000
 
@@ -67,6 +67,35 @@ test('[Y1] [Y4] [Y6] a parked trip is cancelled from another node: all of it is 
   expect(await b.stored('trip/parked')).toEqual({ booked: 0 })
   const counts = await b.core.backend.handle.archive.mailboxCounts('default', ['trip/parked', 'hotel/parked'])
   expect([...counts.values()].filter((n) => n > 0)).toEqual([])
+})
+
+test('[Y3] a transaction comes to its outcome first, and what it stored stays', async () => {
+  const inside = gate()
+  const go = gate()
+  const bank = agent('bank', {
+    state: () => ({ paid: 0 }),
+    on: {
+      async pay(ctx) {
+        ctx.state.paid += 1
+        await ctx.transaction(async () => {
+          inside.open()
+          await go.promise
+        })
+        oracle.hit('paid')
+        ctx.state.paid += 1
+        await ctx.sleep(HOUR)
+      },
+    },
+  })
+  const node = await world.node('a', [bank])
+  const handle = await node.start(node.ref(bank, 'b').pay())
+  await world.run(inside.promise)
+  await world.run(handle.cancel('late'))
+  await world.advance(100)
+  go.open()
+  expect(await world.refusal(handle.result())).toMatchObject({ code: 'CANCELLED' })
+  oracle.expectStep('paid').once()
+  expect(await node.stored('bank/b')).toEqual({ paid: 1 })
 })
 
 test('[Y1] [Y4] a request whose hint is lost, and a node that dies while it takes things back', async () => {

@@ -76,7 +76,9 @@ const worker = agent('worker', {
     async receive(ctx) {
       return (await ctx.receive('poke')).op
     },
-    poke: () => null,
+    poke: () => {
+      oracle.hit('poked')
+    },
     /** All kinds at once, each caught and told in the order in which it was heard. */
     async all(ctx) {
       const told = async (name: string, wait: Promise<unknown>): Promise<void> => {
@@ -139,6 +141,11 @@ const worker = agent('worker', {
       oracle.hit('try')
       await ctx.step('first', () => null)
       throw new Error('boom')
+    },
+    async took(ctx) {
+      await ctx.receive('poke')
+      oracle.hit('took')
+      await ctx.sleep(HOUR)
     },
     log: (ctx) => ctx.state.log,
   },
@@ -354,6 +361,28 @@ test('[Y2] after it was heard all verbs work, also when the node dies in the cle
   await world.until(() => oracle.count('cleaned') === 1, 'the end of the cleanup')
   oracle.expectStep('clean').once()
   await world.until(() => ends(b).includes('cleanup cancelled'), 'the end')
+})
+
+test('[Y2] what a cancelled turn received goes back, and its own handler gets it', async () => {
+  const node = await world.node('a', [worker, helper])
+  const handle = await node.start(node.ref(worker, 'w').took())
+  await begun(node, 'took')
+  await node.call(node.send(node.ref(worker, 'w').poke()))
+  await world.until(() => oracle.count('took') === 1, 'the message')
+  await world.advance(20)
+  await world.run(handle.cancel())
+  expect((await world.refusal(handle.result())).code).toBe('CANCELLED')
+  await world.until(() => oracle.count('poked') === 1, 'the handler of the message')
+})
+
+test('[Y2] a caller in memory hears of it too', async () => {
+  const node = await world.node('a', [worker, helper])
+  const called = node.ref(worker, 'w').sleep()
+  const outcome = called.then(() => 'done', codeOf)
+  await begun(node, 'sleep')
+  const accepted = node.written().find((entry) => entry.k === 'accepted')
+  await world.run(node.control.cancel('worker/w', accepted?.k === 'accepted' ? accepted.turn : '', { actor: 'test' }))
+  expect(await world.run(outcome)).toBe('CANCELLED')
 })
 
 test('[Y3] a checkpoint comes to its outcome first', async () => {

@@ -57,6 +57,10 @@ const parent = agent('parent', {
       oracle.hit('started')
       ctx.state.results.push(await work.result())
     },
+    async hasty(ctx) {
+      void ctx.start(child, 'c', 'work', null, { parentClose: 'stop', idempotencyKey: 'hasty' })
+      return 'parent'
+    },
     async own(ctx) {
       await ctx.start(parent as never, ctx.key, 'bad' as never, null, { parentClose: 'wait' })
     },
@@ -140,6 +144,18 @@ test('[Y6] detach: the child goes on', async () => {
   world.jump(HOUR)
   await until('worked')
   expect(cancels(node)).toBe(0)
+})
+
+test('[Y6] stop: a child whose start is not awaited is not left behind', async () => {
+  const node = await world.node('a', [parent, child])
+  node.faults.plan(({ method }) => (method === 'request' ? { kind: 'hold', until: held.promise } : undefined))
+  const called = node.ref(parent, 'p').hasty()
+  const outcome = called.then((value) => value)
+  await world.advance(200)
+  held.open()
+  expect(await world.run(outcome)).toBe('parent')
+  const handle = await world.run(node.core.messenger.handle('child/c', 'hasty'))
+  expect((await world.refusal(handle.result())).code).toBe('CANCELLED')
 })
 
 test('[Y6] a turn cannot wait for an operation of its own process', async () => {

@@ -187,6 +187,24 @@ test('[Y4] attempts used up by kills: the code goes no further than it was, and 
   expect(oracle.count('beyond')).toBe(0)
 })
 
+test('[Y4] a kill in the middle of the rollback: it goes on with what is left', async () => {
+  const node = await world.node('a', [trip])
+  let isFirst = true
+  undoing = async (name) => {
+    if (name !== 'hotel' || !isFirst) return
+    isFirst = false
+    held.open()
+    await new Promise(() => {})
+  }
+  const handle = await node.start(node.ref(trip, 't').crash())
+  await world.run(held.promise)
+  await world.run(node.control.kill('trip/t', { actor: 'test' }))
+  expect((await world.refusal(handle.result())).code).toBe('DEAD_LETTERED')
+  expect(oracle.log.filter((line) => line.startsWith('undo'))).toEqual(UNDONE)
+  expect(keys.get('hotel')?.size).toBe(1)
+  expect(oracle.count('crash')).toBeLessThanOrEqual(4)
+})
+
 test('[Y4] what an operator drops is not taken back, and its dead letter says so', async () => {
   const node = await world.node('a', [trip])
   await node.start(node.ref(trip, 't').hangs())
