@@ -2,7 +2,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { Reject } from '../../server/definition/reject.ts'
+import { REQUEST_MS } from '../../shared/retention.ts'
 import { Oracle, type TestNode, World } from '../support/runtime.ts'
+
+const HOUR = 3_600_000
 
 let world: World
 let oracle: Oracle
@@ -151,6 +154,32 @@ describe('start with a signal', () => {
     await world.advance(1_000)
     expect(world.db?.requests.size).toBe(1)
     expect(await logOf(b, 'boss/b')).toHaveLength(1)
+  })
+})
+
+describe('results that are not kept', () => {
+  test('[G6] whoever waits for one that was swept hears so: a handle, and a turn that slept for too long', async () => {
+    const late = agent('late', {
+      state: () => ({ log: [] as unknown[] }),
+      on: {
+        async run(ctx) {
+          const started = await ctx.start(order, 'o', 'pay', 5, { idempotencyKey: 'one' })
+          await ctx.sleep(HOUR)
+          const heard = await started.result().catch((error: { code: string }) => error.code)
+          ctx.state.log.push(heard)
+        },
+      },
+    })
+    const node = await world.node('a', [late, order])
+    await node.call(node.send(node.ref(late, 'l').run()))
+    const handle = await node.start(node.ref(order, 'o').pay(5), { idempotencyKey: 'one' })
+    expect([handle.created, await world.run(handle.result())]).toEqual([false, 5])
+    for (const row of world.db?.requests.values() ?? []) row.at -= REQUEST_MS + 1
+    expect((await node.core.backend.handle.store.sweep(node.core.node, 10)).requests).toBe(1)
+    expect((await world.refusal(handle.result())).code).toBe('REQUEST_UNKNOWN')
+    world.jump(HOUR)
+    await world.until(async () => (await logOf(node, 'late/l')).length === 1)
+    expect(await logOf(node, 'late/l')).toEqual(['REQUEST_UNKNOWN'])
   })
 })
 

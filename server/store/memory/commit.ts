@@ -92,7 +92,7 @@ function settle(db: MemoryDatabase, namespace: string, results: readonly Request
   return results.flatMap(({ scope, key, status, result }) => {
     const request = db.requests.get(keyOf(namespace, scope, key))
     if (request?.status !== 'pending') return []
-    Object.assign(request, { status, result })
+    Object.assign(request, { status, result, at: db.clock.now() })
     const { process: sender, messageId } = request
     return request.waiters.flatMap(([target, op]) => {
       if (!hears(db, namespace, target)) return []

@@ -12,9 +12,9 @@ const request: Section = {
   items: (commit) => (commit.requests ?? []).map((item) => ({ ...item })),
   told: 'request_told',
   between: (q, rows) => [
-    // M3: one outcome per request, the first one stands.
+    // M3: one outcome per request, the first one stands. G6: it is kept from now on, however long ago it was started.
     `request_done as (
-    update ${q}requests r set status = x.status, result = x.result from ${rows} x
+    update ${q}requests r set status = x.status, result = x.result, at = now() from ${rows} x
     where r.namespace = $3::text and r.scope = x.scope and r.key = x.key and r.status = 'pending'
       and ${among('r.scope', rows, 'scope')} and ${among('r.key', rows, 'key')}
     returning x.pid, r.process, r.message_id, r.result, r.waiters)`,

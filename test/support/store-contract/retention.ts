@@ -218,5 +218,19 @@ export function retentionContract(world: AgingWorld): void {
       expect(await bench.store.sweep(node, 10)).toEqual({ ...none, audit: 1 })
       expect(await bench.store.epochAlive(node)).toBe(true)
     })
+
+    test('[G6] a request is kept from its outcome on, however long it took', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const owned = await bench.own(node, 'a')
+      const wanted = { scope: 's', key: 'slow', argsHash: 'h', expiresAt: null, message: message('m', 'cart/a') }
+      await bench.store.request(node, wanted)
+      await world.age(bench.namespace, REQUEST_MS + DAY_MS)
+      await bench.write(node, owned, { requests: [{ scope: 's', key: 'slow', status: 'done', result: '"kept"' }] })
+      expect((await bench.store.sweep(node, 10)).requests).toBe(0)
+      expect(await bench.store.requestRow(bench.namespace, 's', 'slow')).toMatchObject({ result: '"kept"' })
+      await world.age(bench.namespace, REQUEST_MS + DAY_MS)
+      expect((await bench.store.sweep(node, 10)).requests).toBe(1)
+    })
   })
 }
