@@ -2,7 +2,8 @@
  * Brings one schema up to the migrations that ship with the package (migrations/, made by drizzle-kit, named by hand).
  *
  * - One runtime at a time: a session advisory lock on a connection of its own, held over the whole run. Drizzle's own
- *   migrator takes none and fails when two start together.
+ *   migrator takes none and fails when two start together. A schema that lacks nothing takes no lock: its start does not
+ *   wait for another session that holds it.
  * - One transaction per migration, with its record: a crash at any instant leaves whole migrations only.
  * - The files name no schema. Each runs under a search path that is local to its transaction.
  * - A file that changed after it was applied is refused. Migrations of a newer version are left alone: during a rolling
@@ -42,6 +43,7 @@ export async function migrate(connection: PostgresConnection, options: MigrateOp
   const sql = openClient(connection, 'vivarium migrate', 1)
   try {
     await checkServer(sql)
+    if (await isWhole(sql, schema, migrations)) return []
     await sql`select pg_advisory_lock(hashtextextended(${`vivarium.migrate.${schema}`}, 0))`
     const applied = await prepare(sql, schema)
     const names: string[] = []
@@ -70,6 +72,19 @@ async function checkServer(sql: Sql): Promise<void> {
   )
 }
 
+/** Only additions are ever made to the list, so what it has without the lock it keeps. */
+async function isWhole(sql: Sql, schema: SchemaName, migrations: readonly Migration[]): Promise<boolean> {
+  const [found] = await sql`select 1 from pg_tables where schemaname = ${schema} and tablename = 'migrations'`
+  if (found === undefined) return false
+  const applied = await appliedIn(sql, schema)
+  return migrations.every((migration) => isApplied(migration, applied, schema))
+}
+
+async function appliedIn(sql: Sql, schema: SchemaName): Promise<Map<string, string>> {
+  const rows = await sql<{ name: string; hash: string }[]>`select name, hash from ${sql(schema)}.migrations`
+  return new Map(rows.map((row) => [row.name, row.hash]))
+}
+
 /** Makes the schema and the list of what was applied; returns that list. */
 async function prepare(sql: Sql, schema: SchemaName): Promise<Map<string, string>> {
   const [found] = await sql`select 1 from pg_namespace where nspname = ${schema}`
@@ -78,8 +93,7 @@ async function prepare(sql: Sql, schema: SchemaName): Promise<Map<string, string
   await sql`
     create table if not exists ${sql(schema)}.migrations
       (name text primary key, hash text not null, applied_at timestamptz not null default now())`
-  const rows = await sql<{ name: string; hash: string }[]>`select name, hash from ${sql(schema)}.migrations`
-  return new Map(rows.map((row) => [row.name, row.hash]))
+  return appliedIn(sql, schema)
 }
 
 function isApplied(migration: Migration, applied: ReadonlyMap<string, string>, schema: SchemaName): boolean {

@@ -35,6 +35,15 @@ test('[D15] runtimes that start together apply each migration once', async () =>
   expect(await migrate(database.connection, { schema })).toEqual([])
 })
 
+test('[D15] a schema that lacks nothing waits for nobody who migrates', async () => {
+  const schema = 'held'
+  await migrate(database.connection, { schema })
+  const holder = postgres({ ...database.connection, max: 1 })
+  await holder`select pg_advisory_lock(hashtextextended(${`vivarium.migrate.${schema}`}, 0))`
+  expect(await migrate(database.connection, { schema })).toEqual([])
+  await holder.end()
+})
+
 test('[D15] two schemas of one database know nothing of each other', async () => {
   await migrate(database.connection, { schema: 'one' })
   await migrate(database.connection, { schema: 'two' })
