@@ -160,6 +160,8 @@ export type ErrorData = {
   stack?: string
   name?: string
   outcome?: GivenUp
+  /** Of a rejection: what it says to the caller's program. Values that can be stored. */
+  detail?: Readonly<Record<string, unknown>>
 }
 
 /** The one error class of the runtime. Match on `code`, never on the text. */
@@ -199,6 +201,10 @@ export function errorData(thrown: unknown, depth = 0): ErrorData {
   if (thrown.cause !== undefined && depth < CAUSE_DEPTH_MAX) data.cause = errorData(thrown.cause, depth + 1)
   const outcome = thrown instanceof RuntimeError ? thrown.detail['outcome'] : undefined
   if (outcome === 'withdrawn' || outcome === 'unknown') data.outcome = outcome
+  if (isRuntimeError(thrown, 'CALL_REJECTED')) {
+    const { original: _original, ...detail } = thrown.detail
+    if (Object.keys(detail).length > 0) data.detail = detail
+  }
   return data
 }
 
@@ -208,7 +214,7 @@ export function errorFromData(data: ErrorData): RuntimeError {
   const code: ErrorCode = known ? (data.code as ErrorCode) : 'TASK_FAILED' // the `in` test proves the narrowing
   const cause = data.cause === undefined ? undefined : errorFromData(data.cause)
   const { outcome } = data
-  const detail = { original: data.code, ...(outcome === undefined ? {} : { outcome }) }
+  const detail = { ...data.detail, original: data.code, ...(outcome === undefined ? {} : { outcome }) }
   return new RuntimeError(code, data.message, { cause, detail })
 }
 

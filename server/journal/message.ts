@@ -6,7 +6,7 @@
  */
 import { type ErrorData, errorData, errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import { decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
+import { copy, decode, encode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { Mailbox } from '../kernel/mailbox.ts'
 import type { MessageRow, NewMessage, ReplyAddress, RequestResult } from '../store/store.ts'
@@ -130,6 +130,7 @@ export function plain(error: ErrorData): Value {
   if (error.stack !== undefined) out['stack'] = storable(error.stack)
   if (error.cause !== undefined) out['cause'] = plain(error.cause)
   if (error.outcome !== undefined) out['outcome'] = error.outcome
+  if (error.detail !== undefined) out['detail'] = copy(error.detail)
   return Object.freeze(out)
 }
 

@@ -6,7 +6,7 @@
  *   row goes with the commit that stores the exit, so the signal is neither lost nor felt twice.
  * - What a signal in memory tells of a tie that has a row, the commit of its turn takes out of the store.
  */
-import { decode } from '../../shared/value.ts'
+import { decode, type Value } from '../../shared/value.ts'
 import { type DownSignal, type Envelope, type ExitSignal, NO_LINEAGE } from '../kernel/envelope.ts'
 import { type ExitReason, NOPROC } from '../kernel/exit.ts'
 import type { Kernel } from '../kernel/kernel.ts'
@@ -89,8 +89,9 @@ function gone(tie: Tie, at: number): Envelope {
   const kind = tie.kind === 'link' ? 'exit' : 'down'
   const end = { incarnation: 0, reason: NOPROC }
   const body = tie.kind === 'link' ? { from: tie.peer, ...end } : { ref: tie.ref, process: tie.peer, ...end }
+  const args = body as Value // `noproc` has no error in it
   return {
-    ...{ kind, op: kind === 'exit' ? UNJUDGED_OP : kind, args: body, from: tie.peer, reply: null, lineage: NO_LINEAGE },
+    ...{ kind, op: kind === 'exit' ? UNJUDGED_OP : kind, args, from: tie.peer, reply: null, lineage: NO_LINEAGE },
     ...{ at, deadline: null, attempts: 0, messageId: null, row: null },
   }
 }

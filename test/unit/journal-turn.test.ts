@@ -73,6 +73,42 @@ describe('base and draft', () => {
     expect(node.core.kernel.find('box/k')?.stats.failures).toBe(0)
   })
 
+  test('[M3] a rejection tells its caller the detail, through calls, starts and agents; only values are one', async () => {
+    const shop = agent('shop', {
+      state: () => ({ n: 0 }),
+      on: {
+        buy: (_ctx, item: string) => {
+          throw new Reject('sold out', { item, at: new Date(0) })
+        },
+        broken: () => {
+          throw new Reject('no', { fn: () => 1 })
+        },
+      },
+    })
+    const buyer = agent('buyer', {
+      state: () => ({ heard: null as unknown }),
+      maxAttempts: 1,
+      on: {
+        async buy(ctx, item: string) {
+          ctx.state.heard = await ctx
+            .ref(shop, 's')
+            .buy(item)
+            .run()
+            .catch((error: { detail: unknown }) => error.detail)
+          return ctx.state.heard
+        },
+      },
+    })
+    const node = await world.node('a', [shop, buyer])
+    const detail = { item: 'tea', at: new Date(0), original: 'CALL_REJECTED' }
+    expect((await world.refusal(node.ref(shop, 's').buy('tea'))).detail).toEqual(detail)
+    const handle = await node.start(node.ref(shop, 's').buy('tea'))
+    expect((await world.refusal(handle.result())).detail).toEqual(detail)
+    expect(await node.call(node.ref(buyer, 'b').buy('tea'))).toEqual(detail)
+    const broken = await world.refusal(node.ref(shop, 's').broken().run({ timeoutMs: 60_000 }))
+    expect([broken.code, broken.message]).toEqual(['DEAD_LETTERED', expect.stringContaining('fn')])
+  })
+
   test('[T2] a checkpoint commits state and outbox so far, once; the rest of the turn goes on from it', async () => {
     const a = await world.node('a', [box, sink])
     a.ref(box, 'k')
