@@ -448,6 +448,7 @@ export class RuntimeCore {
       this.complain('leaving', error),
     )
     this.state = 'stopped'
+    this.waits.close()
     this.bus.emit({ kind: 'runtime:stop', at: this.clock.now() })
     this.kernel.close()
     this.ring.close()

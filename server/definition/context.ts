@@ -63,7 +63,8 @@ export type StartedOperation = {
   readonly key: string
   /** False when it had been started before. */
   readonly created: boolean
-  /** Its result, recorded when it is first heard. @throws the error the operation ended with */
+  /** Its result, recorded when it is first heard. @throws the error the operation ended with  @throws REQUEST_UNKNOWN
+   *  it ended more than 30 days ago */
   result(): Promise<unknown>
 }
 

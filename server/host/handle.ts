@@ -37,7 +37,8 @@ export class Handle {
     this.created = init.created
   }
 
-  /** Resolves with the reply once its commit is stored. @throws the error the operation ended with */
+  /** Resolves with the reply once its commit is stored. @throws the error the operation ended with  @throws
+   *  REQUEST_UNKNOWN  it ended more than 30 days ago  @throws RUNTIME_STOPPED */
   result(options: { signal?: AbortSignal } = {}): Promise<Value> {
     return this.#waits.result(this.process, this.key, options.signal)
   }

@@ -29,9 +29,16 @@ export type RequestWaitPorts = {
 export class RequestWaits {
   readonly #ports: RequestWaitPorts
   readonly #waiting = new Map<string, Set<() => void>>()
+  #closed = false
 
   constructor(ports: RequestWaitPorts) {
     this.#ports = ports
+  }
+
+  /** Whoever waits is told that nothing is told here any more. */
+  close(): void {
+    this.#closed = true
+    for (const waiting of this.#waiting.values()) for (const wake of waiting) wake()
   }
 
   /** A commit of this node stored results. */
@@ -45,10 +52,11 @@ export class RequestWaits {
   }
 
   /** Resolves with the result, however long it takes; ends with the reason of `signal` when that is aborted.
-   *  @throws REQUEST_UNKNOWN  the request is not kept any more */
+   *  @throws REQUEST_UNKNOWN  the request is not kept any more  @throws RUNTIME_STOPPED */
   async result(scope: ProcessId, key: string, signal?: AbortSignal): Promise<Value> {
     for (let soon = this.#ports.kernel.find(scope) !== undefined; ; ) {
       signal?.throwIfAborted()
+      if (this.#closed) throw stopped(scope, key)
       // Heard from before the look: what is stored between look and wait is not missed.
       const heard = this.#listen(callOf(scope, key), signal)
       try {
@@ -107,5 +115,12 @@ function notKept(scope: ProcessId, key: string): RuntimeError {
   return new RuntimeError(
     'REQUEST_UNKNOWN',
     `Nothing is kept of what was started of ${scope} under ${JSON.stringify(key)}; ask for a result while it is kept.`,
+  )
+}
+
+function stopped(scope: ProcessId, key: string): RuntimeError {
+  return new RuntimeError(
+    'RUNTIME_STOPPED',
+    `The runtime stopped; what was started of ${scope} under ${JSON.stringify(key)} goes on with another one.`,
   )
 }

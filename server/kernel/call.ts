@@ -127,9 +127,15 @@ class PatienceQueue {
     if (this.#first === null) this.#timer?.keepAlive(false)
   }
 
+  /** Nobody will answer any more. Callers that are processes ended before. */
   close(): void {
     this.#timer?.cancel()
     this.#timer = null
+    for (let call = this.#first; call !== null; ) {
+      const { next } = call
+      if (call.caller === null) call.reject(stoppedError(call))
+      call = next
+    }
   }
 
   #arm(ms: number): void {
@@ -154,6 +160,14 @@ class PatienceQueue {
     if (this.#first === this.#undated) this.date(now)
     this.#arm(Math.max(1, Math.ceil(this.#first.deadline - now)))
   }
+}
+
+function stoppedError({ target, op }: PendingCall): RuntimeError {
+  return new RuntimeError(
+    'RUNTIME_STOPPED',
+    `The runtime stopped before ${op} of ${target} was answered. ${GIVEN_UP_TEXT.unknown}`,
+    { detail: { target, op, outcome: 'unknown' } },
+  )
 }
 
 /** Takes a call that was not begun from its target; false where it may still be begun. */

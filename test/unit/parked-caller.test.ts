@@ -52,3 +52,20 @@ test('[W2] a caller whose patience ended is not kept when its turn is parked', a
   await world.until(() => node.core.kernel.find('sleeper/k') === undefined)
   expect(node.core.layer.parking.callers.size).toBe(0)
 })
+
+test('[K20] a caller of a parked turn, and who waits for its result, hear that the runtime stopped', async () => {
+  const node = await world.node('a', [sleeper])
+  const asked = node.ref(sleeper, 'k').nap(600_000).run({ timeoutMs: 3_000_000 })
+  const heard = asked.then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  )
+  const handle = await node.start(node.ref(sleeper, 'h').nap(600_000))
+  const result = handle.result().then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  )
+  await world.until(() => node.core.kernel.find('sleeper/k') === undefined)
+  await node.stop()
+  expect(await world.run(Promise.all([heard, result]))).toEqual(['RUNTIME_STOPPED', 'RUNTIME_STOPPED'])
+})
