@@ -26,7 +26,12 @@ export const PROJECTS: Record<string, Options> = {
     parallel: true,
   },
   pg: {
-    include: ['test/pg/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/scenario/**/*.test.ts'],
+    include: [
+      'test/pg/**/*.test.ts',
+      'test/contract/**/*.test.ts',
+      'test/scenario/**/*.test.ts',
+      'test/peer/**/*.test.ts',
+    ],
     exclude: ['test/contract/**/*.memory.test.ts'],
     globalSetup: ['test/support/postgres.ts'],
     timeoutMs: 30_000,
