@@ -2,8 +2,8 @@
  * Brings one schema up to the migrations that ship with the package (migrations/, made by drizzle-kit, named by hand).
  *
  * - One runtime at a time: a session advisory lock on a connection of its own, held over the whole run. Drizzle's own
- *   migrator takes none and fails when two start together. A schema that lacks nothing takes no lock: its start does not
- *   wait for another session that holds it.
+ *   migrator takes none and fails when two start together. A schema that lacks nothing takes no lock: its start
+ *   waits for nobody who holds it.
  * - One transaction per migration, with its record: a crash at any instant leaves whole migrations only.
  * - The files name no schema. Each runs under a search path that is local to its transaction.
  * - A file that changed after it was applied is refused. Migrations of a newer version are left alone: during a rolling

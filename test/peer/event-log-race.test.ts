@@ -33,7 +33,10 @@ afterEach(() => world.close())
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
-test('[L6] vercel event-log-race: hook-sleep race', async () => {
+/** Ms: a machine that does ten other things must not fail these. */
+const STORM_MS_MAX = 90_000
+
+test('[L6] vercel event-log-race: hook-sleep race', { timeout: STORM_MS_MAX }, async () => {
   const SEEDS = 300
   /** What each seed did in the world: a branch that was taken stays taken. */
   const ways = new Map<string, string[]>()
@@ -110,7 +113,7 @@ test('[L6] vercel event-log-race: hook-sleep race', async () => {
   for (const [way, times] of Object.entries(count)) expect(times, way).toBeGreaterThan(SEEDS / 20)
 })
 
-test('[L6] vercel event-log-race: wake loop', async () => {
+test('[L6] vercel event-log-race: wake loop', { timeout: STORM_MS_MAX }, async () => {
   const LOOPS = 12
   const WAKES = 40
   const BEAT_MS = 60
@@ -216,7 +219,7 @@ test('[L6] vercel event-log-race: wake loop', async () => {
   expect(beats).toBeGreaterThan(LOOPS)
 })
 
-test('[L6] vercel event-log-race: inline hang', async () => {
+test('[L6] vercel event-log-race: inline hang', { timeout: STORM_MS_MAX }, async () => {
   const dir = await mkdtemp(join(tmpdir(), 'vivarium-peer-'))
   const effects = join(dir, 'effects')
   const proxy = await PostgresProxy.make(() => database.connection)

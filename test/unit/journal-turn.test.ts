@@ -73,7 +73,7 @@ describe('base and draft', () => {
     expect(node.core.kernel.find('box/k')?.stats.failures).toBe(0)
   })
 
-  test('[M3] a rejection tells its caller the detail, through calls, starts and agents; only values are one', async () => {
+  test('[M3] the detail of a rejection is heard through calls, starts and agents; only values are one', async () => {
     const shop = agent('shop', {
       state: () => ({ n: 0 }),
       on: {
