@@ -451,3 +451,48 @@ test('[T5] what follows a step that ends beside a transaction is the same after 
     expect(await b.stored(`shop/${id}`), `lead ${id}`).toEqual({ log })
   }
 })
+
+test.each(['retry', 'skip'] as const)('[T11] a %s while the callback runs leaves no row of it', async (verb) => {
+  const { node, key, run } = await begin()
+  const hold = gate()
+  play = async (ctx, id) => {
+    await ctx.transaction(async (tx) => {
+      await add(tx, id)
+      if (oracle.count('callback') === 1) await hold.promise
+    })
+    ctx.state.log.push('done')
+  }
+  const id = `shop/${key}`
+  const act = { actor: 'operator:ana' }
+  const ended = Promise.resolve(run()).catch((error: { code: string }) => error.code)
+  await world.until(() => oracle.count('callback') === 1)
+  if (verb === 'retry') await node.control.retryTurn(id, act)
+  else await node.control.skipMessage(id, act)
+  hold.open()
+  expect(await ended).toBe(verb === 'retry' ? null : 'DEAD_LETTERED')
+  expect(await rows()).toEqual(verb === 'retry' ? [{ id: 'o1', total: 7 }] : [])
+  const state = (await node.stored(id)) as State | undefined
+  expect(state?.log ?? []).toEqual(verb === 'retry' ? ['done'] : [])
+})
+
+test('[E5] a retry keeps a transaction that is stored, also one whose COMMIT is on its way', async () => {
+  const { node, key, run } = await begin()
+  const hold = gate()
+  play = async (ctx, id) => {
+    await ctx.transaction((tx) => add(tx, id))
+    await ctx.step('hang', () => hold.promise)
+    ctx.state.log.push('done')
+  }
+  const ended = Promise.resolve(run())
+  const retries: Promise<unknown>[] = []
+  await world.until(() => oracle.count('callback') === 1)
+  for (let i = 0; i < 5; i++) {
+    retries.push(node.control.retryTurn(`shop/${key}`, { actor: 'operator:ana' }).catch(() => null))
+    await world.advance(1)
+  }
+  await Promise.all(retries)
+  hold.open()
+  await ended
+  expect(await rows()).toEqual([{ id: 'o1', total: 7 }])
+  expect(await node.stored(`shop/${key}`)).toEqual({ log: ['done'] })
+})

@@ -37,6 +37,7 @@ function workerOf(ran: Ran) {
             ran.set(`${name} ${i}`, keys.add(idempotencyKey))
           })
           if (i === 0) await ctx.sleep(20)
+          if (i === 0 && name.endsWith('3')) await ctx.sleep(8_000) // it leaves memory meanwhile
           if (i === 1) await ctx.call(ctx.ref(tally, 't').add(), { timeoutMs: 3_000_000 })
           if (name.endsWith('5') && i === 1) await ctx.checkpoint()
         }
@@ -123,6 +124,7 @@ class Drill {
       if (node.core.kernel.find(id)?.current != null) note('kill', node.control.kill(id, act))
     } else note('edit', this.#edit(node, id, edit))
     for (let i = 0; i < 4; i++) await this.world.advance(generator.below(20))
+    if (generator.next() < 0.05) await this.world.advance(3_000)
   }
 
   async #edit(node: TestNode, id: string, edit: string): Promise<unknown> {
@@ -179,8 +181,10 @@ async function check({ alive, nodes, answered, refused, ran, world }: Drill, nam
   const [node] = alive.call({ nodes }) as [TestNode]
   const { archive } = node.core.backend.handle
   const letters = await archive.deadLetters('default', { limit: 1_000 })
-  const skipped = letters.map(({ args }) => String(args))
-  for (const { reason } of letters) expect(reason).toContain('skipped by operator:sim')
+  const given = letters.map(({ args }) => String(args))
+  // A turn that waits for long sees many nodes die.
+  for (const { reason } of letters) expect(reason).toMatch(/^(skipped by operator:sim: drill|SuspectedPoison)/)
+  const skipped = letters.filter(({ reason }) => reason.startsWith('skipped'))
   const done: string[] = []
   const edits: string[] = []
   const retries = new Map<string, number>()
@@ -197,7 +201,7 @@ async function check({ alive, nodes, answered, refused, ran, world }: Drill, nam
       }
     }
   }
-  expect([...done, ...skipped].toSorted()).toEqual(names.toSorted())
+  expect([...done, ...given].toSorted()).toEqual(names.toSorted())
   for (const { verb, edit } of answered) if (verb === 'edit') expect(edits).toContain(edit)
   expect(new Set(edits).size).toBe(edits.length)
   expect(answered.filter(({ verb }) => verb === 'skip').length).toBeLessThanOrEqual(skipped.length)

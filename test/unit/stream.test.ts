@@ -451,3 +451,31 @@ describe('reading', () => {
     expect(second.error).toMatchObject({ code: 'RUNTIME_STOPPED' })
   })
 })
+
+test('[R4] what a turn wrote before an operator lets it run again is repeated or void, of handler and step', async () => {
+  const hold = gate()
+  const poet = agent('poet', {
+    state: () => ({ said: 0 }),
+    on: {
+      async say(ctx) {
+        const run = oracle.hit('run')
+        const out = ctx.stream('answer')
+        for (const word of ['a', `b${run}`]) await out.write(word)
+        await ctx.step('sing', async ({ stream }) => {
+          await stream('answer').write(`sung ${run}`)
+          await hold.promise
+        })
+        await out.close()
+      },
+    },
+  })
+  const node = await world.node('n', [poet])
+  await node.send(node.ref(poet, 'p').say())
+  const read = reading(node, 'poet/p', 'answer')
+  await world.until(() => read.items.length === 3)
+  await node.call(node.control.retryTurn('poet/p', { actor: 'operator:ana' }))
+  await world.until(() => oracle.count('run') === 2 && folded(read.items).includes('sung 2'))
+  hold.open()
+  await world.until(() => read.ended)
+  expect(folded(read.items)).toEqual(['a', 'b2', 'sung 2'])
+})
