@@ -44,6 +44,9 @@ import { TreeBook } from './tree-book.ts'
 /** Rows of one statement that takes answers for this node. */
 const REPLIES_MAX = 1_000
 
+/** Ms before a mailbox that could not be read is read again. */
+const REREAD_MS = 250
+
 /** A mailbox that is being read: what came meanwhile, and what was handled meanwhile. */
 type Reading = { again: boolean; readonly hints: MessageRow[]; readonly consumed: Set<number> }
 
@@ -401,6 +404,8 @@ export class DurableLayer {
       .messages(this.#host.namespace, id, 0, process.mailboxLimit)
       .catch((error: unknown) => {
         this.#host.failed(`reading the mailbox of ${id}`, error)
+        // Nobody else may tell of these rows: their hint is used up.
+        if (!this.#host.stopped()) this.#host.clock.after(REREAD_MS, () => this.reread(id)).keepAlive(false)
         return []
       })
       .then((rows) => this.#reread(process, record, fresh, rows))

@@ -20,6 +20,23 @@ afterEach(() => world.close())
 const act = { actor: 'test' }
 const HOUR = 3_600_000
 
+test('[M5] a mailbox that could not be read is read again, also when its process has left memory by then', async () => {
+  const box = agent('box', {
+    state: () => ({ n: 0 }),
+    on: { add: (ctx) => ++ctx.state.n },
+    passivateAfterMs: 1_000,
+  })
+  const a = await world.node('a', [box])
+  const b = await world.node('b', [box])
+  await a.call(a.ref(box, 'k').add())
+  a.faults.next('messages', { kind: 'fail', failure: 'unavailable' }, 6)
+  a.faults.next('release', { kind: 'fail', failure: 'unavailable' })
+  await b.send(b.ref(box, 'k').add())
+  await world.advance(10_000)
+  expect(a.faults.counts.get('messages')).toBeGreaterThan(0)
+  expect(await a.stored('box/k')).toEqual({ n: 2 })
+})
+
 describe('attempts', () => {
   const times: number[] = []
   const weak = agent('weak', {
