@@ -169,6 +169,7 @@ const AREAS: Areas = {
 const ENTRIES = [
   INDEX,
   'test/support/api-misuse.ts',
+  'test/random/main.ts',
   'server/cli/main.ts',
   'web/main.tsx',
   'web/build.ts',

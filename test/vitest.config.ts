@@ -50,7 +50,7 @@ export const PROJECTS: Record<string, Options> = {
     parallel: false,
   },
   crash: {
-    include: ['test/crash/**/*.test.ts'],
+    include: ['test/crash/**/*.test.ts', 'test/random/**/*.test.ts'],
     // The long form kills at least a hundred times in one test.
     timeoutMs: process.env.CRASH_LONG === '1' ? 3_600_000 : 600_000,
     parallel: false,

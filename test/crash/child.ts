@@ -15,25 +15,27 @@ export type ChildOptions = {
   at?: { point: CrashPointName; nth: number }
 }
 
-export class Child {
+/** A program of a suite in a process of its own: what it says, and how it ended. */
+export class ForkedChild {
   readonly #process: ChildProcess
   readonly #exit: Promise<{ code: number | null; signal: string | null }>
+  readonly #said = new Set<string>()
+  readonly #listeners = new Set<() => void>()
   #errors = ''
 
-  constructor(place: Place, { run, seed, mode = 'load', at }: ChildOptions) {
-    const { VIVARIUM_CRASH_POINT: _, ...env } = process.env
-    const armed =
-      at === undefined
-        ? {}
-        : { VIVARIUM_CRASH_POINT: at.point, VIVARIUM_CRASH_NTH: String(at.nth), VIVARIUM_CRASH_LOG: place.hits }
-    const words = [place.data, place.schema, place.facts, place.effects, run, String(seed), mode]
-    this.#process = fork(MAIN, words, {
-      env: { ...env, ...armed },
+  constructor(main: string, words: readonly string[], env: Record<string, string> = {}) {
+    const { VIVARIUM_CRASH_POINT: _, ...inherited } = process.env
+    this.#process = fork(main, words, {
+      env: { ...inherited, ...env },
       execArgv: ['--conditions=vivarium-source'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#errors += chunk.toString()
+    })
+    this.#process.on('message', (said) => {
+      this.#said.add(String(said))
+      for (const listener of this.#listeners) listener()
     })
     this.#exit = once(this.#process, 'exit').then(([code, signal]) => ({
       code: typeof code === 'number' ? code : null,
@@ -41,21 +43,26 @@ export class Child {
     }))
   }
 
-  /** Resolves at its word. @throws with what it printed when it ended before */
-  async says(word: 'up' | 'finished', withinMs: number): Promise<void> {
-    const heard = new Promise<void>((resolve) => {
-      this.#process.on('message', (said) => {
-        if (said === word) resolve()
-      })
-    })
+  /** Resolves at its word, also one it said before. @throws with what it printed when it ended without it */
+  async says(word: string, withinMs: number): Promise<void> {
+    const { promise: heard, resolve } = Promise.withResolvers<void>()
+    const listener = (): void => {
+      if (this.#said.has(word)) resolve()
+    }
+    this.#listeners.add(listener)
+    listener()
     const ended = this.#exit.then(({ code, signal }) => {
       throw new Error(`The child ended with ${signal ?? code} before it was ${word}:\n${this.#errors}`)
     })
-    await within(
-      Promise.race([heard, ended]),
-      withinMs,
-      () => `The child was not ${word} in ${withinMs} ms.\n${this.#errors}`,
-    )
+    try {
+      await within(
+        Promise.race([heard, ended]),
+        withinMs,
+        () => `The child was not ${word} in ${withinMs} ms.\n${this.#errors}`,
+      )
+    } finally {
+      this.#listeners.delete(listener)
+    }
   }
 
   /** Resolves with how it ended; kills what does not end in time. */
@@ -72,6 +79,16 @@ export class Child {
 
   kill(signal: 'SIGKILL' | 'SIGTERM'): void {
     this.#process.kill(signal)
+  }
+}
+
+export class Child extends ForkedChild {
+  constructor(place: Place, { run, seed, mode = 'load', at }: ChildOptions) {
+    const armed =
+      at === undefined
+        ? {}
+        : { VIVARIUM_CRASH_POINT: at.point, VIVARIUM_CRASH_NTH: String(at.nth), VIVARIUM_CRASH_LOG: place.hits }
+    super(MAIN, [place.data, place.schema, place.facts, place.effects, run, String(seed), mode], armed)
   }
 }
 

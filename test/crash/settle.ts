@@ -11,7 +11,7 @@ import { checkOwners } from './checker-owner.ts'
 import { checkEffects, checkPromises, readSlips, readWorld } from './checker-promise.ts'
 import { checkStreams, readStreams } from './checker-stream.ts'
 import { checkVersions, checkWaits } from './checker-wait.ts'
-import { Child } from './child.ts'
+import { Child, type ForkedChild } from './child.ts'
 import { readEffects, readFacts } from './fact.ts'
 import type { Place } from './place.ts'
 import type { Rows } from './rows.ts'
@@ -35,7 +35,7 @@ export async function settle(place: Place, rows: Rows, run: string): Promise<Set
 }
 
 /** Waits until nothing waits: no message, no timer, no request, no open turn. */
-async function atRest(rows: Rows, child: Child): Promise<void> {
+export async function atRest(rows: Rows, child: ForkedChild): Promise<void> {
   const deadline = performance.now() + FINISH_MS
   for (;;) {
     const { mailbox, timers, requests } = await countWaiting(rows)

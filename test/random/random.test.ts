@@ -1,0 +1,46 @@
+/**
+ * The short form of `npm run random`: some random programs under SIGKILL against the oracle, and runtimes with a planted
+ * mistake, which the oracle must find.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Chance } from '../crash/chance.ts'
+import { Arena, campaign } from './campaign.ts'
+import { MUTANTS } from './mutant.ts'
+import { playRound } from './round.ts'
+
+const SEED = Number(process.env['RANDOM_SEED'] ?? Date.now() % 1_000_000)
+const PROGRAMS = 150
+/** Programs at once, in a round with one kill. */
+const BATCH = 120
+/** Enough for each kind of command to be met many times. */
+const MUTANT_PROGRAMS = 24
+/** A runtime with a mistake may never come to an end. */
+const FINISH_MS = 15_000
+
+let arena: Arena
+
+beforeAll(async () => {
+  arena = await Arena.open()
+})
+
+afterAll(async () => {
+  await arena.close()
+})
+
+test(`[X30] random programs that are killed while they run end as the oracle says (seed ${SEED})`, async () => {
+  const totals = await campaign(arena, { programs: PROGRAMS, seed: SEED, batch: BATCH })
+  expect(totals.programs).toBeGreaterThanOrEqual(PROGRAMS)
+  console.log('random programs:', totals)
+})
+
+test.for(MUTANTS)('[X31] the oracle finds a runtime that %s', async (mutant) => {
+  const { folder, server } = arena
+  // A number of its own for each: they share the database.
+  const from = 100_000 + 1_000 * MUTANTS.indexOf(mutant)
+  const chance = new Chance(1)
+  const round = { folder, server, seed: 1, from, count: MUTANT_PROGRAMS, kills: 1, chance, mutant, finishMs: FINISH_MS }
+  const { findings } = await playRound(round)
+  // About programs: that a round did not end is not what is looked for.
+  expect(findings.filter((finding) => finding.startsWith('p'))).not.toEqual([])
+  console.log(`${mutant}: ${findings.length} findings, the first is ${findings[0]}`)
+})
