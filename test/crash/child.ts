@@ -43,6 +43,10 @@ export class ForkedChild {
     }))
   }
 
+  hasSaid(word: string): boolean {
+    return this.#said.has(word)
+  }
+
   /** Resolves at its word, also one it said before. @throws with what it printed when it ended without it */
   async says(word: string, withinMs: number): Promise<void> {
     const { promise: heard, resolve } = Promise.withResolvers<void>()

@@ -52,14 +52,17 @@ export async function atRest(rows: Rows, child: ForkedChild): Promise<void> {
   }
 }
 
-async function stuckRows(rows: Rows): Promise<string[]> {
+export async function stuckRows(rows: Rows): Promise<string[]> {
   const { sql, schema } = rows
   const messages = await sql<{ text: string }[]>`
     select concat_ws(' ', m.id, m.kind, m.op, 'to', m.target, 'attempts', m.attempts, 'recoveries', m.recoveries,
       'owner', p.owner, 'ended', p.ended, 'open', p.open, 'desired', p.desired) as text
     from ${sql(schema)}.mailbox m left join ${sql(schema)}.processes p on p.id = m.target order by m.ord limit 20`
+  const timers = await sql<{ text: string }[]>`
+    select concat_ws(' ', 'timer', t.name, 'of', t.target, 'due', t.due, 'owner', p.owner, 'wait', p.wait) as text
+    from ${sql(schema)}.timers t left join ${sql(schema)}.processes p on p.pid = t.process order by t.due limit 20`
   const { open } = await checkJournal(rows)
-  return [...messages.map((row) => row.text), ...open.map((turn) => `open turn ${turn}`)]
+  return [...messages, ...timers].map((row) => row.text).concat(open.map((turn) => `open turn ${turn}`))
 }
 
 /** What must hold at every instant, also in the middle of work. @throws listing what is wrong */

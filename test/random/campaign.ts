@@ -13,7 +13,9 @@ import type { Program } from './program.ts'
 import { playRound, type RoundReport } from './round.ts'
 
 /** Kills of a round, taken in turn. */
-const KILLS = [1, 1, 2, 1, 3] as const
+const KILLS = [1, 1, 2, 1, 1, 3, 1, 1] as const
+/** Programs for one that counts: some have ended before the first kill. */
+const SPARE = 1.3
 
 export type Totals = {
   /** Killed at least once between acceptance and end, and compared. */
@@ -78,7 +80,7 @@ export async function campaign(arena: Arena, options: CampaignOptions): Promise<
   let from = options.from ?? 0
   while (totals.programs < programs) {
     const kills = options.kills ?? KILLS[totals.rounds % KILLS.length] ?? 1
-    const count = Math.min(Math.ceil(batch / kills), programs - totals.programs)
+    const count = Math.min(Math.ceil(batch / kills), Math.ceil((programs - totals.programs) * SPARE))
     // A chance of its own for each round: one that is played alone is killed at the same moments.
     const chance = new Chance(Math.imul(seed, 31) + from)
     const report = await playRound({ folder: arena.folder, server: arena.server, seed, from, count, kills, chance })

@@ -37,10 +37,10 @@ class Outsider {
       try {
         if (outcome === 'error') await this.#runtime.failStep(token, new Error('The outside says no.'))
         else await this.#runtime.completeStep(token, value)
-        this.#lines.write({ e: 'settled', path, value })
+        this.#lines.write({ e: 'settled', path, token, value })
       } catch (error) {
         if (!(error instanceof RuntimeError) || error.code !== 'ALREADY_COMPLETED') throw error
-        this.#lines.write({ e: 'settled', path, value: null })
+        this.#lines.write({ e: 'settled', path, token, value: null })
       }
     }
     await (outcome === 'rivals' ? Promise.all([give(), give()]) : give())
@@ -49,8 +49,8 @@ class Outsider {
 
 /** Tokens that nobody is known to have used. */
 function openTokens(lines: readonly Line[]): Token[] {
-  const settled = new Set(lines.flatMap((line) => (line.e === 'settled' ? [line.path] : [])))
-  const tokens = lines.flatMap((line) => (line.e === 'token' && !settled.has(line.path) ? [line] : []))
+  const settled = new Set(lines.flatMap((line) => (line.e === 'settled' ? [line.token] : [])))
+  const tokens = lines.flatMap((line) => (line.e === 'token' && !settled.has(line.token) ? [line] : []))
   return [...new Map(tokens.map((line) => [line.token, line])).values()]
 }
 

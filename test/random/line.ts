@@ -12,7 +12,7 @@ export type Line =
   /** The function of an external step handed its token out. */
   | { e: 'token'; path: string; token: string; outcome: 'value' | 'rivals' | 'error' }
   /** An outcome from outside was taken; null when there was one already. */
-  | { e: 'settled'; path: string; value: string | null }
+  | { e: 'settled'; path: string; token: string; value: string | null }
   | { e: 'ended'; program: string; result: number }
   /** Something that must not fail. */
   | { e: 'failed'; what: string; why: string }

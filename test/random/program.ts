@@ -212,11 +212,14 @@ class Author {
     }
   }
 
+  /** Two calls of one operation of one process cannot be open at once (T5): each branch has a receiver of its own. */
   #branches(layer: number, rejects: boolean): Body {
     const kinds = layer < LAYERS - 1 ? BRANCHES : BRANCHES.filter((kind) => !DOWNWARD.some(([down]) => down === kind))
-    return Array.from({ length: 2 + this.#chance.below(3) }, () =>
-      this.#make(kinds[this.#chance.below(kinds.length)] ?? 'count', layer, rejects),
-    )
+    const first = this.#key()
+    return Array.from({ length: 2 + this.#chance.below(3) }, (_, i) => {
+      const branch = this.#make(kinds[this.#chance.below(kinds.length)] ?? 'count', layer, rejects)
+      return 'to' in branch ? { ...branch, to: (first + i) % KEYS } : branch
+    })
   }
 
   /** Timers that arm timers without end would be no program. */

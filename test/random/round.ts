@@ -5,6 +5,7 @@
  * - A program counts as killed only when its request was stored and had no outcome after the child was dead and the
  *   statements it left behind had ended: read from rows, never assumed.
  */
+import { statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { EmbeddedPostgres } from '../../server/store/embedded/embedded.ts'
 import type { Chance } from '../crash/chance.ts'
@@ -13,7 +14,7 @@ import { checkMailbox } from '../crash/checker-mailbox.ts'
 import { checkOwners } from '../crash/checker-owner.ts'
 import { Place } from '../crash/place.ts'
 import { openRows, type Rows } from '../crash/rows.ts'
-import { atRest, checkStructure } from '../crash/settle.ts'
+import { atRest, checkStructure, stuckRows } from '../crash/settle.ts'
 import { RandomChild } from './child.ts'
 import { compare } from './comparison.ts'
 import { expectationOf } from './expectation.ts'
@@ -26,9 +27,11 @@ import { readWorlds, type Worlds } from './world.ts'
 const UP_MS = 60_000
 /** Ms until the programs of a round have ended. */
 const FINISH_MS = 300_000
-/** Ms from the moment at which all programs of the round are stored, or the child is up, to the kill. */
-const KILL_MS = 700
-const LATER_KILL_MS = 2_000
+/** How far a round has come when it is killed, in characters of log a program, at most: a whole one leaves about 1,000.
+ *  Not ms, because machines differ. */
+const KILL_CHARACTERS = 350
+/** Ms after which it is killed however far it came. */
+const KILL_MS = 20_000
 const LOOK_MS = 20
 
 export type RoundOptions = {
@@ -72,7 +75,7 @@ export async function playRound(options: RoundOptions): Promise<RoundReport> {
     const struck = new Map<string, { kills: number; begun: boolean }>()
     const findings: string[] = []
     for (let kill = 0; kill < options.kills; kill++) {
-      await killOne(child(), options, kill)
+      await killOne(child(), options, place.effects)
       for (const { program, begun } of await openPrograms(rows)) {
         const before = struck.get(program)
         struck.set(program, { kills: (before?.kills ?? 0) + 1, begun: begun || before?.begun === true })
@@ -93,17 +96,21 @@ export async function playRound(options: RoundOptions): Promise<RoundReport> {
 }
 
 /** At a random moment: mostly when all are under way, now and then while they are still being accepted, or at boot. */
-async function killOne(child: RandomChild, { chance }: RoundOptions, nth: number): Promise<void> {
-  if (nth > 0) {
-    await child.says('up', UP_MS)
-    await pause(chance.below(LATER_KILL_MS))
-  } else {
-    await child.says(chance.below(8) === 0 ? 'up' : 'accepted', UP_MS)
-    await pause(chance.below(KILL_MS))
-  }
+async function killOne(child: RandomChild, { chance, count }: RoundOptions, log: string): Promise<void> {
+  const before = sizeOf(log)
+  const early = chance.below(6) === 0
+  await child.says(early ? 'up' : 'accepted', UP_MS)
+  const far = chance.below((early ? KILL_CHARACTERS / 4 : KILL_CHARACTERS) * count)
+  const deadline = performance.now() + KILL_MS
+  while (sizeOf(log) - before < far && !child.hasSaid('finished') && performance.now() < deadline) await pause(LOOK_MS)
+  await pause(chance.below(LOOK_MS))
   child.kill('SIGKILL')
   const { signal, code, errors } = await child.ended(UP_MS)
   if (signal !== 'SIGKILL') throw new Error(`The child ended with ${signal ?? code} before it was killed:\n${errors}`)
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
 
 /** Programs that were accepted and have not ended, once nothing of the dead child is at work in the database. */
@@ -130,7 +137,8 @@ async function finish(child: RandomChild, rows: Rows, finishMs: number): Promise
   } catch (error) {
     child.kill('SIGKILL')
     await child.ended(UP_MS)
-    throw error
+    const stuck = await stuckRows(rows)
+    throw new Error(`${error instanceof Error ? error.message : error}\n${stuck.join('\n')}`)
   }
   child.kill('SIGTERM')
   const { code, errors } = await child.ended(UP_MS)

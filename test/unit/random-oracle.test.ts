@@ -29,8 +29,9 @@ function worldOf(expected: Expectation): ProgramWorld {
     const good = expected.effects.get(path)
     if (good === undefined) {
       const won = expected.external.get(path) === true ? `${path}#v` : 'no'
-      world.tokens.push({ e: 'token', path, token: `token ${path}`, outcome: 'value' })
-      world.settled.push({ e: 'settled', path, value: won })
+      const token = `token ${path}`
+      world.tokens.push({ e: 'token', path, token, outcome: 'value' })
+      world.settled.push({ e: 'settled', path, token, value: won })
       world.order.set(path, [++place])
       continue
     }
@@ -171,7 +172,7 @@ describe('[X31] the oracle finds', () => {
     ['an attempt that was left out', (world) => world.effects.get('p1.4')?.splice(1, 1)],
     ['a second key of one step', (world) => Object.assign(world.effects.get('p1.4')?.[1] ?? {}, { key: 'other' })],
     ['a second token', (world) => world.tokens.push({ e: 'token', path: 'p1.6', token: 'other', outcome: 'rivals' })],
-    ['two rivals who both won', (world) => world.settled.push({ e: 'settled', path: 'p1.6', value: 'p1.6#v' })],
+    ['two rivals who both won', (world) => world.settled.push(...world.settled)],
     ['an outcome that is not the one that was taken', (world) => say(world.seen.get('p1.6'), 'p1.6#w')],
     ['a step that ran again after its result was used', (world) => world.order.get('p1.0')?.push(99)],
     [
