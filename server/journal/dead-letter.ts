@@ -5,6 +5,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { encodeCopied } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
+import { WAKE } from '../store/store.ts'
 import { endWaits } from './late-reply.ts'
 import { answerTo, outcomeOfError, rowOf, storable } from './message.ts'
 import type { DurablePorts } from './port.ts'
@@ -86,6 +87,9 @@ export function bury(
   if (isOpen && record.open !== null) {
     putBack(record.process, record.open)
     record.open = null
+    const wake = record.armed.get(WAKE)
+    if (wake !== undefined) part.cancelTimers = [{ name: WAKE, arm: wake }]
+    record.armed.delete(WAKE)
   }
   record.append(part)
   if (isOpen) endWaits(ports, record)

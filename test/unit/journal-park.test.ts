@@ -52,6 +52,10 @@ const sleeper = agent('sleeper', {
       oracle.hit('ask')
       ctx.state.log.push(await ctx.call(ctx.ref(helper, ctx.key).slow(ms), { timeoutMs: DAY }))
     },
+    async doomed(ctx, ms: number) {
+      await ctx.call(ctx.ref(helper, ctx.key).slow(ms), { timeoutMs: DAY })
+      throw new Error('on purpose')
+    },
     async tied(ctx) {
       ctx.monitor(`helper/${ctx.key}`)
       await ctx.checkpoint()
@@ -81,6 +85,16 @@ describe('parking', () => {
       0,
       [],
     ])
+  })
+
+  test('[W2] one that is buried after it came back leaves no timer behind', async () => {
+    const node = await world.node('a', [sleeper, helper])
+    const answered = node.ref(sleeper, 'k').doomed(10_000).run({ timeoutMs: HOUR })
+    await parked(node, 'sleeper/k')
+    const timers = (): string[] => [...(world.db?.timers.values() ?? [])].flatMap((t) => [...t.keys()])
+    expect(timers()).toContain('$wake')
+    expect((await world.refusal(answered)).code).toBe('DEAD_LETTERED')
+    expect([world.db?.mailbox.size, timers()]).toEqual([0, []])
   })
 
   test('[W2] nothing wakes it before: no recovery, no message behind it, stored or called', async () => {
