@@ -57,6 +57,8 @@ export type Entry =
       readonly key: string
       readonly out: Outcome
       readonly attempts: number
+      /** Streams that the step closed: they end once this is stored. */
+      readonly ends?: readonly string[]
       readonly at: number
     }
   /** A step with a total time or a token began; its time counts from `at`. */

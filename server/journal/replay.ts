@@ -15,7 +15,8 @@ import { type Entry, isResult, type Outcome, type ResultEntry, type Shape } from
 /** Ms for which user code may be busy with something of its own before its silence is judged as divergence. */
 export const STALL_MS = 500
 
-export type Recorded = { key: string; shape: Shape; out: Outcome; at: number }
+/** `ends`: streams that a step closed. */
+export type Recorded = { key: string; shape: Shape; out: Outcome; at: number; ends?: readonly string[] }
 
 type Refused = Extract<Entry, { k: 'refused' }>
 
@@ -159,6 +160,7 @@ function recorded(entry: ResultEntry): Recorded {
   const { key, at } = entry
   switch (entry.k) {
     case 'step':
+      return { key, at, shape: 'result', out: entry.out, ...(entry.ends === undefined ? {} : { ends: entry.ends }) }
     case 'reply':
       return { key, at, shape: 'result', out: entry.out }
     case 'received':

@@ -62,6 +62,10 @@ async function backOut(turn: Turn, handler: Handler): Promise<void> {
 function rolledBack(turn: Turn, cause: RollbackCause, error: unknown): void | Promise<void> {
   if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
   if (cause === 'failed') throw error
+  // M8: as before any other end. A cancelled turn waits for nothing more.
+  if (cause === 'rejected' && turn.streams !== null) {
+    return turn.streams.stored().then(() => endDropped(turn, cause, error))
+  }
   return endDropped(turn, cause, error)
 }
 
@@ -105,6 +109,7 @@ function failed(turn: Turn, error: unknown): void | Promise<void> {
 
 /** M3: an ordinary end. The draft is dropped, the caller hears the error. */
 function endDropped(turn: Turn, how: Exclude<EndKind, 'done'>, error: unknown): void | Promise<void> {
+  if (turn.closed || turn.process.epoch !== turn.epoch) return NEVER
   const { open } = turn
   if (open === null || open.taken === null) return finishTurn(turn, how, { err: errorData(error) }, [])
   // M8: what it received goes back once the end is stored; nothing may overtake it meanwhile.

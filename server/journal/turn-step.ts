@@ -25,7 +25,7 @@ import type { Part } from './record.ts'
 import { idempotencyKey, type Retry, type StepHost, type StepPast, StepRun } from './step.ts'
 import { planOf, type StepPlan } from './step-option.ts'
 import type { Turn } from './turn.ts'
-import { streamsOf } from './turn-stream.ts'
+import { endStreams, streamsOf } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
 
 export type StepFn = (info: never) => unknown
@@ -236,7 +236,10 @@ export class LiveStep implements StepHost {
     turn.assertOpen()
     turn.running?.delete(this)
     this.#unshow()
-    turn.append({ k: 'step', turn: turn.id, key, out, attempts, at: turn.stamp() }, more?.())
+    const ends = 'ok' in out ? turn.streams?.closedBy(key) : undefined
+    const entry = { k: 'step' as const, turn: turn.id, key, out, attempts, at: turn.stamp() }
+    turn.append(ends === undefined ? entry : { ...entry, ends }, more?.())
+    if (ends !== undefined) endStreams(turn, ends)
     this.#emitStop(attempts, 'err' in out)
     if ('ok' in out) return handOver(out.ok)
     throw errorFromData(out.err)

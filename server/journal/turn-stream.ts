@@ -7,6 +7,8 @@
  *   again; from the first that differs on they are void, which a reset says. Steps write under the number of their
  *   attempt: a new one begins with a reset of the one before.
  * - A step's result and the end of a turn come after their chunks: whoever has the one can read the other.
+ * - An end cannot be taken back, so it waits for the results that led to it. What a step closes ends with the result of
+ *   the step, which says so to a replay: a step that runs again finds its stream open.
  */
 import { createHash } from 'node:crypto'
 import { RuntimeError } from '../../shared/error.ts'
@@ -23,6 +25,7 @@ import {
 import type { DurableRecord } from './record.ts'
 import { StreamTail } from './stream-writer.ts'
 import type { Turn } from './turn.ts'
+import { firstWait } from './wait.ts'
 
 /** Content type of everything agents write: each chunk is one value. */
 export const VALUE_TYPE = 'application/json'
@@ -40,6 +43,10 @@ export class TurnStreams {
   readonly #outs = new Map<string, Out>()
   /** Attempts that run, by step; an older one writes nothing more. */
   readonly #attempts = new Map<string, StepInfo>()
+  /** Streams that were closed by steps whose result is not recorded, by step. */
+  readonly #closed = new Map<string, Set<string>>()
+  /** Streams that were closed by steps whose result is recorded. */
+  readonly #ending = new Map<string, Promise<void>>()
 
   constructor(turn: Turn) {
     this.#turn = turn
@@ -55,6 +62,7 @@ export class TurnStreams {
     const current = this.#attempts.get(key)
     if (current === undefined || current.attempt < info.attempt) {
       this.#attempts.set(key, info)
+      this.#closed.delete(key)
       for (const [place, out] of this.#outs) if (out.step === key) this.#outs.delete(place)
     }
     return this.#out(name, key, () => this.#assertRuns(key, info))
@@ -69,6 +77,29 @@ export class TurnStreams {
   /** Resolves once all that the handler, or this step, wrote is stored. */
   async stored(step: string | null = null): Promise<void> {
     for (const out of [...this.#outs.values()]) if (out.step === step) await out.flush()
+    if (step === null) await Promise.all(this.#ending.values())
+  }
+
+  /** A step closed the stream: it counts when the step comes good. */
+  closed(step: string, name: string): void {
+    this.#closed.set(step, (this.#closed.get(step) ?? new Set<string>()).add(name))
+  }
+
+  /** What the step closed that has come good; undefined for nothing. */
+  closedBy(step: string): readonly string[] | undefined {
+    const names = this.#closed.get(step)
+    return names === undefined ? undefined : [...names]
+  }
+
+  /** Whether a step has closed the stream, for itself or, with its result, for everybody. */
+  isEnding(name: string, step: string | null): boolean {
+    return this.#ending.has(name) || (step !== null && this.#closed.get(step)?.has(name) === true)
+  }
+
+  end(name: string): void {
+    const ended = this.own(name).close()
+    ended.catch(() => {}) // heard by the end of the turn
+    this.#ending.set(name, ended)
   }
 
   #assertRuns(key: string, info: StepInfo): void {
@@ -160,6 +191,7 @@ class Out implements StreamOut {
       const tail = await this.#open()
       this.#init.assertOpen()
       if (this.#isRepeated(data)) return
+      if (streamsOf(this.#init.turn).isEnding(this.#init.name, this.step)) throw this.#isClosed()
       if (tail.next - tail.floor >= STREAM_RECORDS_MAX) await this.#lookAgain(tail)
       this.#writable(tail)
       this.#add(tail, data, false)
@@ -174,13 +206,22 @@ class Out implements StreamOut {
   close(): Promise<void> {
     this.#init.assertOpen()
     return this.#then(async () => {
-      const { streams } = this.#init.turn.ports
+      const { turn } = this.#init
+      const { streams } = turn.ports
       const tail = await this.#open()
+      if (this.step !== null) {
+        this.#init.assertOpen()
+        await streams.flushed(tail)
+        return streamsOf(turn).closed(this.step, this.#init.name)
+      }
+      // Chunks can be voided, an end cannot: a step that led here and ran again would find its stream closed.
+      await turn.flushed()
+      turn.process.wait ??= firstWait(turn.record) // the turn may wait for something else meanwhile
       this.#init.assertOpen()
       this.#voidRest(tail)
       if (!tail.closed) streams.end(tail)
       await streams.flushed(tail)
-      this.#init.turn.record.streams?.delete(this.#init.name)
+      turn.record.streams?.delete(this.#init.name)
     })
   }
 
@@ -267,13 +308,21 @@ class Out implements StreamOut {
   #writable(tail: StreamTail): void {
     const { name, turn } = this.#init
     if (tail.problem !== null) throw tail.problem
-    if (tail.closed || tail.closing) {
-      throw new RuntimeError('STREAM_CLOSED', `The stream ${name} of ${turn.process.id} is closed.`)
-    }
+    if (tail.closed || tail.closing) throw this.#isClosed()
     if (tail.next - tail.floor < STREAM_RECORDS_MAX) return
     const text = `The stream ${name} of ${turn.process.id} has ${STREAM_RECORDS_MAX} chunks, the most allowed.`
     throw new RuntimeError('STREAM_LIMIT', `${text} Begin another one.`)
   }
+
+  #isClosed(): RuntimeError {
+    const { name, turn } = this.#init
+    return new RuntimeError('STREAM_CLOSED', `The stream ${name} of ${turn.process.id} is closed.`)
+  }
+}
+
+/** With the result of the step that closed them. */
+export function endStreams(turn: Turn, names: readonly string[]): void {
+  for (const name of names) streamsOf(turn).end(name)
 }
 
 /** What was written and not voided by a later reset. */

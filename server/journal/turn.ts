@@ -39,7 +39,7 @@ import { bookOf, type StepBook } from './step-book.ts'
 import type { Children } from './turn-child.ts'
 import { Requests } from './turn-request.ts'
 import type { LiveStep } from './turn-step.ts'
-import type { TurnStreams } from './turn-stream.ts'
+import { endStreams, type TurnStreams } from './turn-stream.ts'
 import type { Due } from './wait.ts'
 
 /** The hook that runs as a turn after load. `$` cannot begin an operation of a user's agent by accident. */
@@ -430,6 +430,7 @@ export class Turn {
   #delivering(item: Recorded): void {
     this.ports.crash.hit('replay:middle')
     this.advance(item.at)
+    if (item.ends !== undefined) endStreams(this, item.ends)
   }
 
   /** The code left what the journal holds. */
