@@ -320,10 +320,11 @@ class Frame {
           const value = await this.#act(info, path)
           const out = info.stream(path)
           for (let i = 0; i < command.count; i++) await out.write(`${value}:${i}`)
+          if (command.closes) await out.close()
           return value
         }
         this.#see(path, await ctx.step('work', fn, { key: path }))
-        await ctx.stream(path).close()
+        if (!command.closes) await ctx.stream(path).close()
         return 1
       }
       case 'stream': {

@@ -24,8 +24,8 @@ export type Command =
   | { kind: 'flaky'; fails: number }
   /** A step that fails every attempt; the error is caught. */
   | { kind: 'hopeless' }
-  /** A step that writes a stream of the value it returns. */
-  | { kind: 'chunks'; count: number }
+  /** A step that writes a stream of the value it returns, and closes it or leaves that to the handler. */
+  | { kind: 'chunks'; count: number; closes: boolean }
   /** A stream that the handler writes itself. */
   | { kind: 'stream'; count: number }
   | { kind: 'draw' }
@@ -182,6 +182,7 @@ class Author {
       case 'flaky':
         return { kind, fails: 1 + this.#chance.below(3) }
       case 'chunks':
+        return { kind, count: 1 + this.#chance.below(5), closes: this.#chance.below(2) === 0 }
       case 'stream':
         return { kind, count: 1 + this.#chance.below(5) }
       case 'burst':

@@ -143,7 +143,7 @@ const EVERYTHING = only(
   { kind: 'step' },
   { kind: 'call', to: 1, body: [{ kind: 'step' }, { kind: 'count' }] },
   { kind: 'write' },
-  { kind: 'chunks', count: 2 },
+  { kind: 'chunks', count: 2, closes: true },
   { kind: 'flaky', fails: 2 },
   { kind: 'burst', to: 2, count: 3 },
   { kind: 'external', outcome: 'rivals' },
