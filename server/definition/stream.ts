@@ -12,8 +12,9 @@ export interface StreamOut {
   write(chunk: unknown): Promise<void>
   /** The same. */
   append(chunk: unknown): Promise<void>
-  /** Ends the stream for good; readers end too. Resolves once that is stored. Idempotent. Inside a step it resolves once
-   *  the chunks are stored, and the stream ends with the step's result: a step that fails or runs again closed nothing. */
+  /** Ends the stream for good; readers end too. Resolves once that is stored. Idempotent. Inside a step it resolves
+   *  once the chunks are stored, and the stream ends with the step's result: a step that fails or runs again closed
+   *  nothing. */
   close(): Promise<void>
   /** Resolves once everything written before is stored. */
   flush(): Promise<void>

@@ -113,7 +113,9 @@ export class Divergence extends Error {
 
   constructor(report: RoundReport, round: { seed: number; from: number; count: number; kills: number }) {
     const { seed, from, count, kills } = round
-    const again = `npm run random -- --seed ${seed} --from ${from} --programs ${count} --batch ${count * kills} --kills ${kills}`
+    const batch = count * kills
+    const which = `--seed ${seed} --from ${from} --programs ${count}`
+    const again = `npm run random -- ${which} --batch ${batch} --kills ${kills}`
     const found = report.findings.slice(0, 40).join('\n')
     const shown = report.programs.slice(0, 3).map((program) => JSON.stringify(program))
     super(`${report.findings.length} findings. Again: ${again}\n${found}\n${shown.join('\n')}`)

@@ -1,9 +1,9 @@
 /**
  * The oracle: what a program must leave behind, found by reading it, with no line of the runtime.
  *
- * - A turn's changes of state, sends and timers count when it ends, at a checkpoint or with a transaction, and not at all
- *   when it is rejected before (T1, T2, M3). A call releases what was sent to the same process before (M5). Steps, calls,
- *   streams and rows that were committed stay whatever becomes of the turn.
+ * - A turn's changes of state, sends and timers count when it ends, at a checkpoint or with a transaction, and not at
+ *   all when it is rejected before (T1, T2, M3). A call releases what was sent to the same process before (M5). Steps,
+ *   calls, streams and rows that were committed stay whatever becomes of the turn.
  * - Of values that chance decides it knows where they come from: wherever such a value turns up it is the same one.
  */
 import { processId } from '../../shared/id.ts'

@@ -2,8 +2,8 @@
  * The agents that carry programs out: three layers of one interpreter. What it does is what a user's agent may do; it
  * knows nothing of the oracle.
  *
- * - The state counts by program, keeps values that chance decided under the path that drew them, and what it was told of
- *   the values of others: two that should be one show any result that a replay was not given again.
+ * - The state counts by program, keeps values that chance decided under the path that drew them, and what it was told
+ *   of the values of others: two that should be one show any result that a replay was not given again.
  * - Time limits are far above what a round takes: no outcome may depend on how fast the machine is.
  */
 import { randomBytes } from 'node:crypto'

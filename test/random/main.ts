@@ -1,6 +1,6 @@
 /**
- * `npm run random -- --programs 10000 --seed 7`: random programs under SIGKILL, compared with the oracle. Ends with 1 at
- * the first divergence, and says how to see it again.
+ * `npm run random -- --programs 10000 --seed 7`: random programs under SIGKILL, compared with the oracle. Ends with 1
+ * at the first divergence, and says how to see it again.
  *
  * - `--batch N` programs at once, `--from N` the number of the first one, `--kills N` in every round.
  */

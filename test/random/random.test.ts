@@ -1,6 +1,6 @@
 /**
- * The short form of `npm run random`: some random programs under SIGKILL against the oracle, and runtimes with a planted
- * mistake, which the oracle must find.
+ * The short form of `npm run random`: some random programs under SIGKILL against the oracle, and runtimes with a
+ * planted mistake, which the oracle must find.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Chance } from '../crash/chance.ts'
