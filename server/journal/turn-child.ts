@@ -73,8 +73,8 @@ export function adoptChild(turn: Turn, child: Child): void {
   turn.children.adopt(turn, child)
 }
 
-/** Resolves when there may be less to wait for, null when there is nothing. A cancellation is not passed on to them, and
- *  waits. */
+/** Resolves when there may be less to wait for, null when there is nothing. A cancellation is not passed on to them,
+ *  and waits. */
 export function joinChildren(
   turn: Turn,
   resultOf: (child: { process: ProcessId; of: string }) => Promise<unknown>,
