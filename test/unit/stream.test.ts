@@ -452,7 +452,7 @@ describe('reading', () => {
   })
 })
 
-test('[R4] what a turn wrote before an operator lets it run again is repeated or void, of handler and step', async () => {
+test('[R4] what a turn wrote before an operator lets it run again is repeated or void', async () => {
   const hold = gate()
   const poet = agent('poet', {
     state: () => ({ said: 0 }),
