@@ -371,7 +371,9 @@ export class RuntimeCore {
   }
 
   async #joinAgain(): Promise<void> {
-    if (this.state !== 'running') return
+    // Late refusals of an earlier epoch come when the next one has begun. What cannot be asked counts as over.
+    const alive = await this.backend.handle.store.epochAlive(this.#node).catch(() => false)
+    if (alive || this.state !== 'running') return
     this.layer.book.fence()
     const supervised: Process[] = []
     for (const process of [...this.kernel.all()]) {

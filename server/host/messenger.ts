@@ -106,8 +106,10 @@ export class Messenger implements Caller {
       n: 0,
       lineage: { ...lineage, root: lineage.root ?? id },
     })
+    const loads = layer.activator.count
     const [ord] = await store.enqueue(this.#ports.node(), [message])
-    if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
+    const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
+    if (ord !== undefined) layer.deliver({ ...message, ...fresh, ord }, loads)
     return id
   }
 
@@ -147,6 +149,7 @@ export class Messenger implements Caller {
     })
     const signal = options.signal === undefined ? undefined : this.#signal(entry, message, options.signal)
     const wanted = { scope, key, argsHash: hash, expiresAt: null, message, ...(signal === undefined ? {} : { signal }) }
+    const loads = layer.activator.count
     const { row, created, ord, signalOrd } = await store.request(this.#ports.node(), wanted)
     if (!created && row.argsHash !== hash) {
       throw new RuntimeError(
@@ -156,8 +159,8 @@ export class Messenger implements Caller {
     }
     if (signal !== undefined) layer.ports.crash.hit('start:signal-stored')
     const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
-    if (created) layer.deliver({ ...message, ...fresh, ord })
-    if (signal !== undefined) layer.deliver({ ...signal, ...fresh, ord: signalOrd })
+    if (created) layer.deliver({ ...message, ...fresh, ord }, loads)
+    if (signal !== undefined) layer.deliver({ ...signal, ...fresh, ord: signalOrd }, loads)
     return this.#handle(row, created)
   }
 

@@ -9,6 +9,7 @@ import { errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import { decodeOutcome, nodeTarget } from '../journal/message.ts'
+import { isPassing } from '../journal/store-failure.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { NodeIdentity, RequestResult, RequestRow, Store } from '../store/store.ts'
@@ -18,11 +19,14 @@ const SOON_MS = 500
 /** Ms between looks for what was told and not heard. */
 const LOOK_MS = 30_000
 
+/** `row` is undefined where nobody knows. */
+type Look = { row: RequestRow | null | undefined; ms: number }
+
 export type RequestWaitPorts = {
   store: Pick<Store, 'requestRow' | 'awaitResult'>
   clock: Clock
   /** What is in memory here has its commits here. */
-  kernel: Pick<Kernel, 'find'>
+  kernel: Pick<Kernel, 'find' | 'closed'>
   node(): NodeIdentity
 }
 
@@ -62,7 +66,7 @@ export class RequestWaits {
       try {
         const { row, ms } = await this.#look(scope, key, soon)
         if (row === null) throw notKept(scope, key)
-        if (row.status !== 'pending' && row.result !== null) {
+        if (row !== undefined && row.status !== 'pending' && row.result !== null) {
           const out = decodeOutcome(row.result)
           if ('ok' in out) return out.ok
           throw errorFromData(out.err)
@@ -74,7 +78,15 @@ export class RequestWaits {
     }
   }
 
-  async #look(scope: ProcessId, key: string, soon: boolean): Promise<{ row: RequestRow | null; ms: number }> {
+  /** An outage costs time: what cannot be read now is read later. */
+  #look(scope: ProcessId, key: string, soon: boolean): Promise<Look> {
+    return this.#read(scope, key, soon).catch((error: unknown) => {
+      if (this.#ports.kernel.closed || !isPassing(error)) throw error
+      return { row: undefined, ms: SOON_MS }
+    })
+  }
+
+  async #read(scope: ProcessId, key: string, soon: boolean): Promise<Look> {
     const { store, node } = this.#ports
     const { id, epoch, namespace } = node()
     if (soon) return { row: await store.requestRow(namespace, scope, key), ms: SOON_MS }

@@ -28,13 +28,19 @@ export class VerbTargets {
     const { backend, namespace, node } = this.#core
     const record = await backend.handle.archive.process(namespace, id)
     if (record === null) throw processNotFound(id)
-    if (record.owner !== null && record.owner !== node.id) {
+    if (record.owner !== null && record.owner !== node.id && (await this.#lives(record))) {
       throw new RuntimeError('FENCED', `${id} runs on node ${record.owner}, not on ${node.name}. Act on it there.`)
     }
     assertIncarnation(record, act)
     if (record.wait === null) return record
     await this.wake(record)
     return null
+  }
+
+  /** A stopped process keeps the owner that died with it: nobody recovers it. */
+  #lives({ owner, ownerEpoch }: ProcessRecord): Promise<boolean> {
+    const { backend, namespace } = this.#core
+    return backend.handle.store.epochAlive({ id: owner ?? 0, epoch: ownerEpoch ?? 0, name: '', namespace })
   }
 
   /** The process of the id, once it is decided whether it is up; null when it is not in memory. */

@@ -45,7 +45,7 @@ export class Activator {
   #queue: Waiting[] = []
   #running = 0
   #scheduled = false
-  /** Claims that were decided. */
+  /** Claims that were decided. A statement that is sent now is younger than each load that is counted. */
   count = 0
 
   constructor(ports: ActivatorPorts) {
@@ -114,6 +114,8 @@ export class Activator {
     if (pids.length > 0) for (const one of await store.load(node, pids)) loaded.set(one.process, one)
     crash.hit('activation:loaded')
     this.count += batch.length
+    // N2: claimed by an epoch that is over; what it owns is for anybody.
+    if (this.#ports.node().epoch !== node.epoch) throw epochOver(node)
     for (const [i, one] of batch.entries()) {
       const outcome = outcomes[i]
       const rows = outcome?.kind === 'claimed' ? loaded.get(outcome.record.pid) : undefined
@@ -124,6 +126,10 @@ export class Activator {
       else one.resolve({ kind: 'loaded', outcome, loaded: rows })
     }
   }
+}
+
+function epochOver({ name, epoch }: NodeIdentity): RuntimeError {
+  return new RuntimeError('FENCED', `Node ${name} joined anew while its epoch ${epoch} loaded processes.`)
 }
 
 function unavailable(id: ProcessId, cause: Error): RuntimeError {

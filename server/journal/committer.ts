@@ -49,6 +49,9 @@ export type Stored = Extract<CommitOutcome, { kind: 'committed' }>
 /** `blobs`: large values of the row, null for nearly all. */
 type Row = { record: DurableRecord; commit: Commit; refusals: number; blobs: readonly NewBlob[] | null }
 
+/** `loads` and epoch of the node when the statement was sent. */
+type Sent = { loads: number; epoch: number }
+
 export type CommitterPorts = {
   store: Store
   clock: Clock
@@ -56,8 +59,10 @@ export type CommitterPorts = {
   codeVersion: string
   crash: CrashPoints
   node(): NodeIdentity
-  /** A row is stored, parts have settled. */
-  stored(record: DurableRecord, commit: Commit, outcome: Stored): void
+  /** Loads of this node so far. */
+  loads(): number
+  /** A row is stored, parts have settled. `loads` as of when its statement was sent. */
+  stored(record: DurableRecord, commit: Commit, outcome: Stored, loads: number): void
   /** The row can never be written: the record starts anew from its acknowledged value. */
   refused(record: DurableRecord, refused: Refused): void
   /** Another owner has the process. */
@@ -226,13 +231,16 @@ export class Committer {
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  /** Writes the rows, whatever it takes. Settles every one of them. */
-  async #write(rows: Row[]): Promise<void> {
+  /** Writes the rows, whatever it takes. Settles every one of them. F2: what did not pass under the epoch in which it
+   *  was made passes under no later one. */
+  async #write(rows: Row[], epoch = this.#ports.node().epoch): Promise<void> {
     for (let wait = RETRY_MS_FIRST; rows.length > 0; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
+      if (this.#ports.node().epoch !== epoch) return rows.forEach((row) => void this.#fence(row))
+      const loads = this.#ports.loads()
       const answer = await this.#send(rows)
       // Settling is outside of the attempt: nothing that follows from a stored row is a failure of the statement.
-      if (!(answer instanceof StoreFailure)) return this.#settle(rows, answer)
-      if (answer.kind !== 'unavailable' && answer.kind !== 'full') return this.#split(rows, answer, wait)
+      if (!(answer instanceof StoreFailure)) return this.#settle(rows, answer, { loads, epoch })
+      if (answer.kind !== 'unavailable' && answer.kind !== 'full') return this.#split(rows, answer, { wait, epoch })
       this.#storeDown(answer)
       await pause(this.#ports.clock, wait)
       rows = await this.#readBack(rows)
@@ -262,27 +270,27 @@ export class Committer {
     }
   }
 
-  async #settle(rows: readonly Row[], outcomes: readonly CommitOutcome[]): Promise<void> {
+  async #settle(rows: readonly Row[], outcomes: readonly CommitOutcome[], sent: Sent): Promise<void> {
     const refused: Row[] = []
     rows.forEach((row, i) => {
       const outcome = outcomes[i]
-      if (outcome?.kind === 'committed') this.#stored(row, outcome)
+      if (outcome?.kind === 'committed') this.#stored(row, outcome, sent.loads)
       else refused.push(row)
     })
-    if (refused.length > 0) await this.#judge(refused)
+    if (refused.length > 0) await this.#judge(refused, sent.epoch)
   }
 
-  async #split(rows: Row[], failure: StoreFailure, wait: number): Promise<void> {
+  async #split(rows: Row[], failure: StoreFailure, { wait, epoch }: { wait: number; epoch: number }): Promise<void> {
     const alone = rows.length === 1 ? rows[0] : undefined
     if (alone !== undefined) {
       if (failure.kind !== 'contended') return this.#refuse(alone, failure)
       this.stats.retries += 1
       await pause(this.#ports.clock, wait)
-      return this.#write(rows)
+      return this.#write(rows, epoch)
     }
     const middle = rows.length >> 1
-    await this.#write(rows.slice(0, middle))
-    await this.#write(rows.slice(middle))
+    await this.#write(rows.slice(0, middle), epoch)
+    await this.#write(rows.slice(middle), epoch)
   }
 
   /** Reads heads until the store answers; settles what is known, returns what must be sent again. */
@@ -307,7 +315,7 @@ export class Committer {
   }
 
   /** Rows the statement skipped: fenced, committed before (a lost ack), or impossible. */
-  async #judge(rows: Row[]): Promise<void> {
+  async #judge(rows: Row[], epoch: number): Promise<void> {
     const rest = await this.#readBack(rows)
     if (rest.length === 0) return
     const alive = await this.#patiently(() => this.#ports.store.epochAlive(this.#ports.node()))
@@ -327,7 +335,7 @@ export class Committer {
     await pause(this.#ports.clock, RETRY_MS_FIRST)
     // D21: they may have been held up for so long that their blobs count as old. What fails shows in the next verdict.
     for (const row of again) if (row.blobs !== null) await this.#blobs.write(row.blobs)
-    await this.#write(again)
+    await this.#write(again, epoch)
   }
 
   /** Consumed messages that do not exist: they were handled before. */
@@ -359,9 +367,9 @@ export class Committer {
     return new Map(heads.map((head) => [head.process, head]))
   }
 
-  #stored({ record, commit }: Row, outcome: Stored): void {
+  #stored({ record, commit }: Row, outcome: Stored, loads = 0): void {
     record.stored(commit.seq, outcome.at)
-    this.#ports.stored(record, commit, outcome)
+    this.#ports.stored(record, commit, outcome, loads)
   }
 
   #refuse({ record, commit }: Row, failure: StoreFailure, missing: ReadonlySet<number> = NONE): void {

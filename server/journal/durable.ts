@@ -27,6 +27,7 @@ import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { type Handler, handlerOf } from './handler.ts'
+import { forgetBegun } from './held-row.ts'
 import { keepPart, storePart } from './kept-part.ts'
 import { consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
@@ -149,6 +150,8 @@ export class DurableBehaviour implements Behaviour {
     record.patchBytes = folded.patchBytes
     record.snapshotBytes = folded.snapshotBytes
     record.loaded = new Set(loaded.mailbox.map((row) => row.ord))
+    record.loads = this.#activator.count
+    if (outcome.seq > 0) record.caughtUp = new Set()
     if (loaded.links.length > 0 || loaded.names.length > 0) record.tie().load(loaded)
     for (const timer of loaded.timers) arm(record, timer.name, timer.arm)
     for (const { id, timer } of loaded.mailbox) {
@@ -201,6 +204,7 @@ export class DurableBehaviour implements Behaviour {
       else if (record.open?.taken?.has(row.id) === true) disarm(record, row)
       else if (row.id !== record.open?.turn) box.push(envelopeOf(row))
     }
+    let unsure = false
     for (const envelope of early) {
       const row = rowOf(envelope)
       const known = row !== null && record.loaded?.delete(row.ord) === true
@@ -208,13 +212,13 @@ export class DurableBehaviour implements Behaviour {
         if (envelope.reply !== null) answerHere(record.open, box, envelope)
         continue
       }
-      if (row?.kind === 'reply') this.#keepReply(record, row)
-      else if (row !== null && isControl(row)) control.push(row)
-      else if (row?.op === WAKE) woken(this.#ports, record, row)
-      else box.push(envelope)
+      if (row === null) box.push(envelope)
+      else unsure = true
     }
     if (record.open !== null) box.unshift(record.open.envelope)
     for (const row of control) takeControl(this.#ports, record, row)
+    // Younger than the load, or handled by an owner before it: the store knows.
+    if (unsure) this.#ports.reread(process.id)
   }
 
   /** For the open turn when it asks again; an answer that came too late is only consumed. */
@@ -355,11 +359,16 @@ export class DurableBehaviour implements Behaviour {
     record.failure = null
     closeTurn(record, new RuntimeError('PROCESS_EXITED', `${process.id} ended: ${exitText(reason)}`))
     if (reason.kind === 'fenced') {
+      forgetBegun(process, record, envelope)
       process.slot = null
       return
     }
     const restarts = !record.stopped && (process.parent?.supervisor?.wouldRestart(process, reason) ?? false)
-    if (this.#ports.draining()) return this.#settled(record).then(() => this.#release(process, record))
+    if (this.#ports.draining()) {
+      // It goes on elsewhere: what began here is not for the next incarnation, should one still begin here.
+      forgetBegun(process, record, envelope)
+      return this.#settled(record).then(() => this.#release(process, record))
+    }
     if (restarts) process.status = 'restarting' // the store may take a while; those who look on are told what comes
     const last = record.stopped || (process.parent?.supervisor?.endsForGood(process, reason) ?? false)
     const stored = storeExit(this.#ports, record, { reason, restarts, last, failure })

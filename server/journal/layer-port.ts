@@ -10,6 +10,7 @@ export type LayerPorts = Omit<
   | 'committer'
   | 'suspects'
   | 'deliver'
+  | 'reread'
   | 'forward'
   | 'giveUp'
   | 'hintOwner'

@@ -26,9 +26,10 @@ import { Committer, type Stored } from './committer.ts'
 import { isControl, takeControl } from './control-row.ts'
 import { DeadlockSearch } from './deadlock.ts'
 import { DurableBehaviour, recordOf } from './durable.ts'
-import { heldRows, rejectUnknown } from './held-row.ts'
+import { forgetBegun, heldRows, rejectUnknown } from './held-row.ts'
 import { consume, isAwaited, woken } from './late-reply.ts'
 import type { LayerPorts } from './layer-port.ts'
+import { MailboxReader } from './mailbox-reader.ts'
 import { decodeOutcome, envelopeOf, newMessage, nodeTarget, toError } from './message.ts'
 import { Parking } from './parking.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
@@ -43,12 +44,6 @@ import { TreeBook } from './tree-book.ts'
 
 /** Rows of one statement that takes answers for this node. */
 const REPLIES_MAX = 1_000
-
-/** Ms before a mailbox that could not be read is read again. */
-const REREAD_MS = 250
-
-/** A mailbox that is being read: what came meanwhile, and what was handled meanwhile. */
-type Reading = { again: boolean; readonly hints: MessageRow[]; readonly consumed: Set<number> }
 
 export class DurableLayer {
   readonly ports: DurablePorts
@@ -67,8 +62,7 @@ export class DurableLayer {
   /** Calls of this node's outside world that wait for an answer by row. */
   readonly #remote = new Map<string, ReplyTo>()
   readonly #releasing = new Map<ProcessId, Promise<void>>()
-  /** Mailboxes that are being read from the store, and the hints that came meanwhile. */
-  readonly #rereads = new Map<ProcessId, Reading>()
+  readonly #reader: MailboxReader
 
   constructor(host: LayerPorts) {
     const { store, clock, crash, emit } = host
@@ -81,7 +75,8 @@ export class DurableLayer {
       crash,
       codeVersion: host.codeVersion,
       node,
-      stored: (record, commit, outcome) => this.#stored(record, commit, outcome),
+      loads: () => this.activator.count,
+      stored: (record, commit, outcome, loads) => this.#stored(record, commit, outcome, loads),
       refused: (record, refused) => {
         if (record.keeper !== null) record.keeper.refused(record, refused)
         else startOver(this.ports, record, refused)
@@ -114,22 +109,15 @@ export class DurableLayer {
       records: () => this.#records(),
       failed: (error) => host.failed('looking for deadlocks over nodes', error),
     })
-    this.timers = new TimerService({
-      store,
-      clock,
-      crash,
-      node,
-      clockOffset: () => host.clockOffset(),
-      deliver: (row) => this.deliver(row),
-      failed: (error) => host.failed('firing timers', error),
-      mayHaveLost: () => host.mayHaveLost(),
-    })
+    this.timers = this.#newTimers()
     this.parking = this.#newParking()
+    this.#reader = this.#newReader()
     this.ports = {
       ...host,
       committer: this.committer,
       suspects: new Suspects(clock),
       deliver: (row) => this.deliver(row),
+      reread: (id) => this.reread(id),
       forward: (record, envelope) => this.#forward(record, envelope),
       hintOwner: (record) => {
         if (record.owner !== null && record.owner !== host.node().id) host.hintNode(record.owner, record.id)
@@ -147,6 +135,30 @@ export class DurableLayer {
       activator,
       committer,
       childSpec: (agent, key) => host.childSpec(agent, key),
+    })
+  }
+
+  #newTimers(): TimerService {
+    const { store, clock, crash, node } = this.#host
+    return new TimerService({
+      store,
+      clock,
+      crash,
+      node: () => node(),
+      clockOffset: () => this.#host.clockOffset(),
+      loads: () => this.activator.count,
+      deliver: (row, loads) => this.deliver(row, loads),
+      failed: (error) => this.#host.failed('firing timers', error),
+      mayHaveLost: () => this.#host.mayHaveLost(),
+    })
+  }
+
+  #newReader(): MailboxReader {
+    const { namespace, store, clock, stopped, failed } = this.#host
+    return new MailboxReader({
+      ...{ namespace, store, clock, stopped, failed },
+      found: (row, record) => this.deliver(row, record.loads),
+      moved: (id) => this.reread(id),
     })
   }
 
@@ -193,19 +205,18 @@ export class DurableLayer {
 
   // Hints
 
-  deliver(row: MessageRow): void {
+  /** @param loads  of this node when the statement was sent that stored the row; unknown counts as long ago */
+  deliver(row: MessageRow, loads = 0): void {
     if (row.target.startsWith('node/')) return this.#deliverToNode(row.target)
     const process = this.ports.kernel.find(row.target)
     // W2: a parked turn has no use for it. Should the process run elsewhere by now, its owner is told.
     if (process === undefined)
       return this.parking.ignores(row.target, row) ? this.#tellOwner(row.target) : this.poke(row.target)
-    // M5: what comes while the mailbox is read must not overtake what the reading finds.
-    const reading = this.#rereads.get(row.target)
-    if (reading !== undefined) {
-      reading.hints.push(row)
-      return
-    }
     const record = recordOf(process)
+    // M1: it may be of a time before the load and handled by an owner in between. The store knows.
+    if (record !== null && loads < record.loads && record.loaded?.has(row.ord) !== true) return this.reread(row.target)
+    // M5: what comes while the mailbox is read must not overtake what the reading finds.
+    if (this.#reader.keeps(row)) return
     if (record === null) {
       // Starting: what arrives is compared with what the load brought (durable.ts).
       if (process.alive) this.ports.kernel.post(process, envelopeOf(row))
@@ -349,9 +360,8 @@ export class DurableLayer {
 
   // What the committer tells
 
-  #stored(record: DurableRecord, commit: Commit, { ords, at, told }: Stored): void {
-    const reading = commit.consumed === undefined ? undefined : this.#rereads.get(record.id)
-    if (reading !== undefined) for (const ref of commit.consumed ?? []) reading.consumed.add(ref.ord)
+  #stored(record: DurableRecord, commit: Commit, { ords, at, told }: Stored, loads: number): void {
+    if (commit.consumed !== undefined) this.#reader.consumed(record.id, commit.consumed)
     const messages = commit.messages ?? []
     if (messages.length > 0) {
       this.#host.crash.hit('commit:before-hint')
@@ -359,7 +369,8 @@ export class DurableLayer {
         const ord = ords[i]
         // A commit that was read back gave no positions: the receiver must read its rows.
         if (ord === undefined) this.reread(message.target)
-        else this.deliver({ ...message, ord, at, attempts: 0, recoveries: 0 })
+        // M5: what an earlier owner sent and told nobody comes first.
+        else this.deliver({ ...message, ord, at, attempts: 0, recoveries: 0 }, record.mayHaveOwed(message) ? 0 : loads)
       })
     }
     if (commit.links !== undefined || commit.ends !== undefined) this.sweeper.add(record.id)
@@ -369,6 +380,8 @@ export class DurableLayer {
     }
     if (commit.requests !== undefined) this.#host.requestsStored(commit.requests)
     if (record.patchBytes > 0) this.snapshots.consider(record)
+    // It was on its way when the epoch ended. What waits behind it never leaves.
+    if (record.fenced) this.#fenced(record, record.drop())
   }
 
   /** An end or a result put rows into these mailboxes. */
@@ -383,9 +396,12 @@ export class DurableLayer {
   /** Reads the mailbox of a process from the store and posts what it does not have. */
   reread(id: ProcessId): void {
     const process = this.ports.kernel.find(id)
-    if (process === undefined || !process.alive) return this.poke(id)
+    if (process === undefined) return this.poke(id)
     const record = recordOf(process)
+    // K73: on its way into its next incarnation it takes messages, and is not loaded again.
+    if (!process.alive) this.poke(id)
     if (record === null) {
+      if (!process.alive) return
       // It is being loaded, perhaps from before the row: look again when it is up. A start that fails looks by itself.
       this.ports.kernel.started(process).then(
         () => recordOf(process) !== null && this.reread(id),
@@ -393,36 +409,7 @@ export class DurableLayer {
       )
       return
     }
-    const reading = this.#rereads.get(id)
-    if (reading !== undefined) {
-      reading.again = true
-      return
-    }
-    const fresh: Reading = { again: false, hints: [], consumed: new Set() }
-    this.#rereads.set(id, fresh)
-    this.ports.store
-      .messages(this.#host.namespace, id, 0, process.mailboxLimit)
-      .catch((error: unknown) => {
-        this.#host.failed(`reading the mailbox of ${id}`, error)
-        // Nobody else may tell of these rows: their hint is used up.
-        if (!this.#host.stopped()) this.#host.clock.after(REREAD_MS, () => this.reread(id)).keepAlive(false)
-        return []
-      })
-      .then((rows) => this.#reread(process, record, fresh, rows))
-  }
-
-  #reread(process: Process, record: DurableRecord, reading: Reading, rows: readonly MessageRow[]): void {
-    this.#rereads.delete(record.id)
-    if (recordOf(process) !== record) return this.reread(record.id)
-    const known = new Set([...heldRows(process, record), ...(record.loaded ?? []), ...reading.consumed])
-    const found = new Map<number, MessageRow>()
-    for (const row of [...rows, ...reading.hints]) if (!known.has(row.ord)) found.set(row.ord, row)
-    const hinted = new Set(reading.hints.map((row) => row.ord))
-    for (const row of [...found.values()].sort((a, b) => a.ord - b.ord)) {
-      this.deliver(row)
-      if (!hinted.has(row.ord)) record.seen(row.ord)
-    }
-    if (reading.again) this.reread(record.id)
+    this.#reader.read(process, record)
   }
 
   #fenced(record: DurableRecord, { flying, waiting, opens }: Dropped): void {
@@ -435,7 +422,11 @@ export class DurableLayer {
     }
     const { id, incarnation } = process
     this.ports.emit({ kind: 'process:fenced', at: this.ports.clock.now(), id, incarnation })
-    if (process.slot === record && process.alive) this.ports.kernel.end(process, FENCED)
+    if (process.slot !== record) return
+    if (process.alive) return this.ports.kernel.end(process, FENCED)
+    // On its way into its next incarnation, which begins elsewhere or from what is stored.
+    forgetBegun(process, record, null)
+    process.slot = null
   }
 
   /** The node's epoch is over: what this process did and has not stored is void. */
@@ -487,6 +478,6 @@ export class DurableLayer {
   committed(id: ProcessId): { value: Value; seq: number; at: number } | undefined {
     const process = this.ports.kernel.find(id)
     const record = process === undefined ? null : recordOf(process)
-    return record === null ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
+    return record === null || record.fenced ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
   }
 }

@@ -49,6 +49,8 @@ export type DurablePorts = {
   agent(name: string): AgentEntry | null
   /** A row is stored: hand it to whoever it is for, or make somebody fetch it. Hints may be lost. */
   deliver(row: MessageRow): void
+  /** Reads the mailbox of a process and posts what it does not have. */
+  reread(id: ProcessId): void
   /** Another node owns the process: the message goes there, through the store. */
   forward(record: ProcessRecord, envelope: Envelope): void
   /** Tells the node that owns the process to look at its mailbox. */

@@ -12,7 +12,17 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
-import type { Claim, Commit, JournalMeta, MessageRef, MessageRow, NewBlob, NewFailure, Pid } from '../store/store.ts'
+import type {
+  Claim,
+  Commit,
+  JournalMeta,
+  MessageRef,
+  MessageRow,
+  NewBlob,
+  NewFailure,
+  NewMessage,
+  Pid,
+} from '../store/store.ts'
 import type { Past } from './branch.ts'
 import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
@@ -27,6 +37,9 @@ export const AHEAD_MAX = 256
 
 /** Rows remembered for a late hint. A hint is late by a round trip, not by thousands of messages. */
 const SEEN_MAX = 10_000
+
+/** Receivers remembered by `caughtUp`. One that is forgotten reads its mailbox once more. */
+const CAUGHT_UP_MAX = 10_000
 
 export type Settled =
   | { kind: 'stored'; seq: number; at: number }
@@ -156,6 +169,11 @@ export class DurableRecord {
   lastNow = 0
   /** Rows that came with the load: a late hint of one of them is the same message. */
   loaded: Set<number> | null = null
+  /** Loads of this node when this one was over. A row that an older statement stored, and that did not come with the
+   *  load, may have been handled by an owner in between (M1). */
+  loads = 0
+  /** Whom it has sent to in this activation; null for a process that no earlier owner ran (M5). */
+  caughtUp: Set<ProcessId> | null = null
   /** Turns that must be stored alone, after a refusal (T7). */
   solo = 0
   /** Characters of patches since the last snapshot, and of that snapshot. */
@@ -237,6 +255,15 @@ export class DurableRecord {
     }
   }
 
+  /** Whether an earlier owner may have sent to the receiver of this message and told nobody. */
+  mayHaveOwed({ kind, target }: NewMessage): boolean {
+    const { caughtUp } = this
+    if (caughtUp === null || (kind !== 'send' && kind !== 'call') || caughtUp.has(target)) return false
+    if (caughtUp.size === CAUGHT_UP_MAX) caughtUp.clear()
+    caughtUp.add(target)
+    return true
+  }
+
   /** The ties, made on first use. */
   tie(): TieBook {
     this.ties ??= new TieBook()
@@ -253,14 +280,20 @@ export class DurableRecord {
 
   /** An accepted turn whose end is not stored yet: a snapshot now would lose how far it came (F5). */
   get openInStore(): boolean {
-    if (this.open !== null) return true
-    return [this.#flying ?? [], this.#next].some((parts) => parts.some((part) => part.open !== undefined))
+    for (const _open of this.opens()) return true
+    return false
   }
 
   /** Rows that what is on its way consumes. */
   consuming(): number[] {
     const parts = [...(this.#flying ?? []), ...this.#next]
     return parts.flatMap((part) => part.consumed?.map((ref) => ref.ord) ?? [])
+  }
+
+  /** The turn in hand, and those whose end is on its way: what they received goes back when they are rejected. */
+  *opens(): Iterable<OpenTurn> {
+    if (this.open !== null) yield this.open
+    for (const { open } of [...(this.#flying ?? []), ...this.#next]) if (open !== undefined) yield open
   }
 
   append(part: Part): void {
@@ -363,9 +396,7 @@ export class DurableRecord {
 
   /** Nothing of the row was written, nor will be: hands back all parts, flying and waiting, for a new start. */
   drop(): Dropped {
-    const opens = new Set<OpenTurn>()
-    for (const { open } of [...(this.#flying ?? []), ...this.#next]) if (open !== undefined) opens.add(open)
-    if (this.open !== null) opens.add(this.open)
+    const opens = new Set(this.opens())
     const dropped = { flying: this.#flying ?? [], waiting: this.#next, opens }
     this.#flying = null
     this.#next = []
