@@ -170,6 +170,7 @@ const ENTRIES = [
   INDEX,
   'test/support/api-misuse.ts',
   'test/random/main.ts',
+  'test/sim/main.ts',
   'server/cli/main.ts',
   'web/main.tsx',
   'web/build.ts',

@@ -1,0 +1,67 @@
+/**
+ * What was seen from outside of the runtime: by clients, by the functions of steps, by handlers as they go, and by the
+ * store. The checkers compare these with each other and with what the store holds; nothing here asks the runtime.
+ */
+import type { Outcome } from './actor.ts'
+import type { Sent } from './order.ts'
+
+export type Run = { readonly step: string; readonly key: string; readonly value: string }
+
+export class Observed {
+  /** Says what happened to whoever reads the trace. */
+  readonly note: (where: string, what: string) => void
+  /** Broken promises, in words. */
+  readonly violations: string[] = []
+  /** By order, what a client was told of it; nothing for sends. */
+  readonly told = new Map<string, Outcome>()
+  /** Requests whose storage was acknowledged: they may not be lost. */
+  readonly accepted = new Set<string>()
+  readonly runs: Run[] = []
+  /** Steps whose outcome was given by a result that the store holds, by value. */
+  readonly recorded = new Set<string>()
+  readonly counts = { turns: 0, begun: 0, again: 0, claims: 0, snapshots: 0 }
+  readonly #visits = new Map<string, number>()
+  readonly #begun = new Set<string>()
+  readonly #settledSteps = new Set<string>()
+
+  constructor(note: (where: string, what: string) => void) {
+    this.note = note
+  }
+
+  violation(text: string): void {
+    // One broken promise is often seen again and again.
+    if (this.violations.includes(text)) return
+    this.violations.push(text)
+    this.note('checker', text)
+  }
+
+  /** How often this was called with the same name. */
+  visit(name: string): number {
+    const count = (this.#visits.get(name) ?? 0) + 1
+    this.#visits.set(name, count)
+    return count
+  }
+
+  begun({ order }: Sent): void {
+    this.counts.begun += 1
+    if (this.#begun.has(order.id)) this.counts.again += 1
+    this.#begun.add(order.id)
+  }
+
+  /** A function of a step runs. @returns the value it gives, which nobody else gives */
+  ran(step: string, key: string): string {
+    const value = `${step}=${this.runs.length}`
+    this.runs.push({ step, key, value })
+    return value
+  }
+
+  /** The store holds this result of a step. */
+  record(value: string): void {
+    this.recorded.add(value)
+    this.#settledSteps.add(value.slice(0, value.indexOf('=')))
+  }
+
+  isSettled(step: string): boolean {
+    return this.#settledSteps.has(step)
+  }
+}

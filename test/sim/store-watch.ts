@@ -1,0 +1,239 @@
+/**
+ * Reads the tables after each statement that was carried out, and judges what can be judged at once: whose row it is,
+ * what it follows, what state it makes. Of the runtime it knows the format of rows alone.
+ */
+import { keyOf, type MemoryDatabase } from '../../server/store/memory/database.ts'
+import type { ClaimOutcome, Commit, JournalRow, NewMessage, NodeIdentity, Pid } from '../../server/store/store.ts'
+import type { ActorState } from './actor.ts'
+import type { Observed } from './observed.ts'
+import { type Json, patched, type RawPatch } from './patched.ts'
+
+const NAMESPACE = 'default'
+/** States kept per process: a snapshot is behind the head by a few rows. */
+const STATES_MAX = 64
+
+type RawEntry = {
+  k: string
+  turn?: string | null
+  key?: string
+  value?: Json
+  patches?: RawPatch[]
+  out?: { ok?: Json }
+  decision?: string
+}
+
+/** What the rows of a process say so far. */
+export type Known = {
+  readonly id: string
+  seq: number
+  claim: number
+  state: Json
+  /** The accepted turn that has no end. */
+  open: string | null
+  readonly ended: Set<string>
+  /** State and open turn as of the last rows, by sequence. */
+  readonly past: Map<number, { state: Json; open: string | null }>
+}
+
+export class StoreWatch {
+  readonly db: MemoryDatabase
+  readonly #observed: Observed
+  readonly #known = new Map<Pid, Known>()
+  /** Who was given a claim. */
+  readonly #claims = new Map<number, string>()
+  readonly #accepted = new Set<string>()
+  readonly #stored = new Set<string>()
+
+  constructor(db: MemoryDatabase, observed: Observed) {
+    this.db = db
+    this.#observed = observed
+  }
+
+  /** A statement was carried out for a node. */
+  executed(method: string, args: readonly unknown[], result: unknown): void {
+    if (method === 'commit')
+      this.committed(args[0] as NodeIdentity, args[1] as readonly Commit[]) // Store.commit
+    else if (method === 'claim')
+      this.#claimed(args[0] as NodeIdentity, result as ClaimOutcome[]) // Store.claim
+    else if (method === 'enqueue')
+      this.#enqueued(args[1] as readonly NewMessage[]) // Store.enqueue
+    else if (method === 'snapshot') this.#snapshots()
+  }
+
+  #enqueued(messages: readonly NewMessage[]): void {
+    for (const { id, target } of messages) {
+      for (const row of this.db.box(NAMESPACE, target)?.values() ?? []) {
+        const order = row.id === id ? orderOf(row.args) : undefined
+        if (order !== undefined) this.#stored.add(order)
+      }
+    }
+  }
+
+  /** Looks at the journals that a commit may have written. */
+  committed(node: NodeIdentity, batch: readonly Commit[]): void {
+    for (const { process: pid } of batch) {
+      const known = this.#of(pid)
+      const rows = this.db.journal.get(pid) ?? []
+      for (let row = rows[known.seq]; row !== undefined; row = rows[known.seq]) this.#row(known, row, node)
+    }
+  }
+
+  #of(pid: Pid): Known {
+    const found = this.#known.get(pid)
+    if (found !== undefined) return found
+    const id = this.db.processes.get(pid)?.id ?? `process ${pid}`
+    const known = { id, seq: 0, claim: 0, state: null, open: null, ended: new Set<string>(), past: new Map() }
+    this.#known.set(pid, known)
+    return known
+  }
+
+  #row(known: Known, row: JournalRow, node: NodeIdentity): void {
+    const where = `row ${known.seq + 1} of ${known.id}`
+    if (row.seq !== known.seq + 1) this.#wrong(`${where} has number ${row.seq}`)
+    if (row.claim < known.claim) this.#wrong(`${where} is of claim ${row.claim} behind one of ${known.claim}`)
+    const holder = this.#claims.get(row.claim)
+    if (holder !== nameOf(node)) this.#wrong(`${where} was written by ${nameOf(node)} with the claim of ${holder}`)
+    if (!this.db.alive(node)) this.#wrong(`${where} was written by ${nameOf(node)}, which had been declared dead`)
+    known.seq += 1
+    known.claim = row.claim
+    // The runtime's own processes are no part of the checks that follow.
+    const entries = known.id.startsWith('actor/') ? (JSON.parse(row.payload) as RawEntry[]) : []
+    this.#observed.note('store', `row ${known.id}:${row.seq} ${entries.map(textOf).join(', ')}`)
+    for (const entry of entries) this.#entry(known, entry)
+    known.past.set(row.seq, { state: known.state, open: known.open })
+    known.past.delete(row.seq - STATES_MAX)
+  }
+
+  #entry(known: Known, entry: RawEntry): void {
+    const turn = entry.turn ?? null
+    switch (entry.k) {
+      case 'init':
+        known.state = entry.value ?? null
+        return
+      case 'accepted':
+        if (known.open !== null && known.open !== turn) this.#wrong(`${known.id} began ${turn} inside of ${known.open}`)
+        known.open = turn
+        if (turn !== null) this.#accepted.add(turn)
+        return
+      case 'step': {
+        const value = entry.out?.ok
+        if (typeof value === 'string') this.#observed.record(value)
+        return
+      }
+      case 'checkpoint':
+        known.state = patched(known.state, entry.patches ?? [])
+        return
+      case 'end':
+        this.#end(known, entry, turn ?? '')
+        return
+      case 'failed':
+        if (entry.decision === 'dead' && known.open === turn) known.open = null
+        return
+    }
+  }
+
+  #end(known: Known, entry: RawEntry, turn: string): void {
+    this.#observed.counts.turns += 1
+    if (known.ended.has(turn)) this.#wrong(`${turn} of ${known.id} ended twice`)
+    known.ended.add(turn)
+    known.state = patched(known.state, entry.patches ?? [])
+    if (known.open === turn) known.open = null
+    else if (known.open !== null) this.#wrong(`${turn} of ${known.id} ended inside of ${known.open}`)
+  }
+
+  #claimed(node: NodeIdentity, outcomes: readonly ClaimOutcome[]): void {
+    for (const outcome of outcomes) {
+      if (outcome.kind !== 'claimed') continue
+      this.#observed.counts.claims += 1
+      const { claim, record } = outcome
+      if (this.#claims.has(claim)) this.#wrong(`claim ${claim} of ${record.id} was given twice`)
+      this.#claims.set(claim, nameOf(node))
+    }
+  }
+
+  #snapshots(): void {
+    for (const [pid, { seq, value }] of this.db.snapshots) {
+      const known = this.#of(pid)
+      const then = known.past.get(seq)
+      if (!known.id.startsWith('actor/') || then === undefined) continue
+      known.past.delete(seq)
+      this.#observed.counts.snapshots += 1
+      if (then.open !== null) this.#wrong(`the snapshot ${seq} of ${known.id} hides its open turn ${then.open}`)
+      if (JSON.stringify(then.state) !== value) this.#wrong(`the snapshot ${seq} of ${known.id} is not its state`)
+    }
+  }
+
+  #wrong(text: string): void {
+    this.#observed.violation(`store: ${text}`)
+  }
+
+  // What others ask
+
+  *actors(): Iterable<Known & { state: ActorState }> {
+    for (const known of this.#known.values()) {
+      // Made by `state` of the agent, and null before its first row.
+      if (known.id.startsWith('actor/') && known.state !== null) yield known as Known & { state: ActorState }
+    }
+  }
+
+  /** How often the stored states say that an order was carried out. */
+  done(order: string): number {
+    let sum = 0
+    for (const { state } of this.actors()) sum += state.done[order] ?? 0
+    return sum
+  }
+
+  isAccepted(turn: string): boolean {
+    return this.#accepted.has(turn)
+  }
+
+  /** The message of the order was in its mailbox once. */
+  isStored(order: string): boolean {
+    return this.#stored.has(order)
+  }
+
+  /** The node that has the process, as the store has it. */
+  ownerOf(id: string): string | null {
+    const process = this.db.find(NAMESPACE, id)
+    if (process === undefined || process.owner === null) return null
+    return `${process.owner}.${process.ownerEpoch}`
+  }
+
+  deadLetters(order: string): number {
+    return [...this.db.deadLetters.values()].filter(({ args }) => orderOf(args) === order).length
+  }
+
+  request(scope: string, key: string) {
+    return this.db.requests.get(keyOf(NAMESPACE, scope, key))
+  }
+
+  /** What is left to do. Empty when all is done. */
+  left(): string[] {
+    const rows = [...this.db.mailbox].flatMap(([box, list]) => {
+      const target = box.slice(NAMESPACE.length + 1)
+      return target.startsWith('actor/') ? [...list.values()].map(({ kind, op }) => `${kind} ${op} for ${target}`) : []
+    })
+    const timers = [...this.db.timers].flatMap(([pid, list]) =>
+      [...list.keys()].map((name) => `timer ${name} of ${pid}`),
+    )
+    const requests = [...this.db.requests.values()].flatMap(({ status, scope, key }) =>
+      status === 'pending' ? [`request ${key} of ${scope}`] : [],
+    )
+    const turns = [...this.actors()].flatMap(({ id, open }) => (open === null ? [] : [`turn ${open} of ${id}`]))
+    const parked = [...this.db.processes.values()].flatMap(({ id, diverged }) => (diverged ? [`${id} diverged`] : []))
+    return [...rows, ...timers, ...requests, ...turns, ...parked]
+  }
+}
+
+function orderOf(args: string): string | undefined {
+  const message = JSON.parse(args) as { order?: { id: string }; id?: string } | null // messages of the simulation
+  return message?.order?.id ?? message?.id
+}
+
+function textOf({ k, turn, key, decision }: RawEntry): string {
+  return [k, turn, key, decision].filter((part) => part !== undefined && part !== null).join(' ')
+}
+
+function nameOf({ id, epoch }: NodeIdentity): string {
+  return `${id}.${epoch}`
+}
