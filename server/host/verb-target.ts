@@ -37,10 +37,12 @@ export class VerbTargets {
     return null
   }
 
-  /** A stopped process keeps the owner that died with it: nobody recovers it. */
+  /** A stopped process keeps the owner that died with it: nobody recovers it. Where the store cannot be asked, the row
+   *  is believed: the verb is refused as retryable, and asked again. */
   #lives({ owner, ownerEpoch }: ProcessRecord): Promise<boolean> {
     const { backend, namespace } = this.#core
-    return backend.handle.store.epochAlive({ id: owner ?? 0, epoch: ownerEpoch ?? 0, name: '', namespace })
+    const node = { id: owner ?? 0, epoch: ownerEpoch ?? 0, name: '', namespace }
+    return backend.handle.store.epochAlive(node).catch(() => true)
   }
 
   /** The process of the id, once it is decided whether it is up; null when it is not in memory. */

@@ -9,6 +9,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { OVERSEER_AGENTS, type ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
+import { pause } from '../kernel/clock-port.ts'
 import type { Envelope, ReplyTo } from '../kernel/envelope.ts'
 import { FENCED } from '../kernel/exit.ts'
 import type { Process } from '../kernel/process.ts'
@@ -36,6 +37,7 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import type { Dropped, DurableRecord } from './record.ts'
 import { startOver } from './refusal.ts'
 import { Snapshotter } from './snapshotter.ts'
+import { isPassing } from './store-failure.ts'
 import { Suspects } from './suspicion.ts'
 import { endBySignal, judge } from './tie-signal.ts'
 import { TieSweeper } from './tie-sweeper.ts'
@@ -44,6 +46,10 @@ import { TreeBook } from './tree-book.ts'
 
 /** Rows of one statement that takes answers for this node. */
 const REPLIES_MAX = 1_000
+
+/** Ms before a claim that could not be given back is given back again: first and largest wait. */
+const RELEASE_MS_FIRST = 50
+const RELEASE_MS_MAX = 2_000
 
 export class DurableLayer {
   readonly ports: DurablePorts
@@ -443,22 +449,25 @@ export class DurableLayer {
 
   #giveUp(id: ProcessId, claim: Release): Promise<void> {
     // What is still to be looked for would be forgotten with the claim (tie-sweeper.ts).
-    const looked = this.sweeper.done(id)
-    const released = looked
-      .then(() => this.ports.store.release(this.#host.node(), [claim]))
-      .then(
-        () => {
-          this.#host.crash.hit('passivation:released')
-          this.#releasing.delete(id)
-        },
-        (error: unknown) => {
-          // The claim stays with this node; the next activation here takes it again.
-          this.#host.failed(`releasing ${id}`, error)
-          this.#releasing.delete(id)
-        },
-      )
+    const released = this.sweeper.done(id).then(() => this.#letGo(id, claim))
     this.#releasing.set(id, released)
     return released
+  }
+
+  /** Until the store takes it: what a live node owns and does not run is found by nobody. */
+  async #letGo(id: ProcessId, claim: Release): Promise<void> {
+    for (let wait = RELEASE_MS_FIRST; ; wait = Math.min(wait * 2, RELEASE_MS_MAX)) {
+      try {
+        await this.ports.store.release(this.#host.node(), [claim])
+        this.#host.crash.hit('passivation:released')
+        break
+      } catch (error) {
+        if (wait === RELEASE_MS_FIRST) this.#host.failed(`releasing ${id}`, error)
+        if (!isPassing(error) || this.#host.stopped()) break
+        await pause(this.ports.clock, wait)
+      }
+    }
+    this.#releasing.delete(id)
   }
 
   /** Takes an idle process out of memory and gives its claim back. False when it is busy, tied or has work. */
@@ -478,6 +487,8 @@ export class DurableLayer {
   committed(id: ProcessId): { value: Value; seq: number; at: number } | undefined {
     const process = this.ports.kernel.find(id)
     const record = process === undefined ? null : recordOf(process)
-    return record === null || record.fenced ? undefined : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
+    return record === null || record.fenced
+      ? undefined
+      : { value: record.acked, seq: record.ackedSeq, at: record.ackedAt }
   }
 }

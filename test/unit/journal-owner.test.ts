@@ -232,6 +232,18 @@ describe('a process whose owner died', () => {
   })
 })
 
+describe('a process that leaves memory', () => {
+  test('[J3] its claim is given back once the store can be reached again', async () => {
+    const brief = agent('brief', { state, on: { add: () => {} }, passivateAfterMs: 500 })
+    const a = await world.node('a', [brief])
+    await a.call(a.ref(brief, 'k').add())
+    a.faults.next('release', { kind: 'fail', failure: 'unavailable' }, 3)
+    await world.until(() => a.faults.counts.get('release') === 4)
+    await world.advance(10)
+    expect(world.db?.find('default', 'brief/k')).toMatchObject({ owner: null })
+  })
+})
+
 describe('a process that stays', () => {
   test('[M8] a received message goes back once, also when its mailbox is read meanwhile', async () => {
     const picky = agent('picky', {
