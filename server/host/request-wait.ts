@@ -26,7 +26,7 @@ export type RequestWaitPorts = {
   store: Pick<Store, 'requestRow' | 'awaitResult'>
   clock: Clock
   /** What is in memory here has its commits here. */
-  kernel: Pick<Kernel, 'find' | 'closed'>
+  kernel: Pick<Kernel, 'find'>
   node(): NodeIdentity
 }
 
@@ -81,7 +81,7 @@ export class RequestWaits {
   /** An outage costs time: what cannot be read now is read later. */
   #look(scope: ProcessId, key: string, soon: boolean): Promise<Look> {
     return this.#read(scope, key, soon).catch((error: unknown) => {
-      if (this.#ports.kernel.closed || !isPassing(error)) throw error
+      if (!isPassing(error)) throw error
       return { row: undefined, ms: SOON_MS }
     })
   }

@@ -43,7 +43,6 @@ export class Kernel {
   readonly topics = new Topics()
   readonly groups: Groups
   readonly lifecycle: Lifecycle
-  closed = false
   readonly #ids: SortableIds
   readonly #patience: Patience
 
@@ -398,7 +397,6 @@ export class Kernel {
 
   /** Ends all waiting of the kernel itself; processes are ended by their supervisors. */
   close(): void {
-    this.closed = true
     this.#patience.close()
   }
 
