@@ -45,9 +45,7 @@ export class MailboxReader {
       reading.again = true
       return
     }
-    const fresh: Reading = { again: false, hints: [], consumed: new Set() }
-    this.#readings.set(record.id, fresh)
-    this.#ask(process, record, fresh)
+    this.#begin(process, record, [])
   }
 
   /** Whether the row waits for a reading. */
@@ -78,13 +76,23 @@ export class MailboxReader {
     this.#readings.delete(record.id)
     if (recordOf(process) !== record) return moved(record.id)
     const known = new Set([...heldRows(process, record), ...(record.loaded ?? []), ...reading.consumed])
+    // Whoever asked again looks for a row that this reading may be too old to have: what came after it waits.
+    const hints = reading.again ? [] : reading.hints
     const fresh = new Map<number, MessageRow>()
-    for (const row of [...rows, ...reading.hints]) if (!known.has(row.ord)) fresh.set(row.ord, row)
+    for (const row of [...rows, ...hints]) if (!known.has(row.ord)) fresh.set(row.ord, row)
     const hinted = new Set(reading.hints.map((row) => row.ord))
     for (const row of [...fresh.values()].sort((a, b) => a.ord - b.ord)) {
       found(row, record)
       if (!hinted.has(row.ord)) record.seen(row.ord)
     }
-    if (reading.again) this.read(process, record)
+    if (!reading.again) return
+    const left = reading.hints.filter(({ ord }) => !known.has(ord) && !fresh.has(ord))
+    this.#begin(process, record, left)
+  }
+
+  #begin(process: Process, record: DurableRecord, hints: MessageRow[]): void {
+    const fresh: Reading = { again: false, hints, consumed: new Set() }
+    this.#readings.set(record.id, fresh)
+    this.#ask(process, record, fresh)
   }
 }
