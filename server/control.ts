@@ -14,6 +14,8 @@ export type Act = { actor: string; reason?: string; incarnation?: number; idempo
 
 export type ActResult = { id: ProcessId; incarnation: number; outcome: string }
 
+export type SandboxAnswer = { readonly value: unknown } | { readonly error: unknown }
+
 export interface Control {
   /** Untrappable. The message in hand is redelivered (one attempt) or, with `message: 'drop'`, dead-lettered. The
    *  supervisor decides on a restart. */
@@ -44,6 +46,15 @@ export interface Control {
   /** E5. Runs the open turn again, from its start or keeping the results before its nth (`step`), with ids of its own
    *  for what it does anew; refused when another turn than `turn` is open. @throws TURN_NOT_OPEN */
   retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult>
+  /** E8. Makes a sandbox copy: the same agent under another id, from which nothing gets out. Its state is the newest one,
+   *  that of `version`, or `state`; without either the open turn goes along. The result names the copy.
+   *  @throws PROCESS_EXISTS VERSION_NOT_KEPT VALUE_UNSUPPORTED REQUEST_INVALID */
+  fork(id: ProcessId, act: Act & { version?: number; state?: unknown; as?: ProcessId }): Promise<ActResult>
+  /** E10. Gives a sandbox what it waits for: the request of key `step`, or the oldest one.
+   *  @throws NOT_FOUND REQUEST_INVALID VALUE_UNSUPPORTED */
+  answer(id: ProcessId, outcome: SandboxAnswer, act: Act & { step?: string }): Promise<ActResult>
+  /** E12. Takes a sandbox away with all that is stored of it. @throws REQUEST_INVALID  it is none */
+  discard(id: ProcessId, act: Act): Promise<ActResult>
   /** Removes a pending message; it becomes a dead letter with the reason `dropped by operator`. */
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Asks for the end of the turn of a message: not begun, it is taken back; else its code hears CANCELLED at a wait.

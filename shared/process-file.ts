@@ -5,8 +5,8 @@
 import { z } from 'zod'
 
 export const PROCESS_FILE_FORMAT = 'vivarium-process'
-/** Raised with every change of the body; a reader refuses what it does not know. */
-export const PROCESS_FILE_VERSION = 1
+/** Raised with every change of the body; a reader refuses what it does not know. 2: `sandbox`. */
+export const PROCESS_FILE_VERSION = 2
 
 const text = z.string()
 const seq = z.int().nonnegative()
@@ -32,6 +32,8 @@ export const processBodySchema = z.strictObject({
     ...{ id: text, agent: text, key: text, parent: maybe, incarnation: z.int(), stateVersion: z.int() },
     ...{ restarts: z.int(), desired: z.enum(['running', 'suspended', 'stopped']), diverged: z.boolean() },
     ...{ trapExit: z.boolean(), gone: z.boolean(), ended: z.boolean(), exit: maybe, createdAt: ms },
+    /** The process of which it is a sandbox copy. */
+    sandbox: maybe.default(null),
   }),
   /** Of the last row. */
   seq,
@@ -59,3 +61,5 @@ export type ProcessFile = z.infer<typeof processFileSchema>
 export type ImportOutcome = 'imported' | 'exists' | 'owned'
 /** The id it gets, and whether it may take the place of one that is there. */
 export type ImportPlace = { id: string; replace: boolean }
+/** `kept`: it is no sandbox copy. `owned`: a node runs it. */
+export type DiscardOutcome = 'discarded' | 'absent' | 'kept' | 'owned'

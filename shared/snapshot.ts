@@ -35,6 +35,7 @@ export type WaitKind =
   | 'restart' // back-off before a restart
   | 'sleep'
   | 'receive' // a message the turn takes; `target` is the pattern
+  | 'sandbox' // an operator's answer instead of what `target` would have done; `progress` is its argument
 
 export type Wait = {
   kind: WaitKind
@@ -75,6 +76,8 @@ export type ProcessRow = {
   /** Node that owns the process; null when nobody does. */
   node: string | null
   hidden: boolean
+  /** Of which process it is a sandbox copy; absent for every other one. */
+  sandbox?: ProcessId
 }
 
 /** Fields of a row that a list can be ordered by. */

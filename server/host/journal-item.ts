@@ -30,7 +30,8 @@ function summary(entry: Entry): string {
       return `accepted ${entry.message.op}`
     case 'step': {
       const after = entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''
-      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${after}`
+      const given = entry.by === undefined ? '' : `, answered by ${entry.by}`
+      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${after}${given}`
     }
     case 'opened':
       return `step ${entry.key} begun${entry.token === null ? '' : ', to be completed from outside'}`
@@ -67,9 +68,9 @@ function summary(entry: Entry): string {
     case 'woke':
       return `${entry.key} is over`
     case 'checkpoint':
-      return `${entry.result === undefined ? 'checkpoint' : 'transaction'}, ${count(entry.patches.length, 'change')}`
+      return `${entry.result === undefined ? 'checkpoint' : 'transaction'}, ${count(entry.patches.length, 'change')}${withheldText(entry)}`
     case 'end': {
-      const sent = entry.sent > 0 ? `, ${count(entry.sent, 'message')} sent` : ''
+      const sent = entry.withheld !== undefined ? withheldText(entry) : entry.sent > 0 ? `, ${count(entry.sent, 'message')} sent` : ''
       return `${entry.op} ${entry.how}, ${count(entry.patches.length, 'change')}${sent}`
     }
     case 'failed':
@@ -84,6 +85,8 @@ function summary(entry: Entry): string {
       return `${entry.to === null ? 'state edited' : `state of version ${entry.to} set again`} by ${byWhom(entry)}`
     case 'retried':
       return `runs again from ${entry.kept === 0 ? 'the start' : `result ${entry.kept + 1}`}, by ${byWhom(entry)}`
+    case 'forked':
+      return `sandbox copy of ${entry.of}${entry.version === null ? '' : ` at version ${entry.version}`}, by ${byWhom(entry)}`
     case 'patched':
       return `goes on with the code behind ${entry.id}`
     case 'recovered':
@@ -97,7 +100,15 @@ function summary(entry: Entry): string {
   }
 }
 
-function byWhom({ by, why }: Extract<Entry, { k: 'edited' | 'retried' }>): string {
+/** What did not leave a sandbox. */
+function withheldText({ withheld }: Extract<Entry, { k: 'end' | 'checkpoint' }>): string {
+  if (withheld === undefined) return ''
+  const shown = withheld.slice(0, NOTES_SHOWN).map(({ what, target, op }) => `${what} ${target}${op === null ? '' : ` ${op}`}`)
+  const more = withheld.length - NOTES_SHOWN
+  return `, withheld: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
+function byWhom({ by, why }: Extract<Entry, { k: 'edited' | 'retried' | 'forked' }>): string {
   return why === null ? by : `${by}: ${why}`
 }
 

@@ -8,7 +8,7 @@ import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import type { DesiredState } from '../../shared/snapshot.ts'
 import { decode, type Value } from '../../shared/value.ts'
-import type { Act, ActResult, Control } from '../control.ts'
+import type { Act, ActResult, Control, SandboxAnswer } from '../control.ts'
 import { Call } from '../definition/call.ts'
 import { bury } from '../journal/dead-letter.ts'
 import { recordOf } from '../journal/durable.ts'
@@ -23,6 +23,7 @@ import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
 import { Mender } from './mender.ts'
 import { importFile, readFile } from './process-file.ts'
+import { type Fork, SandboxDesk } from './sandbox-desk.ts'
 import { refuseService } from './service.ts'
 import { StepDoor, type StepOutcome } from './step-door.ts'
 import { stoppedError } from './tree.ts'
@@ -42,12 +43,14 @@ export class RuntimeControl implements Control {
   readonly #steps: StepDoor
   readonly #targets: VerbTargets
   readonly #mender: Mender
+  readonly #sandboxes: SandboxDesk
 
   constructor(core: RuntimeCore) {
     this.#core = core
     this.#steps = new StepDoor(core)
     this.#targets = new VerbTargets(core)
     this.#mender = new Mender(core, this.#targets)
+    this.#sandboxes = new SandboxDesk(core, this.#targets)
   }
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
@@ -227,6 +230,18 @@ export class RuntimeControl implements Control {
 
   retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult> {
     return this.#audited('retry-turn', id, act, () => this.#mender.retry(id, act, act))
+  }
+
+  fork(id: ProcessId, act: Act & Fork): Promise<ActResult> {
+    return this.#auditedRaw('fork', id, act, () => this.#sandboxes.fork(id, act, act))
+  }
+
+  answer(id: ProcessId, outcome: SandboxAnswer, act: Act & { step?: string }): Promise<ActResult> {
+    return this.#audited('answer', id, act, () => this.#sandboxes.answer(id, outcome, act))
+  }
+
+  discard(id: ProcessId, act: Act): Promise<ActResult> {
+    return this.#audited('discard', id, act, () => this.#sandboxes.discard(id, act))
   }
 
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {

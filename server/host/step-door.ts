@@ -85,7 +85,7 @@ function outOf({ key }: StepAddress, outcome: StepOutcome): Outcome {
 }
 
 /** An Error, or one that crossed a border as plain data. */
-function causeOf(error: unknown): ErrorData {
+export function causeOf(error: unknown): ErrorData {
   const out = outcomeOfError(error)
   const data = 'err' in out ? out.err : errorData(error)
   if (error instanceof Error || typeof error !== 'object' || error === null) return data

@@ -34,6 +34,7 @@ export function storedRow(record: ShownProcess, { mailbox, depth }: { mailbox: n
     strategy: null,
     node: null,
     hidden: false,
+    ...(record.sandbox === null ? {} : { sandbox: record.sandbox }),
   }
 }
 

@@ -11,7 +11,7 @@ const time = z.int().meta({ description: 'Epoch milliseconds' })
 export const statusSchema = z.enum(PROCESS_STATUSES)
 
 export const waitSchema = z.object({
-  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep', 'receive']),
+  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep', 'receive', 'sandbox']),
   target: z.string().nullable(),
   since: time,
   deadline: time.nullable(),
@@ -34,6 +34,7 @@ export const processSchema = z
     wait: waitSchema.nullable(),
     stateVersion: z.int(),
     durable: z.boolean(),
+    sandbox: z.string().exactOptional(),
   })
   .meta({ id: 'Process' })
 

@@ -6,7 +6,7 @@
  */
 import type { Value } from '../../shared/value.ts'
 import type { Entry } from './entry.ts'
-import { outboxStored, rearm } from './finish.ts'
+import { leaving, outboxStored, rearm } from './finish.ts'
 import { emptyOutbox, type Outbox } from './outbox.ts'
 import { applyPatches } from './patch.ts'
 import type { Part } from './record.ts'
@@ -53,7 +53,7 @@ async function live(turn: Turn, { key, patches, outbox, state }: Leaving): Promi
   outbox.after.push(...taken.release)
   const extra = taken.consumed.length + taken.requests.length === 0 ? {} : pick(taken)
   turn.append(
-    { k: 'checkpoint', turn: turn.id, key, patches, sent: messages.length, at: turn.stamp() },
+    { k: 'checkpoint', turn: turn.id, key, patches, ...leaving(outbox), at: turn.stamp() },
     { state, messages: [...messages, ...taken.messages], timers, cancelTimers, ...part, ...extra },
     (at) => outboxStored(turn, outbox, at),
   )

@@ -38,6 +38,7 @@ import { refuseStopped } from './receiver-stop.ts'
 import { AHEAD_MAX, DurableRecord, type Settled } from './record.ts'
 import { noteFailed } from './retried-turn.ts'
 import { isBackingOut, owesRollback } from './rollback.ts'
+import { SandboxTurn } from './sandbox-turn.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
 import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
@@ -98,6 +99,7 @@ export class DurableBehaviour implements Behaviour {
       return loadFailed(this.#ports, process, activated, error)
     }
     record.trapExit = row.trapExit
+    record.sandbox = row.sandbox
     process.slot = record
     this.#fillMailbox(process, record, activated)
     restoreTies(this.#ports.kernel, record)
@@ -282,7 +284,8 @@ export class DurableBehaviour implements Behaviour {
   }
 
   #handle(process: Process, record: DurableRecord, envelope: Envelope, handler: Handler): void | Promise<void> {
-    const turn = new Turn(this.#ports, this.agent, process, record, envelope)
+    const Kind = record.sandbox === null ? Turn : SandboxTurn
+    const turn = new Kind(this.#ports, this.agent, process, record, envelope)
     record.turn = turn
     return reportTurn(turn, () => this.#ports.suspects.run(turn, () => runHandler(turn, handler)))
   }
@@ -307,7 +310,8 @@ export class DurableBehaviour implements Behaviour {
   terminate(process: Process, reason: ExitReason): void | Promise<void> {
     const { terminate } = this.agent.code
     const record = recordOf(process)
-    if (terminate === null || record === null) return
+    // A sandbox would stop in it, and nobody waits for what ends.
+    if (terminate === null || record === null || record.sandbox !== null) return
     const turn = new Turn(this.#ports, this.agent, process, record, hookEnvelope(this.#ports))
     return Promise.resolve(terminate(new DurableContext(turn), reason)).then(() => {
       finishTurn(turn, 'done', { ok: null }, turn.takePatches())

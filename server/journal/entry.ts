@@ -40,6 +40,14 @@ export type Accepted = {
 /** A message that a turn received: enough to give it again, and to answer it, without its row. */
 export type TakenMessage = Accepted & { readonly id: string; readonly replyTo: ReplyAddress | null }
 
+/** What a turn of a sandbox would have done to others (E9). */
+export type Withheld = {
+  readonly what: 'send' | 'publish' | 'spawn' | 'link' | 'unlink' | 'monitor' | 'register' | 'unregister' | 'subscribe'
+  readonly target: string
+  readonly op: string | null
+  readonly args: Value
+}
+
 export type Entry =
   /** First entry of a process: the state its `state()` gave. */
   | { readonly k: 'init'; readonly value: Value }
@@ -57,6 +65,8 @@ export type Entry =
       readonly key: string
       readonly out: Outcome
       readonly attempts: number
+      /** Who gave the result, in a sandbox (E10). */
+      readonly by?: string
       /** Streams that the step closed: they end once this is stored. */
       readonly ends?: readonly string[]
       readonly at: number
@@ -160,6 +170,7 @@ export type Entry =
       readonly sent: number
       /** Of the callback, where it is the checkpoint of a transaction. */
       readonly result?: Value
+      readonly withheld?: readonly Withheld[]
       readonly at: number
     }
   | {
@@ -170,6 +181,7 @@ export type Entry =
       readonly patches: readonly Patch[]
       readonly how: EndKind
       readonly sent: number
+      readonly withheld?: readonly Withheld[]
     }
   /** An attempt crashed; `decision` is what became of the message. */
   | {
@@ -210,6 +222,16 @@ export type Entry =
       readonly turn: string
       readonly branch: number
       readonly kept: number
+      readonly by: string
+      readonly why: string | null
+    }
+  /** An operator made this process as a sandbox copy of `of` (E8): of its state as of `version`, null for a state of his
+   *  own; `turn` is the open turn that came along. */
+  | {
+      readonly k: 'forked'
+      readonly of: ProcessId
+      readonly version: number | null
+      readonly turn: string | null
       readonly by: string
       readonly why: string | null
     }

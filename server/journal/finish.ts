@@ -7,7 +7,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { WAKE } from '../store/store.ts'
-import type { EndKind, Outcome } from './entry.ts'
+import type { EndKind, Outcome, Withheld } from './entry.ts'
 import { endWaits } from './late-reply.ts'
 import { answerTo, rowOf, toError } from './message.ts'
 import { emptyOutbox, type Outbox } from './outbox.ts'
@@ -86,7 +86,8 @@ function isSilent(turn: Turn, outbox: Outbox, patches: readonly Patch[]): boolea
     outbox.part.spawns === undefined &&
     outbox.part.links === undefined &&
     outbox.part.names === undefined &&
-    outbox.part.patch === undefined
+    outbox.part.patch === undefined &&
+    outbox.withheld === undefined
   )
 }
 
@@ -100,9 +101,11 @@ function partOf(
 ): Part {
   const { envelope, process } = turn
   const row = rowOf(envelope)
-  const { messages } = outbox
+  const { messages, withheld } = outbox
+  const { op, from } = envelope
+  const end = { k: 'end' as const, turn: turn.id, op, from, patches, how, sent: messages.length }
   const part: Part = {
-    entries: [{ k: 'end', turn: turn.id, op: envelope.op, from: envelope.from, patches, how, sent: messages.length }],
+    entries: [withheld === undefined ? end : { ...end, ...leaving(outbox) }],
     turn: turn.id,
     lineage: envelope.lineage,
     envelope,
@@ -126,6 +129,12 @@ function partOf(
   }
   if (part.messages === undefined && messages.length > 0) part.messages = messages
   return part
+}
+
+/** How many messages left, or would have. */
+export function leaving({ messages, withheld }: Outbox): { sent: number; withheld?: readonly Withheld[] } {
+  if (withheld === undefined) return { sent: messages.length }
+  return { sent: messages.length + withheld.filter(({ what }) => what === 'send').length, withheld }
 }
 
 /** Received messages count with the end of the turn (M8); returns who hears of it in memory. */

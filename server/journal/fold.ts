@@ -119,6 +119,7 @@ export function foldEntry(folded: Folded, entry: Entry, beside: Beside): void {
       keep(folded, entry.turn, entry)
       return
     case 'exit':
+    case 'forked':
     case 'diverged':
       return
     default:

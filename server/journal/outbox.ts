@@ -1,6 +1,6 @@
 /** Everything a turn collects until it ends. */
 import type { NewMessage, NewTimer } from '../store/store.ts'
-import type { Outcome } from './entry.ts'
+import type { Outcome, Withheld } from './entry.ts'
 import type { Part } from './record.ts'
 
 /** Messages one turn may send. A turn that sends more is a loop. */
@@ -15,6 +15,8 @@ export type Outbox = {
   answers: Map<string, Outcome> | null
   /** In-memory effects: run once the commit is stored. */
   after: (() => void)[]
+  /** In a sandbox: what does not leave (E9). */
+  withheld?: Withheld[]
 }
 
 export function emptyOutbox(): Outbox {

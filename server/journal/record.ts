@@ -27,6 +27,7 @@ import type { Past } from './branch.ts'
 import { BLOB_CHARS_MIN, detachEntries } from './detach.ts'
 import { type Entry, encodeEntries } from './entry.ts'
 import type { Receiver } from './receive.ts'
+import { keepInside } from './sandbox.ts'
 import type { StreamTail } from './stream-writer.ts'
 import type { Taken } from './taken.ts'
 import { TieBook } from './tie-book.ts'
@@ -200,6 +201,8 @@ export class DurableRecord {
   /** The store refused what must be kept, so often in a row; until the next attempt nothing leaves. */
   refusals = 0
   paused = false
+  /** The process of which this one is a sandbox copy: nothing it writes is for others (sandbox.ts). */
+  sandbox: ProcessId | null = null
   /** The turn in hand. */
   turn: TurnInHand | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */
@@ -359,6 +362,7 @@ export class DurableRecord {
     const { pid: process, id, claim } = this
     const commit: Commit = { process, id, seq: this.seq + 1, claim, meta, payload }
     for (const part of parts) addLists(commit, part)
+    if (this.sandbox !== null) keepInside(commit)
     return commit
   }
 

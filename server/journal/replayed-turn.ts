@@ -7,7 +7,6 @@
  */
 import type { Divergence } from '../../shared/divergence.ts'
 import { copy, type Value } from '../../shared/value.ts'
-import type { StreamOut } from '../definition/stream.ts'
 import type { Process } from '../kernel/process.ts'
 import { handOver } from './bytes.ts'
 import { endedWith } from './cancellation.ts'
@@ -21,8 +20,8 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import { DurableRecord } from './record.ts'
 import type { RecordedTurn } from './recorded-turn.ts'
 import { STALL_MS } from './replay.ts'
+import { SilentStreams } from './silent-stream.ts'
 import { Turn } from './turn.ts'
-import { TurnStreams } from './turn-stream.ts'
 import { upgradeState } from './upgrade.ts'
 
 /** Ms a replayed turn may take: everything it waits for is there, what is slow is its own. */
@@ -131,21 +130,6 @@ export class ReplayedTurn extends Turn {
     this.diverge({ asked: [], ended })
     return true
   }
-}
-
-/** Chunks are outputs, not results: a replay has nothing to compare them with. */
-class SilentStreams extends TurnStreams {
-  override own(name: string): StreamOut {
-    super.own(name) // refuses what cannot be a stream
-    return SILENT
-  }
-}
-
-const SILENT: StreamOut = {
-  write: async () => {},
-  append: async () => {},
-  close: async () => {},
-  flush: async () => {},
 }
 
 export function upgraded({ definition }: AgentEntry, state: Value, from: number): Value {

@@ -16,6 +16,8 @@ import { assertCallsUsed, END_WORDS, finishTurn } from './finish.ts'
 import type { Handler } from './handler.ts'
 import type { Patch } from './patch.ts'
 import type { RollbackCause } from './rollback.ts'
+import { SandboxContext } from './sandbox-context.ts'
+import { SandboxTurn } from './sandbox-turn.ts'
 import { putBack } from './taken.ts'
 import type { Turn } from './turn.ts'
 import { joinInTurn } from './turn-start.ts'
@@ -33,6 +35,10 @@ async function endsEarly(turn: Turn, ended: string): Promise<void> {
   return NEVER
 }
 
+function contextOf(turn: Turn): DurableContext {
+  return turn instanceof SandboxTurn ? new SandboxContext(turn) : new DurableContext(turn)
+}
+
 export function runHandler(turn: Turn, handler: Handler): void | Promise<void> {
   if (turn.rollback?.isDue(turn.agent.definition.maxAttempts) === true) return backOut(turn, handler)
   let result: unknown
@@ -40,7 +46,7 @@ export function runHandler(turn: Turn, handler: Handler): void | Promise<void> {
     // A turn that is open was begun before, and its message was welcome then.
     const refusal = turn.open === null ? refusalOf(turn.agent, turn.base, turn.envelope) : null
     if (refusal !== null) throw refusal
-    result = handler(new DurableContext(turn), handOver(turn.envelope.args))
+    result = handler(contextOf(turn), handOver(turn.envelope.args))
   } catch (error) {
     return failed(turn, error)
   }
@@ -54,7 +60,7 @@ export function runHandler(turn: Turn, handler: Handler): void | Promise<void> {
 
 /** Y4: the turn goes back the way it came. */
 async function backOut(turn: Turn, handler: Handler): Promise<void> {
-  const code = (): unknown => handler(new DurableContext(turn), handOver(turn.envelope.args))
+  const code = (): unknown => handler(contextOf(turn), handOver(turn.envelope.args))
   const back = await turn.rollback?.resume(code)
   if (back !== undefined) return rolledBack(turn, back.cause, back.error)
 }

@@ -24,6 +24,7 @@ import {
   waitEdges,
 } from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
+import { discard } from './memory/discard.ts'
 import { importProcess } from './memory/process-file.ts'
 import { prune, sweep } from './memory/prune.ts'
 import { memoryStreams } from './memory/stream.ts'
@@ -83,6 +84,7 @@ function memoryStore(db: MemoryDatabase, close: () => Promise<void>): Store {
     prune: async (node, step) => prune(db, node, step),
     sweep: async (node, limit) => sweep(db, node, limit),
     importProcess: async (node, body, place) => importProcess(db, node, { body, place }),
+    discard: async (node, id) => discard(db, node, id),
     enqueue: async (node, list) => enqueue(db, node, list),
     messages: async (namespace, target, afterOrd, limit) => messages(db, { namespace, target, afterOrd, limit }),
     waitEdges: async (namespace, targets, limit) => waitEdges(db, { namespace, targets, limit }),

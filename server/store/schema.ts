@@ -99,6 +99,8 @@ function processTable(table: MakeTable) {
       exit: text(),
       owner: surrogate(),
       ownerEpoch: bigint('owner_epoch', { mode: 'number' }),
+      /** The process of which it is a sandbox copy; null for every other one (E8). */
+      sandbox: text(),
       /** Given up with an open turn, or spawned and never begun: recovery takes it although no message waits. */
       open: boolean().notNull().default(false),
       /** What its parked turn waits for, which messages that turn can take, and the last position it was offered; null

@@ -18,7 +18,7 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import type { ImportOutcome, ImportPlace, ProcessBody } from '../../shared/process-file.ts'
+import type { DiscardOutcome, ImportOutcome, ImportPlace, ProcessBody } from '../../shared/process-file.ts'
 import type { Pruned, PruneStep, Swept } from '../../shared/retention.ts'
 import type { DeadLetter, DesiredState, FailureRecord } from '../../shared/snapshot.ts'
 import type { Archive } from './archive.ts'
@@ -263,6 +263,8 @@ export type ProcessRecord = {
   owner: number | null
   ownerEpoch: number | null
   createdAt: number
+  /** The process of which it is a sandbox copy (E8); null for every other one. */
+  sandbox: ProcessId | null
 }
 
 export type ClaimOutcome =
@@ -408,6 +410,8 @@ export interface Store extends StreamStore, TransactStore {
   sweep(node: NodeIdentity, limit: number): Promise<Swept>
   /** Stores a process that was exported, owned by nobody. */
   importProcess(node: NodeIdentity, body: ProcessBody, place: ImportPlace): Promise<ImportOutcome>
+  /** Takes away all rows of a sandbox copy that no live node owns, audit excepted (E12). */
+  discard(node: NodeIdentity, id: ProcessId): Promise<DiscardOutcome>
 
   /** Messages from outside: rows inserted without a sender's turn, all or none. Returns `ord` per message. */
   enqueue(node: NodeIdentity, messages: readonly NewMessage[]): Promise<number[]>

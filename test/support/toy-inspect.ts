@@ -3,7 +3,7 @@
  * to, events that are really emitted, verbs that really act. It knows nothing of HTTP or the feed.
  */
 
-import type { Act, ActResult, Control } from '../../server/control.ts'
+import type { Act, ActResult, Control, SandboxAnswer } from '../../server/control.ts'
 import type { Inspect, ProcessQuery } from '../../server/observe/inspect.ts'
 import type { Finding } from '../../shared/doctor.ts'
 import { RuntimeError } from '../../shared/error.ts'
@@ -361,6 +361,18 @@ export class ToyWorld implements Inspect, Control {
 
   async retryTurn(id: string, act: Act & { step?: number; turn?: string }): Promise<ActResult> {
     return this.#done('retry-turn', this.#target(id, act), act)
+  }
+
+  async fork(id: string, act: Act & { version?: number; state?: unknown; as?: string }): Promise<ActResult> {
+    return this.#done('fork', this.#target(id, act), act)
+  }
+
+  async answer(id: string, _outcome: SandboxAnswer, act: Act & { step?: string }): Promise<ActResult> {
+    return this.#done('answer', this.#target(id, act), act)
+  }
+
+  async discard(id: string, act: Act): Promise<ActResult> {
+    return this.#done('discard', this.#target(id, act), act)
   }
 
   async redeliverMessage(id: string, _messageId: string, act: Act): Promise<ActResult> {

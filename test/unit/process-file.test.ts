@@ -65,7 +65,7 @@ test('[G8] a file that was changed, cut or is newer, a wrong id and a process th
   const refused = async (given: unknown, more: { as?: string; replace?: boolean } = {}) =>
     (await world.refusal(node.control.importProcess(given, { ...ACT, ...more }))).code
   expect(await refused({ ...made, body: { ...made.body, seq: made.body.seq + 1 } })).toBe('FILE_INVALID')
-  expect(await refused({ ...made, version: 2 })).toBe('FILE_INVALID')
+  expect(await refused({ ...made, version: 3 })).toBe('FILE_INVALID')
   expect(await refused('text')).toBe('FILE_INVALID')
   // Its checksum fits, and a large value in it does not: it would be that of every process with this hash.
   const body = { ...made.body, blobs: [{ hash: 'ab'.repeat(32), value: '"forged"' }] }

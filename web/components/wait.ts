@@ -71,6 +71,10 @@ function lineOf(wait: Wait, now: number): WaitLine {
       return { text: 'restarts after a failure', time: until(wait, now, 'in', 'now'), long: false }
     case 'sleep':
       return { text: 'sleeping', time: until(wait, now, 'wakes in', 'wakes now'), long: false }
+    case 'sandbox': {
+      const given = wait.progress === undefined ? '' : `(${wait.progress})`
+      return { text: `sandbox: would do ${target}${given}, waits for your answer`, time, long: false }
+    }
     case 'receive':
       return { text: `waiting for ${target}`, time: withDeadline(time, wait, now), long: false }
     default:

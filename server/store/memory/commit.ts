@@ -151,6 +151,7 @@ export const NEW_PROCESS = {
   judged: null,
   owner: null,
   ownerEpoch: null,
+  sandbox: null,
 } as const
 
 function writeRecords(db: MemoryDatabase, namespace: string, row: Commit): void {

@@ -23,6 +23,7 @@ import { load } from './load.ts'
 import { buryNode, leave, nodes, registerNode, renewLease } from './node.ts'
 import { orphans } from './orphans.ts'
 import { importProcess } from './process-file.ts'
+import { discard } from './discard.ts'
 import { prune } from './prune.ts'
 import { release } from './release.ts'
 import { awaitResult, request, requestRow } from './request.ts'
@@ -76,6 +77,7 @@ function postgresStore(at: Context, clock: Clock, close: () => Promise<void>): S
     prune: (node, step) => guarded(() => prune(at, node, step)),
     sweep: (node, limit) => guarded(() => sweep(at, node, limit)),
     importProcess: (node, body, place) => guarded(() => importProcess(at, node, { body, place })),
+    discard: (node, id) => guarded(() => discard(at, node, id)),
     enqueue: (node, list) => guarded(() => enqueue(at, node, list)),
     messages: (namespace, target, afterOrd, limit) =>
       guarded(() => messages(at, { namespace, target, afterOrd, limit })),

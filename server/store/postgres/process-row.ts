@@ -22,13 +22,14 @@ export type ProcessRow = {
   owner: number | null
   owner_epoch: number | null
   created_at: number
+  sandbox: string | null
 }
 
 /** Columns of `alias` under the names of ProcessRow. */
 export function processColumns(alias: string): string {
   const plain = [
     ...['pid', 'id', 'agent', 'key', 'kind', 'parent', 'incarnation', 'state_version', 'restarts', 'desired'],
-    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'wait', 'owner', 'owner_epoch'],
+    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'wait', 'owner', 'owner_epoch', 'sandbox'],
   ]
   return `${plain.map((name) => `${alias}.${name}`).join(', ')}, ${ms(`${alias}.created_at`)} as created_at`
 }
@@ -54,5 +55,6 @@ export function processRecord(row: ProcessRow): ProcessRecord {
     owner: row.owner,
     ownerEpoch: row.owner_epoch,
     createdAt: row.created_at,
+    sandbox: row.sandbox,
   }
 }
