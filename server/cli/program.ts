@@ -15,6 +15,7 @@ import { editCommand, retryCommand, rewindCommand, skipCommand } from './command
 import { callCommand, sendCommand } from './commands/message.ts'
 import { psCommand } from './commands/ps.ts'
 import { replayCommand } from './commands/replay.ts'
+import { answerCommand, discardCommand, forkCommand } from './commands/sandbox.ts'
 import { startCommand } from './commands/start.ts'
 import { stopCommand } from './commands/stop.ts'
 import { cliError, EXIT, type ExitCode, usage } from './outcome.ts'
@@ -37,6 +38,9 @@ const COMMANDS: readonly Command[] = [
   rewindCommand,
   skipCommand,
   retryCommand,
+  forkCommand,
+  answerCommand,
+  discardCommand,
   exportCommand,
   importCommand,
 ]

@@ -70,7 +70,12 @@ function summary(entry: Entry): string {
     case 'checkpoint':
       return `${entry.result === undefined ? 'checkpoint' : 'transaction'}, ${count(entry.patches.length, 'change')}${withheldText(entry)}`
     case 'end': {
-      const sent = entry.withheld !== undefined ? withheldText(entry) : entry.sent > 0 ? `, ${count(entry.sent, 'message')} sent` : ''
+      const sent =
+        entry.withheld !== undefined
+          ? withheldText(entry)
+          : entry.sent > 0
+            ? `, ${count(entry.sent, 'message')} sent`
+            : ''
       return `${entry.op} ${entry.how}, ${count(entry.patches.length, 'change')}${sent}`
     }
     case 'failed':
@@ -103,7 +108,9 @@ function summary(entry: Entry): string {
 /** What did not leave a sandbox. */
 function withheldText({ withheld }: Extract<Entry, { k: 'end' | 'checkpoint' }>): string {
   if (withheld === undefined) return ''
-  const shown = withheld.slice(0, NOTES_SHOWN).map(({ what, target, op }) => `${what} ${target}${op === null ? '' : ` ${op}`}`)
+  const shown = withheld
+    .slice(0, NOTES_SHOWN)
+    .map(({ what, target, op }) => `${what} ${target}${op === null ? '' : ` ${op}`}`)
   const more = withheld.length - NOTES_SHOWN
   return `, withheld: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

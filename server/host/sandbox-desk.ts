@@ -14,12 +14,20 @@ import type { Outcome } from '../journal/entry.ts'
 import { storable } from '../journal/message.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import { SandboxTurn, type Stop } from '../journal/sandbox-turn.ts'
-import { poolOf } from '../kernel/pool.ts'
 import type { Process } from '../kernel/process.ts'
+import { retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ShownProcess } from '../store/archive.ts'
 import { pastFold } from './past-state.ts'
-import { type CopiedState, type CopiedTurn, type Copy, copyOfState, copyOfTurn, stateSource, turnSource } from './sandbox-copy.ts'
+import {
+  type CopiedState,
+  type CopiedTurn,
+  type Copy,
+  copyOfState,
+  copyOfTurn,
+  stateSource,
+  turnSource,
+} from './sandbox-copy.ts'
 import { causeOf } from './step-door.ts'
 import { assertIncarnation, type VerbTargets } from './verb-target.ts'
 
@@ -52,7 +60,9 @@ export class SandboxDesk {
     const by = { by: storable(act.actor), why: act.reason === undefined ? null : storable(act.reason) }
     const about: Copy = { of: original, by, at: core.storeNow(), codeVersion: core.layer.ports.codeVersion }
     const body = from.kind === 'turn' ? copyOfTurn(about, from) : copyOfState(about, from)
-    const as = await this.#name(original, fork.as, (name) => store.importProcess(core.node, body, { id: name, replace: false }))
+    const as = await this.#name(original, fork.as, (name) =>
+      store.importProcess(core.node, body, { id: name, replace: false }),
+    )
     await this.#begin(as, original.agent)
     return { id: as, incarnation: 1, outcome: `${as} is a sandbox copy of ${id}, ${whatOf(body, from)}` }
   }
@@ -62,7 +72,10 @@ export class SandboxDesk {
     const { archive } = core.backend.handle
     const code = entry.code.version
     if (version !== undefined && state !== undefined) {
-      throw new RuntimeError('REQUEST_INVALID', 'A copy has the state of a version or a given one. Name one of the two.')
+      throw new RuntimeError(
+        'REQUEST_INVALID',
+        'A copy has the state of a version or a given one. Name one of the two.',
+      )
     }
     if (state !== undefined) {
       return { kind: 'state', version: null, state: copy(state), stateVersion: code, tried: null }
@@ -99,7 +112,10 @@ export class SandboxDesk {
       if (this.#isHere(name) || (await this.#isStored(name))) continue
       if ((await store(name)) === 'imported') return name
     }
-    throw new RuntimeError('PROCESS_EXISTS', `${id} has ${COPIES_MAX} copies. Discard some, or name the id of this one.`)
+    throw new RuntimeError(
+      'PROCESS_EXISTS',
+      `${id} has ${COPIES_MAX} copies. Discard some, or name the id of this one.`,
+    )
   }
 
   #isHere(id: ProcessId): boolean {
@@ -153,14 +169,13 @@ export class SandboxDesk {
     return { process: stored, outcome: 'discarded' }
   }
 
-  /** At once: what it is at is for nobody. Its supervisor forgets it first, and starts it no more. */
+  /** At once: what it is at is for nobody. Its supervisor starts it no more. */
   async #end(process: Process): Promise<void> {
     const { kernel, layer } = this.#core
-    const pool = process.parent === null ? null : poolOf(process.parent)
-    const isMember = process.key !== null && pool?.get(process.key) === process
-    const ended = isMember ? pool.terminateChild(process.key ?? '') : Promise.resolve()
-    if (process.alive) kernel.kill(process, { redeliver: false })
-    await ended
+    await retire(process, async () => {
+      kernel.kill(process, { redeliver: false })
+      if (!process.gone) await kernel.dead(process)
+    })
     const record = recordOf(process)
     if (record === null || record.fenced) return
     process.slot = null

@@ -28,6 +28,7 @@ import { healthEndpoints } from './routes/health.ts'
 import { mendEndpoints } from './routes/mend.ts'
 import { processEndpoints } from './routes/process.ts'
 import { recordEndpoints } from './routes/record.ts'
+import { sandboxEndpoints } from './routes/sandbox.ts'
 import { stepEndpoints } from './routes/step.ts'
 import { LONG_POLL_MS } from './stream/read.ts'
 import { STREAMS_PREFIX, serveStreams } from './stream/route.ts'
@@ -52,6 +53,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...processEndpoints,
   ...actionEndpoints,
   ...mendEndpoints,
+  ...sandboxEndpoints,
   ...stepEndpoints,
   ...recordEndpoints,
   ...healthEndpoints,

@@ -14,8 +14,18 @@ export function keepInside(commit: Commit): void {
   delete commit.spawns
   delete commit.links
   delete commit.names
-  if (messages !== undefined) setOrDelete(commit, 'messages', messages.filter((message) => staysInside(id, message)))
-  if (requests !== undefined) setOrDelete(commit, 'requests', requests.filter(({ scope }) => scope === id))
+  if (messages !== undefined)
+    setOrDelete(
+      commit,
+      'messages',
+      messages.filter((message) => staysInside(id, message)),
+    )
+  if (requests !== undefined)
+    setOrDelete(
+      commit,
+      'requests',
+      requests.filter(({ scope }) => scope === id),
+    )
 }
 
 function staysInside(id: string, { kind, target }: NewMessage): boolean {

@@ -11,6 +11,7 @@ import { collectBlobs, writeBlobs } from './memory/blob.ts'
 import { claim, load, release, snapshot } from './memory/claim.ts'
 import { commit } from './memory/commit.ts'
 import { keyOf, MemoryDatabase } from './memory/database.ts'
+import { discard } from './memory/discard.ts'
 import {
   assertAlive,
   awaitResult,
@@ -24,7 +25,6 @@ import {
   waitEdges,
 } from './memory/message.ts'
 import { buryNode, leave, nodes, orphans, registerNode, renewLease } from './memory/node.ts'
-import { discard } from './memory/discard.ts'
 import { importProcess } from './memory/process-file.ts'
 import { prune, sweep } from './memory/prune.ts'
 import { memoryStreams } from './memory/stream.ts'

@@ -23,7 +23,8 @@ sandboxContract('Postgres', {
   async left(_world, id, pid) {
     const found: string[] = []
     for (const [table, column] of Object.entries(TABLES)) {
-      const rows = await sql`select 1 from ${sql(`vivarium.${table}`)} t where t.${sql(column)}::text in ${sql([id, String(pid)])}`
+      const rows =
+        await sql`select 1 from ${sql(`vivarium.${table}`)} t where t.${sql(column)}::text in ${sql([id, String(pid)])}`
       if (rows.length > 0) found.push(table)
     }
     return found

@@ -23,7 +23,7 @@ function world() {
   const mayfly = agent('mayfly', { durability: 'ephemeral', state: () => ({}), on: { hum: () => null } })
   const listener = agent('listener', {
     state: (): Log => ({ log: [] }),
-    on: { listen: () => null, heard: (ctx, what: string) => void ctx.state.log.push(what) },
+    on: { listen: (ctx) => void ctx.state.log.push('on'), heard: (ctx, what: string) => void ctx.state.log.push(what) },
     activated: (ctx) => ctx.subscribe(`news.${ctx.key}`, 'heard'),
   })
 
@@ -106,8 +106,9 @@ export function sandboxActors() {
   return {
     ...actors,
     all: [desk, bank, mayfly, listener],
-    set changed(value: boolean) {
-      shared.changed = value
+    /** From now on `work` begins with another step. */
+    change: () => {
+      shared.changed = true
     },
   }
 }

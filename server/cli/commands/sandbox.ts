@@ -1,0 +1,84 @@
+/** `viv fork`, `answer`, `discard`: sandbox copies of processes. */
+import { z } from 'zod'
+import {
+  ACT_HELP,
+  ACT_OPTIONS,
+  actBody,
+  argument,
+  type Command,
+  type Invocation,
+  processPath,
+  server,
+  textOf,
+  wholeNumber,
+  words,
+} from '../command.ts'
+import { EXIT, type ExitCode, usage } from '../outcome.ts'
+
+const resultSchema = z.object({ id: z.string(), outcome: z.string() })
+
+export const forkCommand: Command = {
+  name: 'fork',
+  synopsis: 'ID [--version N] [--as ID]',
+  summary: 'make a sandbox copy of a process, from which nothing gets out',
+  options: { ...ACT_OPTIONS, version: { type: 'string' }, as: { type: 'string' }, state: { type: 'string' } },
+  help: [
+    '    --version N        with the state of an earlier version; without it the open turn goes along',
+    '    --state VALUE      with this state instead (JSON)',
+    '    --as ID            id of the copy; by default the first free one of ID~1, ID~2 …',
+    ...ACT_HELP,
+  ],
+  async run(invocation: Invocation) {
+    const [id = ''] = words(invocation, ['ID'])
+    const version = wholeNumber(invocation.values, 'version', Number.MAX_SAFE_INTEGER)
+    const as = textOf(invocation.values, 'as')
+    const state = textOf(invocation.values, 'state')
+    return post(invocation, id, 'fork', {
+      ...(version === undefined ? {} : { version }),
+      ...(as === undefined ? {} : { as }),
+      ...(state === undefined ? {} : { state: argument(state) }),
+    })
+  },
+}
+
+export const answerCommand: Command = {
+  name: 'answer',
+  synopsis: 'ID [VALUE] [--error TEXT]',
+  summary: 'give a sandbox copy what it waits for',
+  options: { ...ACT_OPTIONS, error: { type: 'string' }, step: { type: 'string' } },
+  help: [
+    '    --error TEXT       fail what it waits for instead',
+    '    --step KEY         key of what is answered; by default the oldest',
+    ...ACT_HELP,
+    'VALUE is JSON; anything else is taken as text. viv inspect shows what it waits for.',
+  ],
+  async run(invocation: Invocation) {
+    const [id = '', text] = words(invocation, ['ID', 'VALUE'], 1)
+    const error = textOf(invocation.values, 'error')
+    const step = textOf(invocation.values, 'step')
+    if ((text === undefined) === (error === undefined)) throw usage('Give either VALUE or --error TEXT.')
+    const outcome = error === undefined ? { value: argument(text) } : { error }
+    return post(invocation, id, 'answer', { ...outcome, ...(step === undefined ? {} : { step }) })
+  },
+}
+
+export const discardCommand: Command = {
+  name: 'discard',
+  synopsis: 'ID',
+  summary: 'take a sandbox copy away, with everything that is stored of it',
+  options: ACT_OPTIONS,
+  help: ACT_HELP,
+  async run(invocation: Invocation) {
+    const [id = ''] = words(invocation, ['ID'])
+    return post(invocation, id, 'discard', {})
+  },
+}
+
+async function post(invocation: Invocation, id: string, verb: string, more: object): Promise<ExitCode> {
+  const body = { ...actBody(invocation), ...more }
+  const client = await server(invocation)
+  const answer = await client.post(processPath(id, `/${verb}`), body)
+  const { id: of, outcome } = resultSchema.parse(answer)
+  invocation.print(invocation.json ? JSON.stringify(answer) : `${of}: ${outcome}`)
+  return EXIT.ok
+}
