@@ -46,8 +46,8 @@ export interface Control {
   /** E5. Runs the open turn again, from its start or keeping the results before its nth (`step`), with ids of its own
    *  for what it does anew; refused when another turn than `turn` is open. @throws TURN_NOT_OPEN */
   retryTurn(id: ProcessId, act: Act & { step?: number; turn?: string }): Promise<ActResult>
-  /** E8. Makes a sandbox copy: the same agent under another id, from which nothing gets out. Its state is the newest one,
-   *  that of `version`, or `state`; without either the open turn goes along. The result names the copy.
+  /** E8. Makes a sandbox copy: the same agent under another id, from which nothing gets out. Its state is the newest
+   *  one, that of `version`, or `state`; without either the open turn goes along. The result names the copy.
    *  @throws PROCESS_EXISTS VERSION_NOT_KEPT VALUE_UNSUPPORTED REQUEST_INVALID */
   fork(id: ProcessId, act: Act & { version?: number; state?: unknown; as?: ProcessId }): Promise<ActResult>
   /** E10. Gives a sandbox what it waits for: the request of key `step`, or the oldest one.

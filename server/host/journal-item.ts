@@ -28,11 +28,8 @@ function summary(entry: Entry): string {
       return 'first state'
     case 'accepted':
       return `accepted ${entry.message.op}`
-    case 'step': {
-      const after = entry.attempts > 1 ? ` after ${entry.attempts} attempts` : ''
-      const given = entry.by === undefined ? '' : `, answered by ${entry.by}`
-      return `step ${entry.key} ${'ok' in entry.out ? 'done' : 'failed'}${after}${given}`
-    }
+    case 'step':
+      return stepSummary(entry)
     case 'opened':
       return `step ${entry.key} begun${entry.token === null ? '' : ', to be completed from outside'}`
     case 'retry':
@@ -68,16 +65,9 @@ function summary(entry: Entry): string {
     case 'woke':
       return `${entry.key} is over`
     case 'checkpoint':
-      return `${entry.result === undefined ? 'checkpoint' : 'transaction'}, ${count(entry.patches.length, 'change')}${withheldText(entry)}`
-    case 'end': {
-      const sent =
-        entry.withheld !== undefined
-          ? withheldText(entry)
-          : entry.sent > 0
-            ? `, ${count(entry.sent, 'message')} sent`
-            : ''
-      return `${entry.op} ${entry.how}, ${count(entry.patches.length, 'change')}${sent}`
-    }
+      return checkpointSummary(entry)
+    case 'end':
+      return endSummary(entry)
     case 'failed':
       return `attempt ${entry.attempt} failed: ${entry.decision}`
     case 'upgrade':
@@ -91,7 +81,7 @@ function summary(entry: Entry): string {
     case 'retried':
       return `runs again from ${entry.kept === 0 ? 'the start' : `result ${entry.kept + 1}`}, by ${byWhom(entry)}`
     case 'forked':
-      return `sandbox copy of ${entry.of}${entry.version === null ? '' : ` at version ${entry.version}`}, by ${byWhom(entry)}`
+      return forkedSummary(entry)
     case 'patched':
       return `goes on with the code behind ${entry.id}`
     case 'recovered':
@@ -103,6 +93,28 @@ function summary(entry: Entry): string {
     default:
       return entry satisfies never
   }
+}
+
+function stepSummary({ key, out, attempts, by }: Extract<Entry, { k: 'step' }>): string {
+  const after = attempts > 1 ? ` after ${attempts} attempts` : ''
+  const given = by === undefined ? '' : `, answered by ${by}`
+  return `step ${key} ${'ok' in out ? 'done' : 'failed'}${after}${given}`
+}
+
+function checkpointSummary(entry: Extract<Entry, { k: 'checkpoint' }>): string {
+  const what = entry.result === undefined ? 'checkpoint' : 'transaction'
+  return `${what}, ${count(entry.patches.length, 'change')}${withheldText(entry)}`
+}
+
+function endSummary(entry: Extract<Entry, { k: 'end' }>): string {
+  const { op, how, patches, sent, withheld } = entry
+  const left = sent > 0 && withheld === undefined ? `, ${count(sent, 'message')} sent` : withheldText(entry)
+  return `${op} ${how}, ${count(patches.length, 'change')}${left}`
+}
+
+function forkedSummary(entry: Extract<Entry, { k: 'forked' }>): string {
+  const at = entry.version === null ? '' : ` at version ${entry.version}`
+  return `sandbox copy of ${entry.of}${at}, by ${byWhom(entry)}`
 }
 
 /** What did not leave a sandbox. */

@@ -1,5 +1,5 @@
 /**
- * Sandbox copies of processes: made, answered, taken away (E8 to E12). What a copy may do is sandbox-turn.ts's business.
+ * Sandbox copies of processes: made, answered, taken away (E8 to E12). What a copy may do is sandbox-turn.ts's.
  *
  * - A copy is made of rows alone: the original is read and never touched, wherever it runs.
  * - A copy is one by its row, so that it stays one whoever runs it.

@@ -225,7 +225,7 @@ export type Entry =
       readonly by: string
       readonly why: string | null
     }
-  /** An operator made this process as a sandbox copy of `of` (E8): of its state as of `version`, null for a state of his
+  /** An operator made this process as a sandbox copy of `of` (E8): of its state as of `version`, null for one of his
    *  own; `turn` is the open turn that came along. */
   | {
       readonly k: 'forked'

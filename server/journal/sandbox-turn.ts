@@ -1,6 +1,6 @@
 /**
- * A turn of a sandbox copy (E9, E10): it passes what the journal holds, and stops at each request beyond that is not its
- * own affair, until an operator answers it.
+ * A turn of a sandbox copy (E9, E10): it passes what the journal holds, and stops at each request beyond that is not
+ * its own affair, until an operator answers it.
  *
  * - Requests go on by themselves only where it is known that they reach nobody: sleeps, messages it receives,
  *   checkpoints, and reads. A new verb stops until somebody says that it may go on.

@@ -101,7 +101,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       expect(await world.run(a.control.call(copyId, 'note', 'y', act))).toEqual({ reply: 2 })
     })
 
-    test('[E8][E10] of an open turn: recorded steps are not run again, and it stops where the journal ends', async () => {
+    test('[E8][E10] of an open turn: no recorded step is run again, and it stops where the journal ends', async () => {
       const a = await start()
       await begin(a)
       const before = await rows(a)
@@ -221,7 +221,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       expect(await b.stored(`bank/${key}~1`)).toBeUndefined()
     })
 
-    test('[E8][E9] of a diverged turn: it diverges where the original does, and an operator can go on with it', async () => {
+    test('[E8][E9] of a diverged turn: it diverges as the original does, and an operator can go on with it', async () => {
       const a = await start()
       await begin(a)
       a.kill()

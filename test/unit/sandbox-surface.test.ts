@@ -38,16 +38,16 @@ test('[H5][E10][E12] fork, answer and discard over HTTP, with tagged values, rea
   const headers = { host: '127.0.0.1:1', 'content-type': 'application/json' }
   const ask = async (path: string, body?: object) => {
     const init = body === undefined ? { headers } : { method: 'POST', headers, body: JSON.stringify(body) }
-    const response = await world.run(Promise.resolve(app.request(`http://127.0.0.1:1/api/v1/processes/${path}`, init)))
+    const response = await world.run(Promise.resolve(app.request(`http://127.0.0.1:1/api/v1/processes${path}`, init)))
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
-  expect(await ask('pot%2F1/fork', { version: 1, reason: 'a look' })).toMatchObject({
+  expect(await ask('/pot%2F1/fork', { version: 1, reason: 'a look' })).toMatchObject({
     status: 200,
     body: { id: 'pot/1~1' },
   })
-  expect(await ask('pot%2F1/fork', { version: 1, as: 'pot/1' })).toMatchObject({ status: 409 })
-  expect(await ask('pot%2F1/fork', { force: true })).toMatchObject({ status: 400 })
-  expect((await ask('pot%2F1~1')).body).toMatchObject({ id: 'pot/1~1', sandbox: 'pot/1' })
+  expect(await ask('/pot%2F1/fork', { version: 1, as: 'pot/1' })).toMatchObject({ status: 409 })
+  expect(await ask('/pot%2F1/fork', { force: true })).toMatchObject({ status: 400 })
+  expect((await ask('/pot%2F1~1')).body).toMatchObject({ id: 'pot/1~1', sandbox: 'pot/1' })
   const listed = (await ask('?agent=pot')).body['items'] as { id: string; sandbox?: string }[]
   expect(listed.map(({ id, sandbox }) => [id, sandbox])).toEqual([
     ['pot/1', undefined],
@@ -55,16 +55,16 @@ test('[H5][E10][E12] fork, answer and discard over HTTP, with tagged values, rea
   ])
   await world.run(node.control.send('pot/1~1', 'heat', null, { actor: 'operator:ana' }))
   await world.until(() => node.core.kernel.find('pot/1~1')?.wait?.kind === 'sandbox')
-  expect(await ask('pot%2F1~1/answer', {})).toMatchObject({ status: 400 })
-  expect(await ask('pot%2F1~1/answer', { value: { $date: 7 }, step: 'fire#0' })).toMatchObject({ status: 200 })
+  expect(await ask('/pot%2F1~1/answer', {})).toMatchObject({ status: 400 })
+  expect(await ask('/pot%2F1~1/answer', { value: { $date: 7 }, step: 'fire#0' })).toMatchObject({ status: 200 })
   await world.until(async () => ((await node.stored('pot/1~1')) as { got: unknown }).got !== null)
   expect(await node.stored('pot/1~1')).toEqual({ n: 1, got: new Date(7) })
-  expect(await ask('pot%2F1/discard', {})).toMatchObject({ status: 400 })
-  expect(await ask('pot%2F1~1/discard', { reason: 'seen' })).toMatchObject({
+  expect(await ask('/pot%2F1/discard', {})).toMatchObject({ status: 400 })
+  expect(await ask('/pot%2F1~1/discard', { reason: 'seen' })).toMatchObject({
     status: 200,
     body: { outcome: 'discarded' },
   })
-  expect((await ask('pot%2F1~1')).status).toBe(404)
+  expect((await ask('/pot%2F1~1')).status).toBe(404)
 })
 
 test('[H18] viv fork, answer and discard', async () => {
