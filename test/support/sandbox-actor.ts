@@ -17,6 +17,7 @@ function world() {
         ctx.state.n += amount
         return ctx.state.n
       },
+      hold: (ctx) => ctx.step('held', () => door.promise),
     },
     queries: { total: (state) => state.n },
   })
@@ -68,6 +69,15 @@ function world() {
         if (ctx.id !== `desk/${key}`) ctx.link(`desk/${key}`)
         ctx.subscribe('news.*', 'note')
         await ctx.stream('out').write('chunk')
+      },
+      async parent(ctx, key: string) {
+        await ctx.start(bank, key, 'hold', null, { parentClose: 'stop' })
+        await ctx.step('b', () => {
+          oracle.hit('b')
+          return door.promise
+        })
+        ctx.state.log.push(await ctx.transaction(() => oracle.hit('sql')))
+        await ctx.start(bank, key, 'pay', 3)
       },
       async alone(ctx, key: string) {
         await ctx.sleep(20)

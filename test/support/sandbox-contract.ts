@@ -177,6 +177,28 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       await world.until(async () => (await log(a, `listener/${key}`)).length === 2)
     })
 
+    test('[E9][E10] children of the original are not stopped by the end of the copy; a transaction stops it', async () => {
+      const a = await start()
+      await a.start(a.ref(actors.desk, key).parent(key))
+      await world.until(
+        () => actors.oracle.count('b') === 1 && a.core.kernel.find(`bank/${key}`)?.wait?.kind === 'step',
+      )
+      const before = await rows(a, `bank/${key}`)
+      await fork(a)
+      await stopsAt(a, 'step b')
+      await answer(a, null)
+      await stopsAt(a, 'transaction')
+      await answer(a, 'sql')
+      await stopsAt(a, `start bank/${key} pay`)
+      await answer(a, true)
+      await world.until(async () => (await a.journal(copyId)).some(({ k }) => k === 'end'))
+      await world.advance(50)
+      expect(await log(a)).toEqual(['sql'])
+      expect(await mailed(a, `bank/${key}`)).toBe(1)
+      expect(await rows(a, `bank/${key}`)).toBe(before)
+      expect(actors.oracle.count('sql')).toBe(0)
+    })
+
     test('[E9] its own timers, sleeps, receives and reads of others work', async () => {
       const a = await start()
       await a.call(a.ref(actors.bank, key).pay(7))
@@ -221,7 +243,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       expect(await b.stored(`bank/${key}~1`)).toBeUndefined()
     })
 
-    test('[E8][E9] of a diverged turn: it diverges as the original does, and an operator can go on with it', async () => {
+    test('[E8][E9] of a diverged turn: it diverges as the original does, and an operator goes on with it', async () => {
       const a = await start()
       await begin(a)
       a.kill()
