@@ -177,7 +177,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       await world.until(async () => (await log(a, `listener/${key}`)).length === 2)
     })
 
-    test('[E9][E10] children of the original are not stopped by the end of the copy; a transaction stops it', async () => {
+    test('[E9][E10] the end of a copy stops no child of the original; a transaction stops the copy', async () => {
       const a = await start()
       await a.start(a.ref(actors.desk, key).parent(key))
       await world.until(
