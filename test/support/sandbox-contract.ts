@@ -301,7 +301,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       await stopsAt(a, 'step b')
     })
 
-    test('[E8] a file of a copy is one of a copy, and its turn replays', async () => {
+    test('[E8] a file of a copy is one of a copy, and its turn stops at the same place', async () => {
       const a = await start()
       await begin(a)
       await fork(a)
