@@ -57,6 +57,9 @@ export const PROJECTS: Record<string, Options> = {
   },
 }
 
+/** Files at a time. The default on two cores is one, but tests that start servers mostly wait. */
+const PARALLEL = 2
+
 function project(name: string, options: Options, order: number): TestProjectInlineConfiguration {
   return {
     extends: true,
@@ -71,6 +74,7 @@ function project(name: string, options: Options, order: number): TestProjectInli
       testTimeout: options.timeoutMs,
       hookTimeout: options.timeoutMs,
       fileParallelism: options.parallel,
+      maxWorkers: options.parallel ? PARALLEL : 1,
       execArgv: [`--conditions=${SOURCE_CONDITION}`],
       sequence: { groupOrder: order },
       // Where whole programs answer, not objects.

@@ -1,7 +1,7 @@
 /**
  * SIGKILL under load, at every named point and at random moments; then nothing is lost and nothing is doubled
- * (PROTOCOL T3). The short form kills once at every second point and a few times at random, CRASH_LONG=1 three times per
- * point and a hundred times at random. Which half is short is decided by the seed, so that runs take turns.
+ * (PROTOCOL T3). The short form kills once at every second point and a few times at random; the seed says which half,
+ * so that runs take turns. CRASH_LONG=1 kills three times at each point and a hundred times at random.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { CRASH_POINTS, type CrashPointName } from '../../server/crash-point.ts'
