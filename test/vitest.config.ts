@@ -1,6 +1,6 @@
 /**
  * Five projects, one after the other, because the later ones measure time on a machine with two cores:
- * `unit` (never starts Postgres, 10 s in all), `pg`, `timed` (whatever asserts how long something takes), `browser`,
+ * `unit` (never starts Postgres), `pg`, `timed` (whatever asserts how long something takes), `browser`,
  * `crash` (short form; CRASH_LONG=1 for the long one).
  */
 import { fileURLToPath } from 'node:url'

@@ -12,7 +12,7 @@ import type { Act } from '../control.ts'
 import { bury } from '../journal/dead-letter.ts'
 import { recordOf } from '../journal/durable.ts'
 import { editState, interruptTurn, landed, retryOpen, stored, unmarked } from '../journal/mend.ts'
-import { rowOf, storable } from '../journal/message.ts'
+import { rowOf } from '../journal/message.ts'
 import { replaceAll } from '../journal/patch.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import type { DurableRecord } from '../journal/record.ts'
@@ -24,7 +24,7 @@ import type { Process } from '../kernel/process.ts'
 import { renew } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import { pastFold } from './past-state.ts'
-import type { VerbTargets } from './verb-target.ts'
+import { said, type VerbTargets } from './verb-target.ts'
 
 /** Times an edit waits for what is on its way before it says that the process does not come to rest. */
 const TRIES_MAX = 100
@@ -192,10 +192,6 @@ export type Rewind = { version: number; expectedVersion?: number }
 export type Retry = { step?: number; turn?: string }
 
 type Change = { patches: ReturnType<typeof replaceAll>; to: number | null; expectedVersion: number | undefined }
-
-function said({ actor, reason }: Act): { by: string; why: string | null } {
-  return { by: storable(actor), why: reason === undefined ? null : storable(reason) }
-}
 
 function waiting({ mailbox }: Process, messageId: string | undefined): Envelope | null {
   if (messageId === undefined) return null

@@ -29,7 +29,7 @@ import {
   turnSource,
 } from './sandbox-copy.ts'
 import { causeOf } from './step-door.ts'
-import { assertIncarnation, type VerbTargets } from './verb-target.ts'
+import { assertIncarnation, said, type VerbTargets } from './verb-target.ts'
 
 /** Copies of one process with a name that was not chosen. Whoever has so many looks at none of them. */
 const COPIES_MAX = 1_000
@@ -57,8 +57,7 @@ export class SandboxDesk {
       throw new RuntimeError('REQUEST_INVALID', `${id} is of no agent that this node runs; no copy of it could run.`)
     }
     const from = await this.#source(original, entry, fork)
-    const by = { by: storable(act.actor), why: act.reason === undefined ? null : storable(act.reason) }
-    const about: Copy = { of: original, by, at: core.storeNow(), codeVersion: core.layer.ports.codeVersion }
+    const about: Copy = { of: original, by: said(act), at: core.storeNow(), codeVersion: core.layer.ports.codeVersion }
     const body = from.kind === 'turn' ? copyOfTurn(about, from) : copyOfState(about, from)
     const as = await this.#name(original, fork.as, (name) =>
       store.importProcess(core.node, body, { id: name, replace: false }),

@@ -9,6 +9,7 @@ import { type ProcessId, processNotFound, splitId } from '../../shared/id.ts'
 import type { DesiredState } from '../../shared/snapshot.ts'
 import type { Act } from '../control.ts'
 import { recordOf } from '../journal/durable.ts'
+import { storable } from '../journal/message.ts'
 import type { Process } from '../kernel/process.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
@@ -134,4 +135,9 @@ export function assertIncarnation({ id, incarnation }: { id: ProcessId; incarnat
     `${id} is incarnation ${incarnation} now; the action was meant for ${act.incarnation}.`,
     { detail: { incarnation } },
   )
+}
+
+/** Who acts and why, as entries of the journal tell it. */
+export function said({ actor, reason }: Act): { by: string; why: string | null } {
+  return { by: storable(actor), why: reason === undefined ? null : storable(reason) }
 }

@@ -318,7 +318,6 @@ export class Turn {
     return this.requests.key(name, explicit)
   }
 
-  /** A key by order of asking alone, for requests without an effect: any number may be open. */
   nextKey(name: string): string {
     return this.requests.nextKey(name)
   }

@@ -28,22 +28,28 @@ function sessionLost(node: { core: { node: NodeIdentity } }): void {
   world.db?.sessions.delete(node.core.node.id)
 }
 
+/** Its first visit charges, waits for the gate, and crashes. */
+function crashingShop() {
+  const crash = gate()
+  const shop = agent('shop', {
+    state,
+    on: {
+      async work(ctx: Ctx, name: string) {
+        await ctx.step('charge', () => oracle.hit('charge'))
+        if (oracle.hit('visit') === 1) {
+          await crash.promise
+          throw new Error('too late')
+        }
+        ctx.state.done.push(name)
+      },
+    },
+  })
+  return { shop, crash }
+}
+
 describe('a process that is lost to another node', () => {
   test('[N1] what crashed here, and was taken over before that was stored, is not begun again', async () => {
-    const crash = gate()
-    const shop = agent('shop', {
-      state,
-      on: {
-        async work(ctx: Ctx, name: string) {
-          await ctx.step('charge', () => oracle.hit('charge'))
-          if (oracle.hit('visit') === 1) {
-            await crash.promise
-            throw new Error('too late')
-          }
-          ctx.state.done.push(name)
-        },
-      },
-    })
+    const { shop, crash } = crashingShop()
     const a = await world.node('a', [shop])
     const called = world.refusal(a.ref(shop, 'k').work('tea'))
     await world.until(() => oracle.count('visit') === 1)
@@ -173,20 +179,7 @@ describe('a process that is lost to another node', () => {
 
 describe('a process whose node drains', () => {
   test('[N1] a call that crashes meanwhile goes on elsewhere, and is not handed on as well', async () => {
-    const crash = gate()
-    const shop = agent('shop', {
-      state,
-      on: {
-        async work(ctx: Ctx, name: string) {
-          await ctx.step('charge', () => oracle.hit('charge'))
-          if (oracle.hit('visit') === 1) {
-            await crash.promise
-            throw new Error('too late')
-          }
-          ctx.state.done.push(name)
-        },
-      },
-    })
+    const { shop, crash } = crashingShop()
     const a = await world.node('a', [shop])
     const b = await world.node('b', [shop])
     const called = world.refusal(a.ref(shop, 'k').work('tea'))

@@ -35,20 +35,20 @@ function verb(name: 'kill' | 'restart' | 'suspend' | 'resume', summary: string):
 
 async function cancel(invocation: Invocation): Promise<ExitCode> {
   const [id = '', message = ''] = words(invocation, ['ID', 'MESSAGE'])
-  const client = await server(invocation)
-  const path = processPath(id, `/messages/${encodeURIComponent(message)}/cancel`)
-  return report(invocation, id, await client.post(path, actBody(invocation)))
+  return ask(invocation, id, `messages/${encodeURIComponent(message)}/cancel`)
 }
 
 export async function act(invocation: Invocation, name: string): Promise<ExitCode> {
   const [id = ''] = words(invocation, ['ID'])
-  const body = actBody(invocation)
-  const client = await server(invocation)
-  return report(invocation, id, await client.post(processPath(id, `/${name}`), body))
+  return ask(invocation, id, name)
 }
 
-function report(invocation: Invocation, id: string, answer: unknown): ExitCode {
-  const { incarnation, outcome } = resultSchema.parse(answer)
+/** Asks the server for a verb and prints what it did. @param more  of the body, besides what every verb takes */
+export async function ask(invocation: Invocation, target: string, verb: string, more: object = {}): Promise<ExitCode> {
+  const body = { ...actBody(invocation), ...more }
+  const client = await server(invocation)
+  const answer = await client.post(processPath(target, `/${verb}`), body)
+  const { id, incarnation, outcome } = resultSchema.parse(answer)
   invocation.print(invocation.json ? JSON.stringify(answer) : `${id}: ${outcome} (incarnation ${incarnation})`)
   return EXIT.ok
 }

@@ -1,21 +1,17 @@
 /** `viv edit`, `rewind`, `skip`, `retry`: verbs on the state and the turn of a process. */
-import { z } from 'zod'
 import {
   ACT_HELP,
   ACT_OPTIONS,
-  actBody,
   argument,
   type Command,
   type Invocation,
-  processPath,
-  server,
   textOf,
   wholeNumber,
   words,
 } from '../command.ts'
-import { EXIT, type ExitCode, usage } from '../outcome.ts'
+import { usage } from '../outcome.ts'
+import { ask } from './act.ts'
 
-const resultSchema = z.object({ id: z.string(), incarnation: z.number(), outcome: z.string() })
 const VERSION_HELP = '    --expect VERSION   refuse if the state is not that version any more'
 
 export const editCommand: Command = {
@@ -28,7 +24,7 @@ export const editCommand: Command = {
     const [id = '', text] = words(invocation, ['ID', 'VALUE'])
     const expectedVersion = expected(invocation)
     if (expectedVersion === undefined) throw usage('--expect is missing: the version of the state that VALUE replaces.')
-    return post(invocation, id, 'state', { value: argument(text), expectedVersion })
+    return ask(invocation, id, 'state', { value: argument(text), expectedVersion })
   },
 }
 
@@ -42,7 +38,7 @@ export const rewindCommand: Command = {
     const [id = '', text = ''] = words(invocation, ['ID', 'VERSION'])
     const version = wholeNumber({ VERSION: text }, 'VERSION', Number.MAX_SAFE_INTEGER)
     const expectedVersion = expected(invocation)
-    return post(invocation, id, 'rewind', { version, ...(expectedVersion === undefined ? {} : { expectedVersion }) })
+    return ask(invocation, id, 'rewind', { version, ...(expectedVersion === undefined ? {} : { expectedVersion }) })
   },
 }
 
@@ -54,7 +50,7 @@ export const skipCommand: Command = {
   help: ACT_HELP,
   async run(invocation: Invocation) {
     const [id = '', message] = words(invocation, ['ID', 'MESSAGE'], 1)
-    return post(invocation, id, 'skip', message === undefined ? {} : { message })
+    return ask(invocation, id, 'skip', message === undefined ? {} : { message })
   },
 }
 
@@ -73,19 +69,10 @@ export const retryCommand: Command = {
     const step = wholeNumber(invocation.values, 'step', Number.MAX_SAFE_INTEGER)
     const turn = textOf(invocation.values, 'turn')
     const more = { ...(step === undefined ? {} : { step }), ...(turn === undefined ? {} : { turn }) }
-    return post(invocation, id, 'retry', more)
+    return ask(invocation, id, 'retry', more)
   },
 }
 
 function expected({ values }: Invocation): number | undefined {
   return wholeNumber(values, 'expect', Number.MAX_SAFE_INTEGER)
-}
-
-async function post(invocation: Invocation, id: string, verb: string, more: object): Promise<ExitCode> {
-  const body = { ...actBody(invocation), ...more }
-  const client = await server(invocation)
-  const answer = await client.post(processPath(id, `/${verb}`), body)
-  const { incarnation, outcome } = resultSchema.parse(answer)
-  invocation.print(invocation.json ? JSON.stringify(answer) : `${id}: ${outcome} (incarnation ${incarnation})`)
-  return EXIT.ok
 }

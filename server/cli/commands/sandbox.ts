@@ -1,21 +1,16 @@
 /** `viv fork`, `answer`, `discard`: sandbox copies of processes. */
-import { z } from 'zod'
 import {
   ACT_HELP,
   ACT_OPTIONS,
-  actBody,
   argument,
   type Command,
   type Invocation,
-  processPath,
-  server,
   textOf,
   wholeNumber,
   words,
 } from '../command.ts'
-import { EXIT, type ExitCode, usage } from '../outcome.ts'
-
-const resultSchema = z.object({ id: z.string(), outcome: z.string() })
+import { usage } from '../outcome.ts'
+import { ask } from './act.ts'
 
 export const forkCommand: Command = {
   name: 'fork',
@@ -33,7 +28,7 @@ export const forkCommand: Command = {
     const version = wholeNumber(invocation.values, 'version', Number.MAX_SAFE_INTEGER)
     const as = textOf(invocation.values, 'as')
     const state = textOf(invocation.values, 'state')
-    return post(invocation, id, 'fork', {
+    return ask(invocation, id, 'fork', {
       ...(version === undefined ? {} : { version }),
       ...(as === undefined ? {} : { as }),
       ...(state === undefined ? {} : { state: argument(state) }),
@@ -58,7 +53,7 @@ export const answerCommand: Command = {
     const step = textOf(invocation.values, 'step')
     if ((text === undefined) === (error === undefined)) throw usage('Give either VALUE or --error TEXT.')
     const outcome = error === undefined ? { value: argument(text) } : { error }
-    return post(invocation, id, 'answer', { ...outcome, ...(step === undefined ? {} : { step }) })
+    return ask(invocation, id, 'answer', { ...outcome, ...(step === undefined ? {} : { step }) })
   },
 }
 
@@ -70,15 +65,6 @@ export const discardCommand: Command = {
   help: ACT_HELP,
   async run(invocation: Invocation) {
     const [id = ''] = words(invocation, ['ID'])
-    return post(invocation, id, 'discard', {})
+    return ask(invocation, id, 'discard', {})
   },
-}
-
-async function post(invocation: Invocation, id: string, verb: string, more: object): Promise<ExitCode> {
-  const body = { ...actBody(invocation), ...more }
-  const client = await server(invocation)
-  const answer = await client.post(processPath(id, `/${verb}`), body)
-  const { id: of, outcome } = resultSchema.parse(answer)
-  invocation.print(invocation.json ? JSON.stringify(answer) : `${of}: ${outcome}`)
-  return EXIT.ok
 }

@@ -12,16 +12,14 @@ import { actResultSchema, record } from '../schema.ts'
 
 const reason = storedText(0, 2_000).optional()
 const incarnation = z.int().nonnegative().optional()
-const actBody = z.strictObject({ reason, incarnation })
-const killBody = z.strictObject({ reason, incarnation, message: z.enum(['redeliver', 'drop']).optional() })
+export const actBody = z.strictObject({ reason, incarnation })
+const killBody = actBody.extend({ message: z.enum(['redeliver', 'drop']).optional() })
 const opSchema = storedText(1, 200)
 /** Milliseconds; an hour is what a call may wait at the most. */
 const timeoutSchema = z.int().min(1).max(3_600_000).optional()
-const sendBody = z.strictObject({
+const sendBody = actBody.extend({
   op: opSchema,
   args: z.unknown().optional(),
-  reason,
-  incarnation,
   idempotencyKey: storedText(1, 128).optional(),
 })
 const callBody = sendBody.extend({ timeoutMs: timeoutSchema })

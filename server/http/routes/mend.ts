@@ -4,14 +4,13 @@ import { fromPlain } from '../../../shared/plain.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { storedText } from '../input.ts'
 import { actResultSchema } from '../schema.ts'
-import { actOf } from './action.ts'
+import { actBody, actOf } from './action.ts'
 
 const version = z.int().nonnegative()
-const asked = { reason: storedText(0, 2_000).optional(), incarnation: z.int().nonnegative().optional() }
-const editBody = z.strictObject({ value: z.unknown(), expectedVersion: version, ...asked })
-const rewindBody = z.strictObject({ version: version.min(1), expectedVersion: version.optional(), ...asked })
-const skipBody = z.strictObject({ message: storedText(1, 300).optional(), ...asked })
-const retryBody = z.strictObject({ step: z.int().min(1).optional(), turn: storedText(1, 300).optional(), ...asked })
+const editBody = actBody.extend({ value: z.unknown(), expectedVersion: version })
+const rewindBody = actBody.extend({ version: version.min(1), expectedVersion: version.optional() })
+const skipBody = actBody.extend({ message: storedText(1, 300).optional() })
+const retryBody = actBody.extend({ step: z.int().min(1).optional(), turn: storedText(1, 300).optional() })
 
 const tag = 'actions'
 const acted = { status: 200, schema: actResultSchema, description: 'What was done; it is stored' }

@@ -5,21 +5,21 @@ import { fromPlain } from '../../../shared/plain.ts'
 import { type Endpoint, endpoint, json, noQuery } from '../endpoint.ts'
 import { storedText } from '../input.ts'
 import { actResultSchema } from '../schema.ts'
-import { actOf } from './action.ts'
+import { actBody, actOf } from './action.ts'
 
 /** Characters; the longest id is shorter. */
 const ID_LENGTH_MAX = 400
 
-const asked = { reason: storedText(0, 2_000).optional(), incarnation: z.int().nonnegative().optional() }
-const forkBody = z.strictObject({
-  ...{ version: z.int().min(1).optional(), as: storedText(1, ID_LENGTH_MAX).optional() },
-  ...{ state: z.unknown().optional(), ...asked },
+const forkBody = actBody.extend({
+  version: z.int().min(1).optional(),
+  as: storedText(1, ID_LENGTH_MAX).optional(),
+  state: z.unknown().optional(),
 })
-const answerBody = z.strictObject({
-  ...{ value: z.unknown().optional(), error: z.unknown().optional() },
-  ...{ step: storedText(1, 1_000).optional(), ...asked },
+const answerBody = actBody.extend({
+  value: z.unknown().optional(),
+  error: z.unknown().optional(),
+  step: storedText(1, 1_000).optional(),
 })
-const discardBody = z.strictObject(asked)
 
 const tag = 'actions'
 const acted = (description: string) => ({ status: 200, schema: actResultSchema, description })
@@ -70,7 +70,7 @@ export const sandboxEndpoints: readonly Endpoint[] = [
     tag,
     role: 'operator',
     query: noQuery,
-    body: discardBody,
+    body: actBody,
     response: acted('Nothing of it is left but its audit'),
     async handle({ params, body, caller, deps }) {
       return json(await deps.control.discard(params.id ?? '', actOf(caller, body)))
