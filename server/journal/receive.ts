@@ -107,8 +107,6 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
       return {}
     })
     listen(turn)
-    offer(turn)
-    if (!record.receivers.has(receiver)) return
     const late = (): void =>
       inPlace(turn, () => {
         if (!record.receivers.has(receiver)) return
@@ -117,7 +115,13 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
         turn.append({ k: 'received', turn: turn.id, key, message: null, at: turn.stamp() })
         resolve(null)
       })
-    if (known !== undefined && known.due <= at) return late()
+    const isOver = known !== undefined && known.due <= at
+    // T5: what is there already comes no sooner than a replay would bring it, which is a macrotask after the asking.
+    soon(turn, () => {
+      offer(turn)
+      if (isOver) late()
+    })
+    if (isOver) return
     if (known !== undefined) recordDue(turn, key, known)
     const view: Wait = {
       ...{ kind: 'receive', target: ask.text, since: known?.since ?? at, deadline: known?.due ?? null, attempt: 1 },
@@ -128,16 +132,22 @@ function live(turn: Turn, { key, ask, timeoutMs }: Live): Promise<unknown> {
 
 /** What arrives while the turn waits is offered in a task of its own: predicates never run inside a sender. */
 function listen(turn: Turn): void {
-  const { record, process, ports } = turn
+  const { record, process } = turn
   let scheduled = false
   process.tie().arrived = () => {
     if (scheduled || turn.closed || record.receivers.size === 0) return
     scheduled = true
-    ports.clock.macrotask(() => {
+    soon(turn, () => {
       scheduled = false
-      if (!turn.closed) offer(turn)
+      offer(turn)
     })
   }
+}
+
+function soon(turn: Turn, then: () => void): void {
+  turn.ports.clock.macrotask(() => {
+    if (!turn.closed) then()
+  })
 }
 
 /** Now, or when it is the turn of this result among the others (T5). */

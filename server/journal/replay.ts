@@ -50,7 +50,12 @@ export class Replay {
     this.#ports = ports
   }
 
-  /** True once everything recorded was handed over: from then on requests are live. */
+  /** True once requests are live: a macrotask after the last recorded result, as the next replay will have it. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** True once everything recorded was handed over. */
   get done(): boolean {
     return this.#over || (this.expected === null && this.#requests.size === 0)
   }

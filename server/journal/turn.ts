@@ -336,7 +336,7 @@ export class Turn {
     const run = (): Promise<unknown> => {
       this.marks?.asked(key)
       const begin = (): Promise<unknown> => this.#live(key, live, firm)
-      return this.#replay === null || this.#replay.done ? begin() : this.#replay.request(key, shape, begin)
+      return this.#replay === null || this.#replay.over ? begin() : this.#replay.request(key, shape, begin)
     }
     return this.requests.ask({ key, shape, firm, run, over: () => firm && deliverCancel(this) })
   }

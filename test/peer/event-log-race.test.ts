@@ -78,8 +78,8 @@ test('[L6] vercel event-log-race: hook-sleep race', { timeout: STORM_MS_MAX }, a
     await Promise.race([from.send(from.ref(racer, key)[op](op)), world.until(() => from.dead)]).catch(() => {})
   }
   /**
-   * When a rival of a sleep is sent. Most are sent about when the sleep is over, which is the race; who wins those is the
-   * machine's doing. So some are sent at once and some once the sleep has won: each branch is taken on any machine.
+   * When a rival of a sleep is sent. Most are sent about when the sleep is over, which is the race; who wins those is
+   * the machine's doing. So some are sent at once, some once the sleep has won: each branch is taken on any machine.
    */
   const moment = async (at: number, ms: number, offset: number, won: () => boolean): Promise<void> => {
     if (at < 0.1) return

@@ -169,6 +169,64 @@ describe('results of every kind', () => {
   )
 })
 
+describe('results that are there at once', () => {
+  type Ctx = Context<{ order: string[] }>
+  const KINDS: Record<string, (ctx: Ctx) => Promise<unknown>> = {
+    'a message that is there': (ctx) => ctx.receive('wake'),
+    'a receive in vain': (ctx) => ctx.receive('never', { timeoutMs: 0 }),
+    'a sleep of 0 ms': (ctx) => ctx.sleep(0),
+    // In the second life it is the first thing that is not recorded.
+    'a step after a replay': (ctx) => ctx.step('next', () => (oracle.hit('next') === 1 ? new Promise(() => {}) : null)),
+  }
+  const rival = (kind: string) =>
+    agent('rival', {
+      state: () => ({ order: [] as string[] }),
+      on: {
+        async run(ctx: Ctx) {
+          const seen: string[] = []
+          const first = ctx.step('first', () => world.settle())
+          const one = async (): Promise<void> => {
+            await first
+            await KINDS[kind]?.(ctx)
+            seen.push('one')
+          }
+          const other = async (): Promise<void> => {
+            await first
+            for (let i = 0; i < 200; i++) await null
+            seen.push('other')
+          }
+          await Promise.all([one(), other()])
+          oracle.log.push(seen.join())
+          await ctx.step('hang', () => (oracle.hit('hang') === 1 ? new Promise(() => {}) : null))
+          ctx.state.order = seen
+        },
+        wake: () => {},
+        never: () => {},
+      },
+    })
+
+  test.for(Object.keys(KINDS))('[T5] %s comes no sooner than a replay would bring it', async (kind) => {
+    const nodes: TestNode[] = []
+    const next = async (): Promise<TestNode> => {
+      nodes.at(-1)?.kill()
+      const node = await world.node(`n${nodes.length}`, [rival(kind)])
+      nodes.push(node)
+      return node
+    }
+    const a = await next()
+    await a.call(a.send(a.ref(rival(kind), 'k').run()))
+    await a.call(a.send(a.ref(rival(kind), 'k').wake()))
+    await world.until(() => oracle.count('hang') + oracle.count('next') === 1)
+    if (oracle.count('next') === 1) await next()
+    await world.until(() => oracle.count('hang') === 1)
+    await world.advance(50)
+    const b = await next()
+    await world.until(async () => ((await b.stored('rival/k')) as { order: string[] }).order.length === 2)
+    const orders = oracle.log.filter((line) => line.includes(','))
+    expect(orders).toEqual(['other,one', 'other,one'])
+  })
+})
+
 describe('losers', () => {
   const kept = { signal: null as AbortSignal | null, end: null as unknown, late: gate() }
   const racer = agent('racer', {
