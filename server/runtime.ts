@@ -31,6 +31,7 @@ import { Passivator } from './host/passivator.ts'
 import { countProcesses } from './host/process-count.ts'
 import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
+import { rethrow } from './host/store-border.ts'
 import { streamHubOf } from './host/stream-hub.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
@@ -277,7 +278,7 @@ export class RuntimeCore {
   #ephemeralContext(process: Process): EphemeralContext {
     this.#ephemeralPorts ??= {
       ...this.layer.ports,
-      call: (from, call, options) => this.messenger.route(from, call, options),
+      call: (from, call, options) => this.messenger.route(from, call, options).catch(rethrow),
       send: (from, call, lineage) => this.messenger.sendFrom(from, call, lineage),
     }
     return new EphemeralContext(this.#ephemeralPorts, process)

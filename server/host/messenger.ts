@@ -21,6 +21,7 @@ import { Handle, type StartOptions } from './handle.ts'
 import type { QueryReader } from './query-reader.ts'
 import { argsHash } from './request-key.ts'
 import type { RequestWaits } from './request-wait.ts'
+import { rethrow } from './store-border.ts'
 import { stoppedError, type Tree } from './tree.ts'
 
 type MessengerPorts = {
@@ -197,7 +198,10 @@ export class Messenger implements Caller {
       await this.cancel(process, messageId, { reason, actor: null })
       return true
     }
-    return new Handle(waits, { process: scope, key, messageId, created, cancel })
+    return new Handle(waits, {
+      ...{ process: scope, key, messageId, created },
+      cancel: (reason) => cancel(reason).catch(rethrow),
+    })
   }
 
   /** Y1: resolves once the request for the end of the message's turn is stored. */

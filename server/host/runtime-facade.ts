@@ -18,11 +18,13 @@ import type { Inspect } from '../observe/inspect.ts'
 import type { StreamItem } from '../observe/streams.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { Handle, StartOptions } from './handle.ts'
+import type { Messenger } from './messenger.ts'
 import type { RuntimeOptions } from './options.ts'
 import { RuntimeControl } from './runtime-control.ts'
 import { RuntimeInspect } from './runtime-inspect.ts'
 import { StepDoor } from './step-door.ts'
-import type { StreamReadOptions } from './stream-hub.ts'
+import { bordered } from './store-border.ts'
+import type { StreamHub, StreamReadOptions } from './stream-hub.ts'
 
 export type ObserverOptions = Partial<GuardOptions> & { basePath?: string }
 
@@ -30,6 +32,8 @@ export class Runtime {
   readonly inspect: Inspect
   readonly control: Control
   readonly #core: RuntimeCore
+  readonly #messenger: Messenger
+  readonly #streams: StreamHub
   readonly #steps: StepDoor
   readonly #options: RuntimeOptions
   readonly #reader: RuntimeInspect
@@ -38,11 +42,13 @@ export class Runtime {
 
   constructor(core: RuntimeCore, options: RuntimeOptions) {
     this.#core = core
-    this.#steps = new StepDoor(core)
+    this.#messenger = bordered(core.messenger)
+    this.#streams = bordered(core.streams)
+    this.#steps = bordered(new StepDoor(core))
     this.#options = options
     this.#reader = new RuntimeInspect(core)
-    this.inspect = this.#reader
-    this.control = new RuntimeControl(core)
+    this.inspect = bordered(this.#reader)
+    this.control = bordered(new RuntimeControl(core))
     this.#closers.push(() => this.#reader.close())
   }
 
@@ -59,19 +65,21 @@ export class Runtime {
   /** A typed reference. `await runtime.ref(cart, 'alice').add(item)` calls and resolves after the commit.
    *  @throws ID_INVALID */
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {
-    return makeRef(definition, key, this.#core.messenger)
+    return makeRef(definition, key, this.#messenger)
   }
 
   /** Sends without waiting for an answer; resolves with the message id once the message is stored.
-   *  @throws MAILBOX_FULL OPERATION_UNKNOWN VALUE_UNSUPPORTED SCHEMA_MISMATCH NODE_DRAINING */
+   *  @throws MAILBOX_FULL OPERATION_UNKNOWN VALUE_UNSUPPORTED SCHEMA_MISMATCH NODE_DRAINING  @throws STORE_UNAVAILABLE
+   *  it may be stored or not: where twice would be wrong, use `start` with an idempotency key */
   send(call: Call<unknown>): Promise<string> {
-    return this.#core.messenger.send(call)
+    return this.#messenger.send(call)
   }
 
   /** Starts an operation of a durable agent that survives the death of its caller. Resolves once it is stored; the
    *  same idempotency key finds the earlier one. With `signal` one more message goes to the process in the same step,
    *  whether the operation was started by this call or before.
-   *  @throws KEY_CONFLICT  the key belongs to a request with other arguments */
+   *  @throws KEY_CONFLICT  the key belongs to a request with other arguments  @throws STORE_UNAVAILABLE  try again under
+   *  the same key */
   start<D extends AnyAgent & { on: Handlers<never> }>(
     definition: D,
     key: string,
@@ -81,12 +89,12 @@ export class Runtime {
   ): Promise<Handle> {
     const state = this.ref(definition, key) as { readonly [REF]: { id: ProcessId } } // every reference has it
     const target = { id: state[REF].id, agent: definition.name, key }
-    return this.#core.messenger.begin(new Call<unknown>(this.#core.messenger, target, op, message), options)
+    return this.#messenger.begin(new Call<unknown>(this.#messenger, target, op, message), options)
   }
 
   /** Who holds a name taken with `ctx.register`, passive or alive; null when nobody does. */
   whereis(name: string): Promise<ProcessId | null> {
-    return this.#core.messenger.whereis(name)
+    return this.#messenger.whereis(name)
   }
 
   /** Gives a step with `external: true` its result; resolves once that is stored, and its process goes on with it on
@@ -104,7 +112,7 @@ export class Runtime {
   /** The handle of an operation that was started under a key, by this process or another, before a crash or after.
    *  @throws REQUEST_UNKNOWN  nothing was started under it */
   handle(definition: AnyAgent, key: string, idempotencyKey: string): Promise<Handle> {
-    return this.#core.messenger.handle(processId(definition.name, key), idempotencyKey)
+    return this.#messenger.handle(processId(definition.name, key), idempotencyKey)
   }
 
   /** Items of a stream that an agent writes with `ctx.stream`, from an offset on: what is stored, then what comes,
@@ -113,7 +121,7 @@ export class Runtime {
    *  @throws STREAM_GAP  the offset is before what is kept; `detail.floor` is where reading is possible
    *  @throws STREAM_NOT_FOUND  it was taken away while it was read  @throws RUNTIME_STOPPED */
   stream(id: ProcessId, name: string, options: StreamReadOptions = {}): AsyncIterable<StreamItem> {
-    return this.#core.streams.read(id, name, options)
+    return this.#streams.read(id, name, options)
   }
 
   /** Publishes to whoever subscribes on this node now; best effort. */
@@ -128,8 +136,7 @@ export class Runtime {
 
   /** The observer and the admin API as a Hono app for any mount path. */
   observer(options: ObserverOptions = {}): Hono {
-    const { streams } = this.#core
-    return createApp({ ...options, inspect: this.inspect, control: this.control, streams })
+    return createApp({ ...options, inspect: this.inspect, control: this.control, streams: this.#streams })
   }
 
   /** Serves the feed (WebSocket) on a Node server of the host, at `path` (default `/api/v1/feed`); upgrades elsewhere
@@ -150,7 +157,7 @@ export class Runtime {
       ...(data === undefined ? {} : { data }),
       inspect: this.inspect,
       control: this.control,
-      streams: this.#core.streams,
+      streams: this.#streams,
       feed: this.#theFeed().entrance(guard),
     })
     this.#closers.push(() => listening.close())
@@ -164,7 +171,7 @@ export class Runtime {
     const feed = new Feed({
       inspect: this.inspect,
       control: this.control,
-      streams: this.#core.streams,
+      streams: this.#streams,
       guard: createGuard({}),
       clock,
       random: this.#core.random,

@@ -47,8 +47,7 @@ const CONNECTION = new Set([
 /** Errors that are decisions of the store itself pass through unchanged. */
 export function asFailure(error: unknown): StoreFailure | RuntimeError {
   if (error instanceof StoreFailure || error instanceof RuntimeError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  const code = codeOf(error)
+  const { code, message } = innermost(error)
   if (code !== null && CONNECTION.has(code)) return new StoreFailure('unavailable', message, { cause: error })
   if (code === null || !SQL_STATE.test(code)) return new StoreFailure('broken', message, { cause: error })
   const kind = BY_STATE[code] ?? BY_CLASS[code.slice(0, 2)] ?? 'broken'
@@ -64,11 +63,12 @@ export async function guarded<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Drizzle wraps the driver's error; the code is that of the innermost error that has one. */
-function codeOf(error: unknown): string | null {
+/** Drizzle wraps the driver's error with its statement; code and words are those of the first error that has a code. */
+function innermost(error: unknown): { code: string | null; message: string } {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     const code: unknown = Reflect.get(at, 'code')
-    if (typeof code === 'string') return code
+    // Where each address of a host refused, there are no words.
+    if (typeof code === 'string') return { code, message: at.message === '' ? code : at.message }
   }
-  return null
+  return { code: null, message: error instanceof Error ? error.message : String(error) }
 }
