@@ -5,8 +5,8 @@
 import { z } from 'zod'
 
 export const PROCESS_FILE_FORMAT = 'vivarium-process'
-/** Raised with every change of the body; a reader refuses what it does not know. 2: `sandbox`. */
-export const PROCESS_FILE_VERSION = 2
+/** Raised with every change of the body; a reader refuses what it does not know. 2: `sandbox`. 3: `branch`. */
+export const PROCESS_FILE_VERSION = 3
 
 const text = z.string()
 const seq = z.int().nonnegative()
@@ -34,6 +34,7 @@ export const processBodySchema = z.strictObject({
     ...{ trapExit: z.boolean(), gone: z.boolean(), ended: z.boolean(), exit: maybe, createdAt: ms },
     /** The process of which it is a sandbox copy. */
     sandbox: maybe.default(null),
+    branch: z.int().nonnegative().default(0),
   }),
   /** Of the last row. */
   seq,

@@ -60,9 +60,8 @@ export class Mender {
     let same = expectedVersion
     for (let tries = 0; ; tries++) {
       assertFree(record)
-      if (expectedVersion === undefined) break
       const { ackedSeq } = record
-      const known = ackedSeq === expectedVersion || ackedSeq === same
+      const known = expectedVersion === undefined || ackedSeq === expectedVersion || ackedSeq === same
       if (known && !record.pending) break
       if (tries === TRIES_MAX) throw turnOpen(record.id, 'does not come to rest')
       if (known) await landed(record)
@@ -70,7 +69,9 @@ export class Mender {
       else throw versionConflict(record, expectedVersion)
     }
     const { process } = record
-    const entry = { k: 'edited' as const, to, patches, ...said(act) }
+    // With nothing on its way, this is the sequence of its row.
+    const begins = to === null ? {} : { branch: record.seq + 1 }
+    const entry = { k: 'edited' as const, to, ...begins, patches, ...said(act) }
     const version = await editState(ports, record, entry)
     return { process, outcome: `version ${version}` }
   }

@@ -61,7 +61,7 @@ export function copyOfState(about: Copy, { version, state, stateVersion, tried }
   const { of, by } = about
   const entries: Entry[] = [{ k: 'forked', of: of.id, version, turn: null, ...by }]
   if (state !== undefined) entries.push({ k: 'init', value: state })
-  const body = new Body(about, stateVersion)
+  const body = new Body(about, { stateVersion, branch: 1 })
   body.add(entries, { seq: 1, stateVersion, turnIds: [] })
   if (tried !== null && TRIED.has(tried.kind)) body.deliver(tried)
   return body.whole
@@ -75,10 +75,10 @@ export function copyOfTurn(about: Copy, { rows, open, kept }: CopiedTurn): Proce
   const { turn, branch } = open
   const last = rows.journal.at(-1)
   const stateVersion = last?.stateVersion ?? of.stateVersion
-  const body = new Body(about, stateVersion)
+  const seq = last?.seq ?? 0
+  const body = new Body(about, { stateVersion, branch: seq + 1 })
   if (rows.snapshot !== null) body.snapshot(rows.snapshot)
   for (const row of rows.journal) body.add(withoutAddresses(decodeEntries(row.payload)), rowHead(row))
-  const seq = last?.seq ?? 0
   const forked = { k: 'forked' as const, of: of.id, version: seq, turn, ...by }
   const retried = { k: 'retried' as const, turn, branch: branch + 1, kept, ...by }
   body.add([forked, retried], { seq: seq + 1, stateVersion, turnIds: [turn] })
@@ -98,15 +98,16 @@ class Body {
   readonly whole: ProcessBody
   readonly #about: Copy
 
-  constructor(about: Copy, stateVersion: number) {
+  /** @param first  what its row says; the branch of its later turns is the sequence of the row that makes it a copy */
+  constructor(about: Copy, first: { stateVersion: number; branch: number }) {
     const { id, agent } = about.of
     const parent = processId('pool', agent)
     this.#about = about
     this.whole = {
       process: {
-        ...{ id, agent, key: splitId(id).key, parent, incarnation: 1, stateVersion, restarts: 0, desired: 'running' },
+        ...{ id, agent, key: splitId(id).key, parent, incarnation: 1, restarts: 0, desired: 'running' },
         ...{ diverged: false, trapExit: about.of.trapExit, gone: false, ended: false, exit: null },
-        ...{ createdAt: about.at, sandbox: id },
+        ...{ createdAt: about.at, sandbox: id, ...first },
       },
       seq: 0,
       snapshot: null,

@@ -1,10 +1,12 @@
 /**
- * Branches of a turn that an operator let run again (PROTOCOL T4): what a run derives differs from what the runs before
- * it derived.
+ * Branches (PROTOCOL T4): what is derived after an operator went back in time differs from what was derived before.
  *
+ * - A rewind allocates a branch for all turns that begin after it: its number is the sequence of its row (E3). A
+ *   retry adds one to the branch of its turn. Each of them is a row, so no number is given twice: a rewind's is above
+ *   all that was added before it.
  * - Ids of what leaves (messages, calls, tokens, idempotency keys of steps) are of the newest branch.
- * - What the code reads while it passes results it keeps (random numbers, keys of starts, keys of children) is of the
- *   branch in which those results were made, or the code would not find its way to them.
+ * - What the code of a turn that runs again reads while it passes results it keeps (random numbers, keys of starts,
+ *   keys of children) is of the branch in which those results were made, or the code would not find its way to them.
  */
 import type { OpenTurn } from './record.ts'
 
@@ -43,6 +45,11 @@ export function pastWithin(past: readonly Past[], results: number): readonly Pas
 /** How a turn is named in everything that is derived from it. */
 export function turnName(turn: string, branch: number): string {
   return branch === 0 ? turn : `${turn}~${branch}`
+}
+
+/** The same for what the code reads at its place: names of timers, keys of children, references of monitors. */
+export function nameHere({ id, branchHere }: { readonly id: string; readonly branchHere: number }): string {
+  return turnName(id, branchHere)
 }
 
 export function nameOf({ turn, branch }: Pick<OpenTurn, 'turn' | 'branch'>): string {

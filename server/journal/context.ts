@@ -25,7 +25,7 @@ import type { Transaction, TransactionOptions } from '../definition/transaction.
 import { crash, type ExitReason, NORMAL, SHUTDOWN } from '../kernel/exit.ts'
 import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
-import { turnName } from './branch.ts'
+import { nameHere } from './branch.ts'
 import { checkpointInTurn } from './checkpoint.ts'
 import { makeLog } from './log.ts'
 import { patchedInTurn } from './patch-mark.ts'
@@ -210,7 +210,7 @@ export class DurableContext implements Context<unknown>, Caller {
     assertDuration('A timer', ms)
     if (options.name !== undefined) assertTimerName(options.name)
     const { args } = checkMessage(turn.agent, op, message)
-    const name = options.name ?? `${turnName(turn.id, turn.branchHere)}.${++turn.spawned}`
+    const name = options.name ?? `${nameHere(turn)}.${++turn.spawned}`
     const arm = ++turn.record.armCount
     const due = turn.now + ms
     const { root, traceparent } = turn.lineage
@@ -244,7 +244,7 @@ export class DurableContext implements Context<unknown>, Caller {
   spawn<D extends AnyAgent>(definition: D, key?: string, options: { link?: boolean; monitor?: boolean } = {}): Ref<D> {
     const turn = this.#turn
     turn.assertOpen()
-    const childKey = key ?? `${turnName(turn.id, turn.branchHere)}.${++turn.spawned}`
+    const childKey = key ?? `${nameHere(turn)}.${++turn.spawned}`
     assertKey(childKey)
     const id = processId(definition.name, childKey)
     turn.outbox.part.spawns = [

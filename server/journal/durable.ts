@@ -100,6 +100,7 @@ export class DurableBehaviour implements Behaviour {
     }
     record.trapExit = row.trapExit
     record.sandbox = row.sandbox
+    record.branch = row.branch
     process.slot = record
     this.#fillMailbox(process, record, activated)
     restoreTies(this.#ports.kernel, record)

@@ -212,6 +212,8 @@ export type Entry =
   | {
       readonly k: 'edited'
       readonly to: number | null
+      /** Which a rewind allocated; absent for an edit, and in rows of older releases. */
+      readonly branch?: number
       readonly patches: readonly Patch[]
       readonly by: string
       readonly why: string | null

@@ -20,7 +20,7 @@ import { putBackRest } from './taken.ts'
 import { childrenToStop } from './turn-child.ts'
 import { withdrawalsOf } from './withdrawal.ts'
 
-/** E2, E3: the state is replaced. Resolves with its version. @throws FENCED */
+/** E2, E3: the state is replaced; a rewind begins a branch. Resolves with its version. @throws FENCED */
 export async function editState(
   ports: DurablePorts,
   record: DurableRecord,
@@ -28,7 +28,10 @@ export async function editState(
 ): Promise<number> {
   const state: Value = applyPatches(record.live, entry.patches)
   const lineage = { cause: null, root: null, traceparent: null, actor: entry.by }
-  const { seq } = await stored(ports, record, { entries: [entry], lineage, state })
+  const { branch } = entry
+  if (branch !== undefined) record.branch = branch
+  const patch = branch === undefined ? {} : { patch: { branch } }
+  const { seq } = await stored(ports, record, { entries: [entry], lineage, state, ...patch })
   record.process.stats.stateVersion = record.ackedSeq
   return seq
 }

@@ -203,6 +203,8 @@ export class DurableRecord {
   paused = false
   /** The process of which this one is a sandbox copy: nothing it writes is for others (sandbox.ts). */
   sandbox: ProcessId | null = null
+  /** Of the turns that are accepted from now on (branch.ts). */
+  branch = 0
   /** The turn in hand. */
   turn: TurnInHand | null = null
   /** What the last crash or kill is remembered as, until the exit is stored. */

@@ -13,7 +13,7 @@ import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { Transaction, TransactionOptions } from '../definition/transaction.ts'
 import { checkMessage } from './border.ts'
-import { turnName } from './branch.ts'
+import { nameHere } from './branch.ts'
 import { DurableContext } from './context.ts'
 import { shownProgress } from './progress.ts'
 import type { SandboxTurn } from './sandbox-turn.ts'
@@ -83,7 +83,7 @@ export class SandboxContext extends DurableContext {
   ): Ref<D> {
     const turn = this.#turn
     turn.assertOpen()
-    const childKey = key ?? `${turnName(turn.id, turn.branchHere)}.${++turn.spawned}`
+    const childKey = key ?? `${nameHere(turn)}.${++turn.spawned}`
     assertKey(childKey)
     const id = processId(definition.name, childKey)
     this.#note('spawn', id)
@@ -105,7 +105,7 @@ export class SandboxContext extends DurableContext {
     turn.assertOpen()
     const place = turn.key(`monitor:${id}`)
     this.#note('monitor', id)
-    return turn.isHook ? `activated.${turn.incarnation}.${place}` : `${turn.id}.${place}`
+    return turn.isHook ? `activated.${turn.incarnation}.${place}` : `${nameHere(turn)}.${place}`
   }
 
   override demonitor(_ref: string): void {

@@ -132,11 +132,11 @@ export class LiveStep implements StepHost {
   }
 
   idempotencyKey(): string {
-    return idempotencyKey(this.turn.id, this.turn.open?.branch ?? 0, this.key)
+    return idempotencyKey(this.turn.id, this.turn.accept().branch, this.key)
   }
 
   attemptKey(n: number): string {
-    return idempotencyKey(this.turn.id, this.turn.open?.branch ?? 0, `${this.key}\n${this.past?.round ?? 0}\n${n}`)
+    return idempotencyKey(this.turn.id, this.turn.accept().branch, `${this.key}\n${this.past?.round ?? 0}\n${n}`)
   }
 
   /** The turn is over. */

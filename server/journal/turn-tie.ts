@@ -9,6 +9,7 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, type ProcessId, RESERVED_AGENTS, splitId } from '../../shared/id.ts'
 import type { LinkChange } from '../store/store.ts'
+import { nameHere } from './branch.ts'
 import { lives } from './finish.ts'
 import type { DurablePorts } from './port.ts'
 import { PLAIN } from './step-option.ts'
@@ -37,7 +38,7 @@ export function unlinkInTurn(turn: Turn, peer: ProcessId): void {
 export function monitorInTurn(turn: Turn, peer: ProcessId): string {
   turn.assertOpen()
   const place = turn.key(`monitor:${peer}`)
-  const ref = turn.isHook ? `activated.${turn.incarnation}.${place}` : `${turn.id}.${place}`
+  const ref = turn.isHook ? `activated.${turn.incarnation}.${place}` : `${nameHere(turn)}.${place}`
   if (peer !== turn.process.id) tie(turn, { kind: 'monitor', peer, ref, ephemeral: isEphemeral(turn.ports, peer) })
   return ref
 }
@@ -53,7 +54,7 @@ export function tieChild(turn: Turn, child: ProcessId, options: { link?: boolean
   const ephemeral = isEphemeral(turn.ports, child)
   if (options.link === true) tie(turn, { kind: 'link', peer: child, ephemeral })
   if (options.monitor === true) {
-    tie(turn, { kind: 'monitor', peer: child, ref: `${turn.id}.${turn.key(`monitor:${child}`)}`, ephemeral })
+    tie(turn, { kind: 'monitor', peer: child, ref: `${nameHere(turn)}.${turn.key(`monitor:${child}`)}`, ephemeral })
   }
 }
 

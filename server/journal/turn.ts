@@ -149,12 +149,12 @@ export class Turn {
 
   /** Of the results that the code passes (branch.ts). */
   get branchHere(): number {
-    return this.open === null ? 0 : branchAt(this.open, this.#replay?.position ?? 0)
+    return this.open === null ? this.record.branch : branchAt(this.open, this.#replay?.position ?? 0)
   }
 
   /** Name of the turn in ids of what leaves. */
   get name(): string {
-    return turnName(this.id, this.open?.branch ?? 0)
+    return turnName(this.id, this.open?.branch ?? this.record.branch)
   }
 
   get replaying(): boolean {
@@ -255,7 +255,7 @@ export class Turn {
     const { envelope } = this
     const open: OpenTurn = {
       turn: this.id,
-      branch: 0,
+      branch: this.record.branch,
       past: NO_PAST,
       codeVersion: this.ports.codeVersion,
       op: envelope.op,
@@ -272,7 +272,7 @@ export class Turn {
     envelope.messageId = this.id
     this.open = open
     this.record.open = open
-    this.append({ k: 'accepted', turn: this.id, branch: 0, message: acceptedOf(envelope), at: this.#now })
+    this.append({ k: 'accepted', turn: this.id, branch: open.branch, message: acceptedOf(envelope), at: this.#now })
     for (const entry of this.#refused ?? []) this.append(entry)
     for (const entry of this.marks?.early ?? []) this.append(entry)
     return open

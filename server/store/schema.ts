@@ -101,6 +101,8 @@ function processTable(table: MakeTable) {
       ownerEpoch: bigint('owner_epoch', { mode: 'number' }),
       /** The process of which it is a sandbox copy; null for every other one (E8). */
       sandbox: text(),
+      /** Of what its turns derive, raised by a rewind (E3). */
+      branch: surrogate().notNull().default(0),
       /** Given up with an open turn, or spawned and never begun: recovery takes it although no message waits. */
       open: boolean().notNull().default(false),
       /** What its parked turn waits for, which messages that turn can take, and the last position it was offered; null

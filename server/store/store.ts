@@ -122,6 +122,7 @@ export type ProcessPatch = {
   trapExit?: boolean
   /** The last incarnation ended and no other has begun; a claim takes it away. */
   gone?: boolean
+  branch?: number
 }
 
 /** Links, monitors and names of durable processes are rows (P3). `ephemeral`: the peer has no row in the store, so its
@@ -265,6 +266,8 @@ export type ProcessRecord = {
   createdAt: number
   /** The process of which it is a sandbox copy (E8); null for every other one. */
   sandbox: ProcessId | null
+  /** Of what its turns derive; a rewind allocates one (E3). */
+  branch: number
 }
 
 export type ClaimOutcome =

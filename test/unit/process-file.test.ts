@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { createApp } from '../../server/http/app.ts'
+import { PROCESS_FILE_VERSION } from '../../shared/process-file.ts'
 import { encode, type Value } from '../../shared/value.ts'
 import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
@@ -65,7 +66,7 @@ test('[G8] a file that was changed, cut or is newer, a wrong id and a process th
   const refused = async (given: unknown, more: { as?: string; replace?: boolean } = {}) =>
     (await world.refusal(node.control.importProcess(given, { ...ACT, ...more }))).code
   expect(await refused({ ...made, body: { ...made.body, seq: made.body.seq + 1 } })).toBe('FILE_INVALID')
-  expect(await refused({ ...made, version: 3 })).toBe('FILE_INVALID')
+  expect(await refused({ ...made, version: PROCESS_FILE_VERSION + 1 })).toBe('FILE_INVALID')
   expect(await refused('text')).toBe('FILE_INVALID')
   // Its checksum fits, and a large value in it does not: it would be that of every process with this hash.
   const body = { ...made.body, blobs: [{ hash: 'ab'.repeat(32), value: '"forged"' }] }

@@ -152,6 +152,7 @@ export const NEW_PROCESS = {
   owner: null,
   ownerEpoch: null,
   sandbox: null,
+  branch: 0,
 } as const
 
 function writeRecords(db: MemoryDatabase, namespace: string, row: Commit): void {

@@ -10,7 +10,7 @@ export function exportProcess(db: MemoryDatabase, namespace: string, id: string)
   const process = db.find(namespace, id)
   if (process === undefined || process.kind !== 'agent') return null
   const { pid, agent, key, parent, incarnation, stateVersion, restarts, desired, diverged } = process
-  const { trapExit, gone, ended, exit, createdAt, sandbox } = process
+  const { trapExit, gone, ended, exit, createdAt, sandbox, branch } = process
   const refs = (db.blobRefs.get(pid) ?? []).map((ref) => ({ ...ref }))
   const hashes = [...new Set(refs.map((ref) => ref.hash))].filter((hash) => db.blobs.has(hash)).sort()
   const kept = ({
@@ -27,7 +27,7 @@ export function exportProcess(db: MemoryDatabase, namespace: string, id: string)
   return {
     process: {
       ...{ id, agent, key, parent, incarnation, stateVersion, restarts, desired, diverged },
-      ...{ trapExit, gone, ended, exit, createdAt, sandbox },
+      ...{ trapExit, gone, ended, exit, createdAt, sandbox, branch },
     },
     seq: db.heads.get(pid)?.seq ?? 0,
     snapshot: snapshot === undefined ? null : kept(snapshot),

@@ -109,6 +109,7 @@ function patchItem(patch: ProcessPatch): Item {
     diverged: patch.diverged ?? null,
     trap_exit: patch.trapExit ?? null,
     gone: patch.gone ?? null,
+    branch: patch.branch ?? null,
   }
 }
 
@@ -117,7 +118,7 @@ const patch: Section = {
   // Null means no change; the two columns that can be null have a flag.
   columns:
     'incarnation int, state_version int, restarts int, exit_set boolean, exit text, ended boolean, desired text, ' +
-    'parent_set boolean, parent text, diverged boolean, trap_exit boolean, gone boolean',
+    'parent_set boolean, parent text, diverged boolean, trap_exit boolean, gone boolean, branch bigint',
   items: (commit) => (commit.patch === undefined ? [] : [patchItem(commit.patch)]),
   sql: (q, rows) => `
     update ${q}processes t set
@@ -125,7 +126,8 @@ const patch: Section = {
       restarts = coalesce(x.restarts, t.restarts), ended = coalesce(x.ended, t.ended),
       exit = case when x.exit_set then x.exit else t.exit end, desired = coalesce(x.desired, t.desired),
       parent = case when x.parent_set then x.parent else t.parent end, diverged = coalesce(x.diverged, t.diverged),
-      trap_exit = coalesce(x.trap_exit, t.trap_exit), gone = coalesce(x.gone, t.gone)
+      trap_exit = coalesce(x.trap_exit, t.trap_exit), gone = coalesce(x.gone, t.gone),
+      branch = coalesce(x.branch, t.branch)
     from ${rows} x where t.pid = x.pid and ${among('t.pid', rows, 'pid')}`,
 }
 

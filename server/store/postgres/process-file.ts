@@ -35,7 +35,8 @@ function exportSql(q: string): string {
     'process', json_build_object('id', p.id, 'agent', p.agent, 'key', p.key, 'parent', p.parent,
       'incarnation', p.incarnation, 'stateVersion', p.state_version, 'restarts', p.restarts, 'desired', p.desired,
       'diverged', p.diverged, 'trapExit', p.trap_exit, 'gone', p.gone, 'ended', p.ended, 'exit', p.exit,
-      'createdAt', ${ms('p.created_at')}, 'sandbox', p.sandbox),
+      'createdAt', ${ms('p.created_at')}, 'sandbox', p.sandbox,
+      'branch', p.branch),
     'seq', coalesce(h.seq, 0),
     'snapshot', (select row_to_json(x) from (${kept('snapshots')}) x),
     'waypoints', ${list(kept('waypoints'), 'x.seq')},
@@ -115,13 +116,13 @@ function streamSql(q: string): string {
 
 function makeSql(q: string): string {
   return `insert into ${q}processes (namespace, id, agent, key, kind, parent, incarnation, state_version, restarts,
-    desired, diverged, trap_exit, gone, ended, exit, open, created_at, sandbox)
+    desired, diverged, trap_exit, gone, ended, exit, open, created_at, sandbox, branch)
   select $1::text, $2::text, x.agent, substr($2::text, strpos($2::text, '/') + 1), 'agent', x.parent, x.incarnation,
     x."stateVersion", x.restarts, x.desired, x.diverged, x."trapExit", x.gone, x.ended, x.exit, not x.ended,
-    ${instant('x."createdAt"')}, x.sandbox
+    ${instant('x."createdAt"')}, x.sandbox, x.branch
   from json_to_record($3::text::json -> 'process') as x(agent text, parent text, incarnation int, "stateVersion" int,
     restarts int, desired text, diverged boolean, "trapExit" boolean, gone boolean, ended boolean, exit text,
-    "createdAt" float8, sandbox text)
+    "createdAt" float8, sandbox text, branch bigint)
   on conflict do nothing returning pid`
 }
 

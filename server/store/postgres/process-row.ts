@@ -23,13 +23,14 @@ export type ProcessRow = {
   owner_epoch: number | null
   created_at: number
   sandbox: string | null
+  branch: number
 }
 
 /** Columns of `alias` under the names of ProcessRow. */
 export function processColumns(alias: string): string {
   const plain = [
     ...['pid', 'id', 'agent', 'key', 'kind', 'parent', 'incarnation', 'state_version', 'restarts', 'desired'],
-    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'wait', 'owner', 'owner_epoch', 'sandbox'],
+    ...['diverged', 'trap_exit', 'gone', 'ended', 'exit', 'wait', 'owner', 'owner_epoch', 'sandbox', 'branch'],
   ]
   return `${plain.map((name) => `${alias}.${name}`).join(', ')}, ${ms(`${alias}.created_at`)} as created_at`
 }
@@ -56,5 +57,6 @@ export function processRecord(row: ProcessRow): ProcessRecord {
     ownerEpoch: row.owner_epoch,
     createdAt: row.created_at,
     sandbox: row.sandbox,
+    branch: row.branch,
   }
 }

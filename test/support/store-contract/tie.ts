@@ -124,6 +124,15 @@ export function tieContract(world: StoreWorld): void {
       expect(await bench.store.whereis(bench.namespace, 'main')).toBe('cart/b')
     })
 
+    test('[E3] the branch of a process is that of the last commit that gave one, for every later owner', async () => {
+      const { bench, node, a } = await setUp(world)
+      expect(a.record.branch).toBe(0)
+      await bench.write(node, a, { patch: { branch: 3_000_000_000 } })
+      await bench.write(node, a, { patch: { trapExit: true } })
+      await bench.store.release(node, [{ process: a.record.pid, claim: a.claim }])
+      expect((await bench.own(node, 'a')).record).toMatchObject({ branch: 3_000_000_000, trapExit: true })
+    })
+
     test('[P3] a claim begins a life: trap_exit is kept, the mark of the ended one is not', async () => {
       const { bench, node, a } = await setUp(world)
       await bench.write(node, a, { patch: { trapExit: true, gone: true } })
