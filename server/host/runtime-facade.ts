@@ -78,7 +78,7 @@ export class Runtime {
   /** Starts an operation of a durable agent that survives the death of its caller. Resolves once it is stored; the
    *  same idempotency key finds the earlier one. With `signal` one more message goes to the process in the same step,
    *  whether the operation was started by this call or before.
-   *  @throws KEY_CONFLICT  the key belongs to a request with other arguments  @throws STORE_UNAVAILABLE  ask again under
+   *  @throws KEY_CONFLICT  the key belongs to a request with other arguments  @throws STORE_UNAVAILABLE  ask again with
    *  the same key */
   start<D extends AnyAgent & { on: Handlers<never> }>(
     definition: D,
