@@ -218,6 +218,7 @@ export class Messenger implements Caller {
       lineage: { ...NO_LINEAGE, root: id, actor: by.actor },
     })
     const [ord] = await store.enqueue(this.#ports.node(), [message])
+    layer.ports.crash.hit('cancel:stored')
     if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
   }
 

@@ -80,11 +80,13 @@ export function deliverCancel(turn: Turn): void {
   // All at once, so that they leave in one row: a crash finds all of them cancelled, or none.
   const release = turn.hold()
   let children = childrenToStop(turn.record, turn.accept(), 'was cancelled')
+  let onStored: (() => void) | undefined = () => turn.ports.crash.hit('cancel:heard')
   for (const { key, shape, stop } of list) {
     const { messages = [], ...lists } = stop?.() ?? {}
     const entry = { k: 'cancelled' as const, turn: turn.id, key, shape, err, at: turn.stamp() }
-    turn.append(entry, { ...lists, messages: [...messages, ...children] })
+    turn.append(entry, { ...lists, messages: [...messages, ...children] }, onStored)
     children = []
+    onStored = undefined
   }
   handOut(turn, err, release)
 }
@@ -144,7 +146,10 @@ function ask(ports: DurablePorts, record: DurableRecord, row: MessageRow, open: 
     consumed: [{ target: row.target, ord: row.ord }],
     settle: (outcome) => {
       record.cancels?.delete(row.ord)
-      if (outcome.kind === 'stored') open.stored += 1
+      if (outcome.kind === 'stored') {
+        open.stored += 1
+        ports.crash.hit('cancel:taken')
+      }
       // The row was refused for something else in it: the request is still there, its turn perhaps not begun.
       else if (outcome.kind === 'refused') ports.clock.macrotask(() => again(ports, record, row))
     },

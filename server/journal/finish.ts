@@ -40,7 +40,9 @@ export function finishTurn(turn: Turn, how: EndKind, out: Outcome, patches: read
   if (outbox.part.links !== undefined) record.tie().ended(outbox.part.links)
   if (turn.exit !== null && how === 'done') ports.kernel.lifecycle.requestStop(process, turn.exit, 0)
   const { open } = turn
-  const withdrawn = open === null ? [] : [...withdrawalsOf(record, open), ...childrenToStop(record, open, 'ended')]
+  const children = open === null ? [] : childrenToStop(record, open, 'ended')
+  if (children.length > 0) outbox.after.push(() => ports.crash.hit('close:stored'))
+  const withdrawn = open === null ? [] : [...withdrawalsOf(record, open), ...children]
   endWaits(ports, record)
   const settle = (outcome: Settled): void => settled(turn, outbox, out, outcome)
   const wake = turn.open === null ? undefined : record.armed.get(WAKE)

@@ -382,7 +382,7 @@ export class DurableLayer {
     if (commit.links !== undefined || commit.ends !== undefined) this.sweeper.add(record.id)
     if (commit.ends !== undefined || commit.requests !== undefined) {
       if (told === undefined) this.#host.mayHaveLost()
-      else this.#told(told)
+      else this.#told(told, commit.requests !== undefined)
     }
     if (commit.requests !== undefined) this.#host.requestsStored(commit.requests)
     if (record.patchBytes > 0) this.snapshots.consider(record)
@@ -391,8 +391,9 @@ export class DurableLayer {
   }
 
   /** An end or a result put rows into these mailboxes. */
-  #told(ids: readonly ProcessId[]): void {
+  #told(ids: readonly ProcessId[], isResult = false): void {
     if (ids.length > 0) this.#host.crash.hit('commit:before-hint')
+    if (isResult && ids.some((id) => !id.startsWith('node/'))) this.#host.crash.hit('waiter:told')
     for (const id of ids) {
       if (id.startsWith('node/')) this.#deliverToNode(id)
       else this.reread(id)

@@ -137,7 +137,7 @@ export class Rollback {
     const turn = this.#turn
     const undo = [...this.#recorded]
     const entry = { k: 'rollback' as const, turn: turn.id, cause, err: dataOfError(error), undo, at: turn.stamp() }
-    turn.append(entry)
+    turn.append(entry, {}, () => turn.ports.crash.hit('rollback:begun'))
     return entry
   }
 
@@ -153,6 +153,8 @@ export class Rollback {
       return null
     } catch (error) {
       return { name, err: dataOfError(error) }
+    } finally {
+      turn.ports.crash.hit('rollback:undone')
     }
   }
 
@@ -175,6 +177,7 @@ export class Rollback {
       }),
     )
     turn.append({ k: 'rolled-back', turn: turn.id, failed, at: turn.stamp() }, { failures }, () => {
+      ports.crash.hit('rollback:over')
       for (const failure of failures) emitFailure(ports, process, failure)
     })
   }

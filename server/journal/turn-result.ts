@@ -124,6 +124,7 @@ class ResultWait implements AwaitedReply {
         if (row === null) return this.#settle(outcomeOfError(notKept(target, key)))
         if (row.status !== 'pending' && row.result !== null) return this.#settle(decodeOutcome(row.result))
         if (kept) {
+          ports.crash.hit('waiter:kept')
           this.#kept = true
           for (const asking of this.#asking) this.#wait(asking)
           return

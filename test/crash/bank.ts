@@ -6,7 +6,8 @@
  * - clerk has effects outside, one line per attempt, under the step's idempotency key.
  * - Every fifth payment brings a receipt that is large enough to be stored apart; the clerk keeps the last one.
  * - States grow with the load, so that snapshots are due.
- * - The turns that wait, retry, stream and change with the code are errand.ts.
+ * - The turns that wait, retry, stream and change with the code are errand.ts; those that are cancelled, take back what
+ *   they did and have children, saga.ts.
  */
 import { appendFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'

@@ -12,7 +12,7 @@ import { Child } from './child.ts'
 import { readLines } from './fact.ts'
 import { Place } from './place.ts'
 import { openRows, type Rows } from './rows.ts'
-import { checkStructure, type Settled, settle } from './settle.ts'
+import { checkKilled, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 90_000
@@ -128,7 +128,7 @@ export class Chain {
     const { code } = await child.ended(POINT_MS)
     const ms = performance.now() - from
     this.#unsettled += 1
-    await checkStructure(this.#rows)
+    await checkKilled(this.#rows, this.#place)
     return { code, ms }
   }
 
@@ -194,7 +194,7 @@ export class Chain {
   async #killed(): Promise<void> {
     this.kills += 1
     this.#unsettled += 1
-    if (await this.#hasTables()) await checkStructure(this.#rows)
+    if (await this.#hasTables()) await checkKilled(this.#rows, this.#place)
     if (this.#unsettled >= SETTLE_EVERY) await this.settle()
   }
 

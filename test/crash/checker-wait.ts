@@ -15,13 +15,18 @@ export type WaitEntry = {
   message?: { id: string } | null
   from?: number
   to?: number
+  how?: string
+  decision?: string
 }
 export type WaitRow = { process: string; seq: string; entries: readonly WaitEntry[] }
+
+/** Turns that give back what they received end like this. */
+const DROPPED = ['"how":"rejected"', '"how":"cancelled"', '"decision":"dead"']
 
 export async function checkWaits(rows: Rows, ended: ReadonlySet<string>): Promise<string[]> {
   const { sql, schema } = rows
   const kinds = ['due', 'woke', 'retry', 'opened', 'received', 'upgrade']
-  const like = kinds.map((kind) => `%"k":"${kind}"%`)
+  const like = [...kinds.map((kind) => `%"k":"${kind}"%`), ...DROPPED.map((end) => `%${end}%`)]
   const found = await sql<{ process: string; seq: string; payload: string }[]>`
     select process, seq, payload from ${sql(schema)}.journal where payload like any(${like}) order by process, seq`
   const read = found.map(({ process, seq, payload }) => {
@@ -37,20 +42,15 @@ type Known = { ended: ReadonlySet<string>; versions: ReadonlyMap<string, number>
 
 /** Of rows in the order of their processes. */
 export function findWaits(rows: readonly WaitRow[], { ended, versions }: Known): string[] {
-  const found: string[] = []
+  const found = findReceived(rows, ended)
   const dues = new Map<string, number>()
   const once = new Set<string>()
   const failed = new Map<string, number>()
   const version = new Map<string, number>()
   for (const { process, seq, entries } of rows) {
-    for (const { k, turn, key = '', due = 0, at = 0, attempt = 0, message, from = 0, to = 0 } of entries) {
+    for (const { k, turn, key = '', due = 0, at = 0, attempt = 0, from = 0, to = 0 } of entries) {
       const where = `${turn ?? ''} ${key} (process ${process} seq ${seq})`
       const place = `${turn ?? ''} ${key}`
-      if (k === 'received' && message != null) {
-        if (ended.has(message.id)) found.push(`message ${message.id} was received and handled: ${where}`)
-        if (once.has(message.id)) found.push(`message ${message.id} was received twice: ${where}`)
-        once.add(message.id)
-      }
       if (k === 'due' || k === 'woke' || k === 'opened' || k === 'received') {
         if (once.has(`${k} ${place}`)) found.push(`"${k}" twice: ${where}`)
         once.add(`${k} ${place}`)
@@ -75,6 +75,23 @@ export function findWaits(rows: readonly WaitRow[], { ended, versions }: Known):
       found.push(`process ${process} was upgraded to ${to} and is ${versions.get(process)}`)
   }
   return found
+}
+
+/** X22: by one turn, unless that gave it back, and then nobody handles it. */
+function findReceived(rows: readonly WaitRow[], ended: ReadonlySet<string>): string[] {
+  const entries = rows.flatMap((row) => row.entries)
+  const dropped = entries.filter((one) => one.decision === 'dead' || (one.how !== undefined && one.how !== 'done'))
+  const back = new Set(dropped.map(({ turn }) => turn))
+  const once = new Set<string>()
+  return entries.flatMap(({ k, turn, message }) => {
+    if (k !== 'received' || message == null || back.has(turn)) return []
+    const twice = once.has(message.id)
+    once.add(message.id)
+    return [
+      ...(ended.has(message.id) ? [`message ${message.id} was received and handled: ${turn}`] : []),
+      ...(twice ? [`message ${message.id} was received twice: ${turn}`] : []),
+    ]
+  })
 }
 
 /** X25: each upgrade of the code ran once on the state: it counts them itself. */

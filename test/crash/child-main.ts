@@ -12,16 +12,18 @@ import { errandsOf } from './errand.ts'
 import { Desk } from './errand-desk.ts'
 import { hurriedClock } from './hurried-clock.ts'
 import { Load } from './load.ts'
+import { sagas } from './saga.ts'
+import { SagaDesk } from './saga-desk.ts'
 
 const [, , data = '', schema = '', facts = '', effects = '', run = '', seed = '1', mode = 'load'] = process.argv
 actIn(effects, schema)
 /** The nth child runs the nth version of the code. */
 const errands = errandsOf(Number(run.slice(1)))
-const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root] })
+const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root, sagas] })
 const runtime = await createRuntime({ root, data, schema, clock: hurriedClock() })
 const chance = new Chance(Number(seed))
 const desk = new Desk({ runtime, facts, effects, run, chance, agents: errands.agents })
-const load = new Load({ runtime, facts, run, chance, desk })
+const load = new Load({ runtime, facts, run, chance, desk, sagas: new SagaDesk({ runtime, facts, effects, run }) })
 process.once('SIGTERM', () => {
   load.stop()
   runtime.stop('SIGTERM').then(

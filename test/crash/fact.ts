@@ -27,6 +27,16 @@ export type Operation =
   | { kind: 'note'; annals: string }
   /** A turn that waits, retries, streams or outlives its code, started with an idempotency key (errand.ts). */
   | { kind: 'errand'; of: Errand; key: string; ms: number; to: string; amount: number }
+  /** A turn that is cancelled, takes things back, has children, or waits for what others do (saga.ts). */
+  | { kind: 'saga'; of: Saga; key: string; end: SagaEnd; ms: number; cancel: SagaCancel | null }
+
+export type Saga = 'trip' | 'tour' | 'vigil'
+
+/** How it ends if nobody asks for its end; one that hangs has no other end. */
+export type SagaEnd = 'arrive' | 'turn-back' | 'break-down' | 'hang'
+
+/** When its end is asked for: `ms` after it left the line of a step, null for its start. */
+export type SagaCancel = { after: string | null; ms: number }
 
 export type Errand = 'nap' | 'order' | 'forge' | 'ship' | 'tell' | 'deal' | 'renew'
 
@@ -45,7 +55,7 @@ export type Fact =
 
 /** Operations started with an idempotency key: asked again after a crash, they must not happen again. */
 export function isStarted(op: Operation): boolean {
-  return op.kind === 'move' || op.kind === 'pay' || op.kind === 'errand'
+  return op.kind === 'move' || op.kind === 'pay' || op.kind === 'errand' || op.kind === 'saga'
 }
 
 export function writeFact(file: string, fact: Fact): void {

@@ -10,12 +10,15 @@ import { ACCOUNTS, account, CLERKS, CLOCKS, clerk, clock, guest, purse, teller }
 import type { Chance } from './chance.ts'
 import { annals } from './errand.ts'
 import type { Desk } from './errand-desk.ts'
-import { type Errand, isStarted, type Operation, readFacts, writeFact } from './fact.ts'
+import { type Errand, isStarted, type Operation, readFacts, type Saga, type SagaEnd, writeFact } from './fact.ts'
+import type { SagaDesk } from './saga-desk.ts'
 
 /** At once. Enough for batches of many rows, few enough that a kill leaves some of each kind in hand. */
 const WORKERS = 24
 /** Beside them: errands take their time, and others shall not wait for them. */
 const ERRANDERS = 8
+/** And these: sagas wait for each other and for their end. */
+const SAGAISTS = 5
 /** Ms between two operations of a worker: full speed would make journals too long to check after each of many kills. */
 const PAUSE_MS = 20
 
@@ -24,6 +27,28 @@ const PATIENT = { timeoutMs: 60_000 }
 const ANNALS = 2
 const ERRAND_KEYS = 3
 const ERRANDS: readonly Errand[] = ['nap', 'order', 'forge', 'ship', 'tell', 'deal', 'renew']
+/** One after the other, so that every life has several; those that are not cancelled come to their own end. `after`:
+ *  the steps behind one of which they are asked to end. */
+type Plan = { of: Saga; end: SagaEnd; after: readonly (string | null)[]; parked?: true }
+const LEFT = ['flight', 'hotel', 'car', 'sign', 'seal']
+const SAGAS: readonly Plan[] = [
+  { of: 'trip', end: 'hang', after: LEFT },
+  { of: 'vigil', end: 'arrive', after: [] },
+  { of: 'trip', end: 'break-down', after: [] },
+  { of: 'tour', end: 'hang', after: ['depart'] },
+  { of: 'trip', end: 'hang', after: ['seal'], parked: true },
+  { of: 'tour', end: 'arrive', after: [] },
+  { of: 'trip', end: 'turn-back', after: [] },
+  { of: 'trip', end: 'hang', after: ['sign'] },
+  { of: 'trip', end: 'arrive', after: [...LEFT, null] },
+  { of: 'vigil', end: 'turn-back', after: [] },
+  { of: 'tour', end: 'turn-back', after: ['depart', null] },
+  { of: 'trip', end: 'arrive', after: [] },
+  { of: 'trip', end: 'break-down', after: ['seal', 'undo car', 'undo flight'] },
+]
+const SAGA_KEYS = 2
+/** Ms between a step and the end that is asked for, at most: the next steps, and what is shielded. */
+const SOON_MS = 30
 /** Ms of a wait that outlasts the passivation time, the sweep of it and the shortest parking. */
 const PARKED_MS = 2_000
 
@@ -32,12 +57,13 @@ const mayPark = (of: Errand): boolean => of === 'nap' || of === 'order'
 /** A process of its own: nobody waits behind it, and nobody else sends to it. */
 const ownsItsKey = (of: Errand): boolean => of === 'nap' || of === 'order' || of === 'tell'
 
-export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance; desk: Desk }
+export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance; desk: Desk; sagas: SagaDesk }
 
 export class Load {
   readonly #options: LoadOptions
   #count = 0
   #errands = 0
+  #sagas = 0
   #stopped = false
 
   constructor(options: LoadOptions) {
@@ -49,8 +75,9 @@ export class Load {
     const again = this.#unfinished().map(([id, op]) => this.#ask(id, op))
     const workers = Array.from({ length: WORKERS }, () => this.#work((id) => this.#next(id)))
     const erranders = Array.from({ length: ERRANDERS }, () => this.#work((id) => this.#nextErrand(id)))
+    const sagaists = Array.from({ length: SAGAISTS }, () => this.#work((id) => this.#nextSaga(id)))
     this.#options.desk.resume()
-    await Promise.all([...again, ...workers, ...erranders])
+    await Promise.all([...again, ...workers, ...erranders, ...sagaists])
   }
 
   stop(): void {
@@ -116,6 +143,8 @@ export class Load {
         return runtime.ref(annals, op.annals).write({ id }).run(PATIENT)
       case 'errand':
         return this.#options.desk.ask(id, op)
+      case 'saga':
+        return this.#options.sagas.ask(id, op)
       default:
         return op satisfies never
     }
@@ -144,5 +173,18 @@ export class Load {
     const ms = mayPark(of) && chance.below(2) === 0 ? PARKED_MS + chance.below(PARKED_MS / 4) : 10 + chance.below(100)
     const key = ownsItsKey(of) ? id : `e${chance.below(ERRAND_KEYS)}`
     return { kind: 'errand', of, key, ms, to: `a${chance.below(ACCOUNTS)}`, amount: 1 + chance.below(50) }
+  }
+
+  /** One after the other, beginning anywhere. Half of the trips have others before or behind them. */
+  #nextSaga(id: string): Operation {
+    const { chance } = this.#options
+    if (this.#sagas === 0) this.#sagas = chance.below(SAGAS.length)
+    const { of, end, after, parked } = SAGAS[this.#sagas++ % SAGAS.length] ?? { of: 'trip', end: 'arrive', after: [] }
+    const soon = chance.below(SOON_MS)
+    const later = PARKED_MS + chance.below(PARKED_MS / 4)
+    const step = after.length === 0 ? undefined : after[chance.below(after.length)]
+    const cancel = step === undefined ? null : { after: step, ms: parked === true ? later : soon }
+    const key = of === 'trip' && parked !== true && chance.below(2) === 0 ? `s${chance.below(SAGA_KEYS)}` : id
+    return { kind: 'saga', of, key, end, ms: chance.below(2) === 0 ? later : soon, cancel }
   }
 }

@@ -9,12 +9,16 @@ import { checkJournal } from './checker-journal.ts'
 import { checkMailbox, countWaiting } from './checker-mailbox.ts'
 import { checkOwners } from './checker-owner.ts'
 import { checkEffects, checkPromises, readSlips, readWorld } from './checker-promise.ts'
+import { checkSagas } from './checker-saga.ts'
+import { checkSagaRows } from './checker-saga-row.ts'
 import { checkStreams, readStreams } from './checker-stream.ts'
 import { checkVersions, checkWaits } from './checker-wait.ts'
 import { Child, type ForkedChild } from './child.ts'
 import { readEffects, readFacts } from './fact.ts'
 import type { Place } from './place.ts'
 import type { Rows } from './rows.ts'
+import { readSagaFacts } from './saga-fact.ts'
+import { readSagaDeeds, readSagaRows } from './saga-row.ts'
 
 const UP_MS = 30_000
 const FINISH_MS = 60_000
@@ -71,12 +75,21 @@ export async function checkStructure(rows: Rows): Promise<void> {
   expectNothing('structure', [...broken, ...(await checkMailbox(rows, ended)), ...(await checkBlobs(rows))])
 }
 
+/** The same, and what the child was told before it died. */
+export async function checkKilled(rows: Rows, place: Place): Promise<void> {
+  await checkStructure(rows)
+  expectNothing('sagas', checkSagaRows(await readSagaRows(rows), readSagaFacts(place.facts)))
+}
+
 async function checkAll(place: Place, rows: Rows): Promise<Settled> {
   const journal = await checkJournal(rows)
   const facts = readFacts(place.facts)
   const effects = readEffects(place.effects)
-  const stored = await readStore({ data: place.data, schema: place.schema }, readWorld)
+  const [stored, deeds] = await readStore({ data: place.data, schema: place.schema }, async (reader) => {
+    return [await readWorld(reader), await readSagaDeeds(reader)] as const
+  })
   const world = { ...stored, deeds: new Map([...stored.deeds, ...(await readSlips(rows))]) }
+  const sagas = { effects, facts, sagas: readSagaFacts(place.facts), rows: await readSagaRows(rows), world: deeds }
   expectNothing('rest', [
     ...journal.broken,
     ...journal.open.map((turn) => `turn ${turn} has no end`),
@@ -85,6 +98,8 @@ async function checkAll(place: Place, rows: Rows): Promise<Settled> {
     ...checkPromises(facts, world),
     ...checkEffects(effects, facts, world),
     ...checkErrands(effects, facts, world),
+    ...checkSagas(sagas),
+    ...checkSagaRows(sagas.rows, sagas.sagas),
     ...(await checkWaits(rows, journal.ended)),
     ...(await checkVersions(rows, world.versions)),
     ...checkStreams(await readStreams(rows), facts, world.said),

@@ -75,6 +75,9 @@ test('[X22] a message received twice, received and handled, another one on repla
   expect(waits(received('m'), received('n', 'b'))).toEqual([])
   expect(waits(received('m'), received('m', 'b'))[0]).toMatch('received twice')
   expect(waits(received('done'))[0]).toMatch('received and handled')
+  const given = { k: 'end', how: 'cancelled' }
+  expect(waits(received('m'), received('done', 'b'), given)).toEqual([])
+  expect(waits(received('m'), received('m', 'b'), { ...given, how: 'done' })[0]).toMatch('received twice')
   const pay = (note: string) => ({ step: 'pay', note })
   expect(errand('order', [pay('m'), pay('n')], {}, world({}, { [`${ID} r1`]: 1 }))[0]).toMatch('pay as m and as n')
 })
