@@ -50,17 +50,17 @@ export interface Control {
    *  one, that of `version`, or `state`; without either the open turn goes along. The result names the copy.
    *  @throws PROCESS_EXISTS VERSION_NOT_KEPT VALUE_UNSUPPORTED REQUEST_INVALID */
   fork(id: ProcessId, act: Act & { version?: number; state?: unknown; as?: ProcessId }): Promise<ActResult>
-  /** E10. Gives a sandbox what it waits for: the request of key `step`, or the oldest one.
-   *  @throws NOT_FOUND REQUEST_INVALID VALUE_UNSUPPORTED */
+  /** E10, E13. Gives a process what it waits for: a sandbox the request of key `step`, or the oldest one; any other one
+   *  the outcome of a step from outside. @throws NOT_FOUND REQUEST_INVALID VALUE_UNSUPPORTED ALREADY_COMPLETED */
   answer(id: ProcessId, outcome: SandboxAnswer, act: Act & { step?: string }): Promise<ActResult>
   /** E12. Takes a sandbox away with all that is stored of it. @throws REQUEST_INVALID  it is none */
   discard(id: ProcessId, act: Act): Promise<ActResult>
   /** Removes a pending message; it becomes a dead letter with the reason `dropped by operator`. */
   dropMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Asks for the end of the turn of a message: not begun, it is taken back; else its code hears CANCELLED at a wait.
-   *  Durable once resolved; of what is over nothing comes. Works on any node.
-   *  @throws PROCESS_NOT_FOUND REQUEST_INVALID */
-  cancel(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
+   *  Durable once resolved; of what is over nothing comes. Works on any node. Null is the message in hand.
+   *  @throws PROCESS_NOT_FOUND REQUEST_INVALID  TURN_NOT_OPEN  nothing is in hand */
+  cancel(id: ProcessId, messageId: string | null, act: Act): Promise<ActResult>
   /** Moves a pending message to the front with its attempts cleared. */
   redeliverMessage(id: ProcessId, messageId: string, act: Act): Promise<ActResult>
   /** Puts a dead letter back into the mailbox of its process; once per dead letter. */

@@ -71,6 +71,10 @@ export const VERBS = [
   'rewind',
   'skip-message',
   'retry-turn',
+  'cancel',
+  'fork',
+  'answer',
+  'discard',
 ] as const
 export type Verb = (typeof VERBS)[number]
 
@@ -110,13 +114,19 @@ export const clientFrameSchema = z.discriminatedUnion('t', [
     key: text(128).min(1),
     op: text(200).optional(),
     args: z.unknown().optional(),
+    /** `cancel` without one is for the message in hand. */
     message: text(300).optional(),
-    /** `rewind`: the version to go back to. */
+    /** `rewind`: the version to go back to. `fork`: whose state the copy has, instead of the open turn. */
     version: seq.optional(),
     /** `edit-state` (whose value is `args`) and `rewind`: refused when the state moved on from it. */
     expectedVersion: seq.optional(),
     /** `retry-turn`: results before this one are kept. */
     step: seq.optional(),
+    /** `fork`: id of the copy; its given state, if any, is `args`. */
+    as: processId.optional(),
+    /** `answer`: key of what is answered, by default the oldest. Its value is `args`, or `error` instead of one. */
+    request: text(1_000).min(1).optional(),
+    error: z.unknown().optional(),
   }),
   z.object({ t: z.literal('pause') }),
   z.object({ t: z.literal('resume') }),

@@ -48,6 +48,18 @@ export type Wait = {
   progress?: string
 }
 
+/** Something an open turn waits for and an operator can give (`answer`). */
+export type Answerable = {
+  /** Of the request. */
+  key: string
+  /** `sandbox`: what a copy would have done. `step`: the outcome of a step that somebody outside completes. */
+  kind: 'sandbox' | 'step'
+  what: string
+  /** Its argument as text, where one is known. */
+  args: string | null
+  since: number
+}
+
 /** A row of lists. Small on purpose: 60 of these are a viewport. */
 export type ProcessRow = {
   id: ProcessId
@@ -107,6 +119,8 @@ export type ProcessDetail = ProcessRow & {
   current: { op: string; from: string | null; since: number; attempt: number; messageId: string | null } | null
   /** Diverged processes only. */
   divergence?: DivergenceView
+  /** Oldest first; absent when there is nothing to answer. */
+  answerable?: Answerable[]
 }
 
 /** `text`: the comparison in lines for people. */
@@ -252,8 +266,12 @@ export type BlastRadius = {
   verb: string
   target: ProcessId
   incarnation: number
-  /** Who restarts or stops with it, and why. */
-  affected: { id: ProcessId; effect: 'restarts' | 'stops' | 'redelivers' | 'unaffected'; why: string }[]
+  /** Who restarts, stops or is cancelled with it, or is waited for, and why. */
+  affected: {
+    id: ProcessId
+    effect: 'restarts' | 'stops' | 'redelivers' | 'cancels' | 'waits' | 'unaffected'
+    why: string
+  }[]
   message: string
   queue: string
   callers: string[]

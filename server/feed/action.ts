@@ -9,7 +9,7 @@ import type { ClientFrame } from '../../shared/frame.ts'
 import { fromPlain, toPlain } from '../../shared/plain.ts'
 import { type Caller, requireRole } from '../../shared/role.ts'
 import type { Clock } from '../clock.ts'
-import type { Act, Control } from '../control.ts'
+import type { Act, Control, SandboxAnswer } from '../control.ts'
 
 type ActFrame = Extract<ClientFrame, { t: 'act' }>
 
@@ -80,9 +80,34 @@ async function perform(control: Control, frame: ActFrame, act: Act): Promise<unk
     case 'skip-message':
     case 'retry-turn':
       return mend(control, { ...frame, verb }, act)
+    case 'cancel':
+      return control.cancel(target, frame.message ?? null, act)
+    case 'fork':
+      return control.fork(target, { ...act, ...forkOf(frame) })
+    case 'answer': {
+      const { request } = frame
+      return control.answer(target, answerOf(frame), { ...act, ...(request === undefined ? {} : { step: request }) })
+    }
+    case 'discard':
+      return control.discard(target, act)
     default:
       return verb satisfies never
   }
+}
+
+function forkOf({ version, as, args }: ActFrame): { version?: number; as?: string; state?: unknown } {
+  return {
+    ...(version === undefined ? {} : { version }),
+    ...(as === undefined ? {} : { as }),
+    ...(args === undefined ? {} : { state: fromPlain(args) }),
+  }
+}
+
+function answerOf({ args, error }: ActFrame): SandboxAnswer {
+  if ((args === undefined) === (error === undefined)) {
+    throw new RuntimeError('REQUEST_INVALID', 'An answer is either a value (`args`) or `error`. Give one of the two.')
+  }
+  return error === undefined ? { value: fromPlain(args) } : { error: fromPlain(error) }
 }
 
 type MendFrame = ActFrame & { verb: 'edit-state' | 'rewind' | 'skip-message' | 'retry-turn' }

@@ -26,7 +26,7 @@ export function blastRadius(kernel: Kernel, verb: Verb, process: Process, maxAtt
     affected: affected(verb, process),
     message: messageText(verb, process, maxAttempts),
     queue: queueText(verb, process),
-    callers: callers(kernel, process),
+    callers: callersOf(kernel, process.id),
     budget: budgetText(verb, process),
   }
 }
@@ -116,10 +116,10 @@ function queueText(verb: Verb, process: Process): string {
     : `${messages} queued.`
 }
 
-function callers(kernel: Kernel, process: Process): string[] {
+export function callersOf(kernel: Kernel, id: ProcessId): string[] {
   const found = new Set<string>()
   for (const other of kernel.all()) {
-    if (other.wait?.kind === 'call' && other.wait.target?.startsWith(`${process.id} `) === true) found.add(other.id)
+    if (other.wait?.kind === 'call' && other.wait.target?.startsWith(`${id} `) === true) found.add(other.id)
     if (found.size === AFFECTED_MAX) break
   }
   return [...found]

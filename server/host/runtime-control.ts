@@ -22,6 +22,7 @@ import { renew, retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ProcessRecord } from '../store/store.ts'
 import { Mender } from './mender.ts'
+import { inHand } from './open-turn.ts'
 import { importFile, readFile } from './process-file.ts'
 import { type Fork, SandboxDesk } from './sandbox-desk.ts'
 import { refuseService } from './service.ts'
@@ -50,7 +51,7 @@ export class RuntimeControl implements Control {
     this.#steps = new StepDoor(core)
     this.#targets = new VerbTargets(core)
     this.#mender = new Mender(core, this.#targets)
-    this.#sandboxes = new SandboxDesk(core, this.#targets)
+    this.#sandboxes = new SandboxDesk(core, this.#targets, this.#steps)
   }
 
   kill(id: ProcessId, act: Act & { message?: 'redeliver' | 'drop' }): Promise<ActResult> {
@@ -272,11 +273,12 @@ export class RuntimeControl implements Control {
   }
 
   /** Y1: what is elsewhere or in no memory is reached through the store. */
-  cancel(id: ProcessId, messageId: string, act: Act): Promise<ActResult> {
+  cancel(id: ProcessId, messageId: string | null, act: Act): Promise<ActResult> {
     return this.#audited('cancel', id, act, async () => {
       const process = await this.#targets.owned(id, act)
       const { reason } = act
-      await this.#core.messenger.cancel(id, messageId, {
+      const message = messageId ?? (await inHand(this.#core, id))
+      await this.#core.messenger.cancel(id, message, {
         actor: act.actor,
         ...(reason === undefined ? {} : { reason }),
       })

@@ -32,18 +32,21 @@ import { type KernelDetail, kernelDetail, mailboxItems } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { MessageRow } from '../store/store.ts'
-import { blastRadius, passiveRadius } from './blast-radius.ts'
+import { blastRadius, callersOf, passiveRadius } from './blast-radius.ts'
 import { divergenceView, storedDivergence } from './divergence-view.ts'
 import { diagnose, doctorFacts, nodeState } from './doctor.ts'
 import { journalItem } from './journal-item.ts'
 import { needsOf } from './need.ts'
+import { answerable, openTurn, ParkedTurns } from './open-turn.ts'
 import { pastState } from './past-state.ts'
 import { exportFile } from './process-file.ts'
 import { liveRow, ProcessList } from './process-list.ts'
 import { recordedProcess } from './recorded.ts'
 import { cursorOf, type Order, placeAt } from './row-order.ts'
+import { noSandbox, nothingToAnswer } from './sandbox-desk.ts'
 import { isService, refuseService, Services } from './service.ts'
 import { storedDetail } from './stored-row.ts'
+import { isTurnVerb, type TurnVerb, turnRadius } from './turn-radius.ts'
 import { VitalSigns } from './vitals.ts'
 
 const PAGE_LIMIT = 100
@@ -57,6 +60,7 @@ export class RuntimeInspect implements Inspect {
   readonly #services: Services
   readonly signs: VitalSigns
   readonly #list: ProcessList
+  readonly #parked: ParkedTurns
   readonly #sizes = new WeakMap<DurableRecord, { value: Value; bytes: number }>()
 
   constructor(core: RuntimeCore) {
@@ -64,6 +68,7 @@ export class RuntimeInspect implements Inspect {
     this.signs = new VitalSigns(core)
     this.#services = new Services(core, () => this.signs.feed())
     this.#list = new ProcessList(core, this.#services)
+    this.#parked = new ParkedTurns(core.backend.handle.archive)
   }
 
   processes(query: ProcessQuery): Promise<Page<ProcessRow> & { total: number }> {
@@ -98,7 +103,9 @@ export class RuntimeInspect implements Inspect {
     if (row === undefined) return null
     const ties = await archive.ties(namespace, record.pid)
     const divergence = await storedDivergence(archive, record)
-    return { ...storedDetail(row, { record, ties, ops: this.#ops(record.agent) }), ...divergenceView(divergence) }
+    const parked = await this.#parked.view(record)
+    const detail = storedDetail(row, { record, ties, ops: this.#ops(record.agent) })
+    return { ...detail, ...parked, ...divergenceView(divergence) }
   }
 
   async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {
@@ -258,9 +265,25 @@ export class RuntimeInspect implements Inspect {
   async plan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
     refuseService(verb, id)
     const process = this.#core.kernel.find(id)
+    if (isTurnVerb(verb)) return this.#turnPlan(verb, id)
     if (process === undefined) return this.#passivePlan(verb, id)
     const attempts = process.agent === null ? 1 : (this.#core.tree.agent(process.agent)?.maxAttempts ?? 1)
     return blastRadius(this.#core.kernel, verb, process, attempts)
+  }
+
+  /** @throws PROCESS_NOT_FOUND REQUEST_INVALID */
+  async #turnPlan(verb: TurnVerb, id: ProcessId): Promise<BlastRadius> {
+    const [detail, open] = [await this.process(id), await openTurn(this.#core, id)]
+    if (detail === null) throw processNotFound(id)
+    const { durable, kind, sandbox, incarnation, mailbox } = detail
+    if (!durable || kind !== 'agent') throw noJournal(id, kind)
+    const list = detail.answerable ?? []
+    if (verb === 'answer' && sandbox === undefined && list.length === 0) throw nothingToAnswer(id)
+    if (verb === 'discard' && sandbox === undefined) throw noSandbox(id)
+    const { kernel } = this.#core
+    const process = kernel.find(id) ?? null
+    const callers = callersOf(kernel, id)
+    return turnRadius(verb, { id, incarnation, process, open, answerable: list, waiting: mailbox, callers })
   }
 
   async #passivePlan(verb: Verb, id: ProcessId): Promise<BlastRadius> {
@@ -313,6 +336,7 @@ export class RuntimeInspect implements Inspect {
       placement: 'shared',
       stateBytes: record === null ? null : this.#bytesOf(record),
       ...divergenceView(process.status === 'diverged' ? (record?.divergence ?? null) : null),
+      ...(record === null ? {} : answerable(record)),
     }
   }
 
@@ -367,6 +391,11 @@ function withTies(detail: KernelDetail, record: DurableRecord | null): KernelDet
     links: [...detail.links, ...peers('link')],
     monitors: [...detail.monitors, ...peers('monitor')],
   }
+}
+
+function noJournal(id: ProcessId, kind: ProcessRow['kind']): RuntimeError {
+  const text = kind === 'agent' ? 'is an ephemeral agent' : `is a ${kind}`
+  return new RuntimeError('REQUEST_INVALID', `${id} ${text}; it keeps no journal that could be acted on.`)
 }
 
 /** A durable process that is being read from the store knows nothing of itself yet. */

@@ -12,8 +12,10 @@ import type { Act, ActResult, SandboxAnswer } from '../control.ts'
 import { recordOf } from '../journal/durable.ts'
 import type { Outcome } from '../journal/entry.ts'
 import { storable } from '../journal/message.ts'
+import { fold } from '../journal/fold.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import { SandboxTurn, type Stop } from '../journal/sandbox-turn.ts'
+import { NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Process } from '../kernel/process.ts'
 import { retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
@@ -28,7 +30,8 @@ import {
   stateSource,
   turnSource,
 } from './sandbox-copy.ts'
-import { causeOf } from './step-door.ts'
+import { stepsOutside } from './open-turn.ts'
+import { causeOf, type StepDoor } from './step-door.ts'
 import { assertIncarnation, said, type VerbTargets } from './verb-target.ts'
 
 /** Copies of one process with a name that was not chosen. Whoever has so many looks at none of them. */
@@ -39,10 +42,12 @@ export type Fork = { version?: number; state?: unknown; as?: ProcessId }
 export class SandboxDesk {
   readonly #core: RuntimeCore
   readonly #targets: VerbTargets
+  readonly #steps: StepDoor
 
-  constructor(core: RuntimeCore, targets: VerbTargets) {
+  constructor(core: RuntimeCore, targets: VerbTargets, steps: StepDoor) {
     this.#core = core
     this.#targets = targets
+    this.#steps = steps
   }
 
   /** @throws PROCESS_NOT_FOUND PROCESS_EXISTS VERSION_NOT_KEPT VALUE_UNSUPPORTED REQUEST_INVALID INCARNATION_GONE */
@@ -137,12 +142,15 @@ export class SandboxDesk {
     }
   }
 
-  /** @throws NOT_FOUND REQUEST_INVALID VALUE_UNSUPPORTED and what `present` throws */
+  /** @throws NOT_FOUND REQUEST_INVALID VALUE_UNSUPPORTED ALREADY_COMPLETED and what `present` throws */
   async answer(id: ProcessId, outcome: SandboxAnswer, act: Act & { step?: string }): Promise<Acted> {
     const out = outcomeOf(outcome, act)
+    const { backend, namespace } = this.#core
+    const its = await backend.handle.archive.process(namespace, id)
+    if (its?.sandbox === null) return this.#answerStep(its, outcome, act)
     const process = await this.#targets.present(id, act)
     const record = recordOf(process)
-    if (record?.sandbox == null) throw noSandbox(id)
+    if (record?.sandbox == null) throw nothingToAnswer(id)
     const stop = record.turn instanceof SandboxTurn ? stopOf(record.turn, act.step) : undefined
     if (stop === undefined) {
       const what = act.step === undefined ? 'an answer' : `an answer to ${act.step}`
@@ -150,6 +158,21 @@ export class SandboxDesk {
     }
     await stop.give(out, storable(act.actor))
     return { process, outcome: `answered ${stop.key}` }
+  }
+
+  /** E13: by its journal, so that no node has to run it and nobody needs the token. */
+  async #answerStep(its: ShownProcess, outcome: SandboxAnswer, act: Act & { step?: string }): Promise<Acted> {
+    const { id } = its
+    assertIncarnation(its, act)
+    const { open } = fold(await this.#core.backend.handle.archive.stateRows(its.pid))
+    const steps = open === null ? [] : stepsOutside(open.entries)
+    const step = act.step === undefined ? steps[0] : steps.find(({ key }) => key === act.step)
+    if (step === undefined) {
+      if (steps.length === 0) throw nothingToAnswer(id)
+      throw new RuntimeError('NOT_FOUND', `${id} does not wait for an answer to ${act.step}.`)
+    }
+    await this.#steps.settle(step.token, outcome, { ...NO_LINEAGE, actor: act.actor })
+    return { process: its, outcome: `answered ${step.key}` }
   }
 
   /** @throws PROCESS_NOT_FOUND REQUEST_INVALID FENCED INCARNATION_GONE */
@@ -210,6 +233,10 @@ function outcomeOf(given: SandboxAnswer, { actor }: Act): Outcome {
   return { err: { code: 'STEP_FAILED', message: `Failed by ${actor} in a sandbox: ${cause.message}`, cause } }
 }
 
-function noSandbox(id: ProcessId): RuntimeError {
+export function nothingToAnswer(id: ProcessId): RuntimeError {
+  return new RuntimeError('REQUEST_INVALID', `${id} is no sandbox copy, and waits for no step from outside.`)
+}
+
+export function noSandbox(id: ProcessId): RuntimeError {
   return new RuntimeError('REQUEST_INVALID', `${id} is no sandbox copy.`)
 }

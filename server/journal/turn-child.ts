@@ -96,18 +96,23 @@ export function isOfChild({ cancel }: Turn, error: unknown): boolean {
   return cancel?.delivered !== true || !isRuntimeError(error, 'CANCELLED')
 }
 
-/** Cancellations of the children that a turn leaves behind. */
-export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
-  const { entries, envelope } = open
-  const stopping: Child[] = []
+/** Children whose result the turn has not heard, oldest first. */
+export function openChildren(entries: readonly Entry[]): Child[] {
+  const found: Child[] = []
   const heard = new Set<string>()
   for (const entry of entries.toReversed()) {
     // What was begun before a cancellation was heard was stopped with it.
     if (entry.k === 'cancelled') break
     if (isResult(entry) && entry.key.startsWith(RESULT)) heard.add(entry.key.slice(0, entry.key.lastIndexOf('#')))
-    else if (entry.k === 'child' && entry.policy === 'stop' && !heard.has(RESULT + nameOf(entry)))
-      stopping.unshift(entry)
+    else if (entry.k === 'child' && !heard.has(RESULT + nameOf(entry))) found.unshift(entry)
   }
+  return found
+}
+
+/** Cancellations of the children that a turn leaves behind. */
+export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
+  const { entries, envelope } = open
+  const stopping = openChildren(entries).filter(({ policy }) => policy === 'stop')
   return stopping.map((child) =>
     newMessage({
       ...{
