@@ -49,6 +49,7 @@ const TEXT_FIELDS: Readonly<Record<string, TextField>> = {
   strategy: (row) => row.strategy,
   durable: (row) => String(row.durable),
   hidden: (row) => String(row.hidden),
+  sandbox: (row) => row.sandbox ?? null,
   'wait.kind': (row) => row.wait?.kind ?? null,
   'wait.target': (row) => row.wait?.target ?? null,
 }

@@ -11,6 +11,7 @@ import { fold } from '../journal/fold.ts'
 import type { DurableRecord, OpenTurn } from '../journal/record.ts'
 import { resultsOf } from '../journal/replay.ts'
 import { SandboxTurn } from '../journal/sandbox-turn.ts'
+import { bookOf } from '../journal/step-book.ts'
 import { ACTIVATED_OP } from '../journal/turn.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { Archive, ShownProcess } from '../store/archive.ts'
@@ -24,12 +25,9 @@ const PARKED_MAX = 100
 /** Steps that wait for an outcome from outside, oldest first. */
 export function stepsOutside(entries: readonly Entry[]): { key: string; token: string; since: number }[] {
   const over = new Set(resultsOf(entries).map(({ entry }) => entry.key))
-  const found = new Map<string, { key: string; token: string; since: number }>()
-  for (const entry of entries) {
-    if (entry.k !== 'opened' || entry.token === null || over.has(entry.key)) continue
-    found.set(entry.key, { key: entry.key, token: entry.token, since: entry.at })
-  }
-  return [...found.values()]
+  return [...bookOf(entries)].flatMap(([key, { token, began }]) =>
+    token === null || over.has(key) ? [] : [{ key, token, since: began ?? 0 }],
+  )
 }
 
 function stepsAnswerable(entries: readonly Entry[]): Answerable[] {
@@ -40,7 +38,8 @@ function stepsAnswerable(entries: readonly Entry[]): Answerable[] {
 
 /** What the turn in memory waits for and an operator can give; absent when there is nothing. */
 export function answerable({ turn, open, sandbox }: DurableRecord): { answerable?: Answerable[] } {
-  const list = sandbox === null ? stepsAnswerable(open?.entries ?? []) : turn instanceof SandboxTurn ? stopsOf(turn) : []
+  const list =
+    sandbox === null ? stepsAnswerable(open?.entries ?? []) : turn instanceof SandboxTurn ? stopsOf(turn) : []
   return list.length === 0 ? {} : { answerable: list }
 }
 

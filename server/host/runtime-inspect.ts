@@ -26,7 +26,7 @@ import type {
 } from '../../shared/snapshot.ts'
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
 import { recordOf } from '../journal/durable.ts'
-import type { DurableRecord } from '../journal/record.ts'
+import type { DurableRecord, OpenTurn } from '../journal/record.ts'
 import type { Process } from '../kernel/process.ts'
 import { type KernelDetail, kernelDetail, mailboxItems } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
@@ -283,7 +283,15 @@ export class RuntimeInspect implements Inspect {
     const { kernel } = this.#core
     const process = kernel.find(id) ?? null
     const callers = callersOf(kernel, id)
-    return turnRadius(verb, { id, incarnation, process, open, answerable: list, waiting: mailbox, callers })
+    const waiting = mailbox - (process === null && open !== null ? await this.#rowsOf(id, open) : 0)
+    return turnRadius(verb, { id, incarnation, process, open, answerable: list, waiting, callers })
+  }
+
+  /** Rows of the message in hand: a stored mailbox counts it, where it has one. */
+  async #rowsOf(id: ProcessId, { turn }: OpenTurn): Promise<number> {
+    const { namespace, backend } = this.#core
+    const rows = await backend.handle.archive.mailbox(namespace, id, { limit: PAGE_LIMIT })
+    return rows.filter((row) => row.id === turn).length
   }
 
   async #passivePlan(verb: Verb, id: ProcessId): Promise<BlastRadius> {

@@ -11,8 +11,8 @@ import { copy } from '../../shared/value.ts'
 import type { Act, ActResult, SandboxAnswer } from '../control.ts'
 import { recordOf } from '../journal/durable.ts'
 import type { Outcome } from '../journal/entry.ts'
-import { storable } from '../journal/message.ts'
 import { fold } from '../journal/fold.ts'
+import { storable } from '../journal/message.ts'
 import type { AgentEntry } from '../journal/port.ts'
 import { SandboxTurn, type Stop } from '../journal/sandbox-turn.ts'
 import { NO_LINEAGE } from '../kernel/envelope.ts'
@@ -20,6 +20,7 @@ import type { Process } from '../kernel/process.ts'
 import { retire } from '../kernel/renewal.ts'
 import type { RuntimeCore } from '../runtime.ts'
 import type { ShownProcess } from '../store/archive.ts'
+import { stepsOutside } from './open-turn.ts'
 import { pastFold } from './past-state.ts'
 import {
   type CopiedState,
@@ -30,7 +31,6 @@ import {
   stateSource,
   turnSource,
 } from './sandbox-copy.ts'
-import { stepsOutside } from './open-turn.ts'
 import { causeOf, type StepDoor } from './step-door.ts'
 import { assertIncarnation, said, type VerbTargets } from './verb-target.ts'
 

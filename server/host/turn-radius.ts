@@ -126,10 +126,11 @@ function answerText(facts: TurnFacts): string {
 }
 
 function queueText(verb: TurnVerb, n: number): string {
-  const messages = n === 1 ? '1 message' : `${n} messages`
-  if (verb === 'discard') return `${messages} are removed, with its state and its journal. Only its audit stays.`
-  if (verb === 'fork') return `${messages} stay here; the mailbox of the copy is empty.`
-  return `${messages} ${n === 1 ? 'stays' : 'stay'} in the mailbox.`
+  const messages = n === 0 ? 'No message waits' : n === 1 ? '1 message stays' : `${n} messages stay`
+  if (verb === 'fork') return `${messages} here; the mailbox of the copy is empty.`
+  if (verb !== 'discard') return n === 0 ? `${messages}.` : `${messages} in the mailbox.`
+  const gone = n === 0 ? '' : n === 1 ? '1 message, ' : `${n} messages, `
+  return `${gone}its state and its journal are removed. Only its audit stays.`
 }
 
 function s(n: number): string {

@@ -87,3 +87,30 @@ test('[H18] viv fork, answer and discard', async () => {
     await server.close()
   }
 })
+
+test('[H18] viv ps marks sandboxes, says until when a process waits, and whose copy it is in JSON', async () => {
+  const toy = toyFeed()
+  toy.world.add('order/1')
+  const now = Date.now()
+  const wait = { kind: 'sleep' as const, target: null, since: now - 5_000, deadline: now + 7_200_000, attempt: 1 }
+  Object.assign(toy.world.add('order/1~1'), { sandbox: 'order/1', wait, status: 'waiting' })
+  const server = await listen({ inspect: toy.world, control: toy.world, web: false, port: 0, feed: toy.feed })
+  const ps = async (...args: string[]): Promise<string[]> => {
+    const lines: string[] = []
+    await runProgram(['ps', ...args, '--url', server.url], { print: (line) => lines.push(line), complain: () => {} })
+    return lines
+  }
+  try {
+    const [, original, copy] = await ps()
+    expect(original).toMatch(/^order\/1 +idle/)
+    expect(copy).toMatch(/^order\/1~1 \(sandbox of order\/1\) +waiting .* sleep 5 s, \d.* left$/)
+    const [json = ''] = await ps('--json')
+    const { items } = JSON.parse(json) as { items: { id: string; sandbox?: string }[] }
+    expect(items.map(({ id, sandbox }) => [id, sandbox])).toEqual([
+      ['order/1', undefined],
+      ['order/1~1', 'order/1'],
+    ])
+  } finally {
+    await server.close()
+  }
+})

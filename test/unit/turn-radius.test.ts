@@ -94,7 +94,9 @@ test('[E14] a cancel tells what it reaches: children, compensations, callers, an
 test('[E14] a shielded section is said, and a cancellation that was asked for', async () => {
   await node.send(node.ref(trip, '1').careful())
   await waits('sleep')
-  expect((await plan('cancel')).message).toBe('"careful" is in a shielded section: it hears CANCELLED once that is over.')
+  expect((await plan('cancel')).message).toBe(
+    '"careful" is in a shielded section: it hears CANCELLED once that is over.',
+  )
   await world.run(node.control.cancel(id, null, act))
   await world.until(async () => (await plan('cancel')).message.includes('was cancelled before, by operator:ana'))
 })
@@ -137,6 +139,9 @@ test('[E13] an error fails the step; an attempt that comes after it waits for an
   const done = await node.start(node.ref(trip, '1').approve())
   await waits('step')
   await world.run(node.control.answer(id, { error: 'no budget' }, act))
+  // Between the attempts nothing can be answered: the token of the first one is used up.
+  await world.until(() => node.core.kernel.find(id)?.wait?.kind !== 'step')
+  expect(await given()).toBeUndefined()
   await world.until(async () => (await world.run(inspect.process(id)))?.current?.attempt === 2)
   await waits('step')
   await world.run(node.control.answer(id, { value: 'ana' }, act))
@@ -154,7 +159,10 @@ test('[O18] what can be given, and the message in hand, are told of a parked tur
   const detail = await world.run(inspect.process(id))
   expect(detail).toMatchObject({ status: 'passive', current: { op: 'approve', attempt: 1 }, answerable: live })
   expect((await plan('answer')).message).toBe('"approve" goes on with the answer; one answer counts.')
-  expect((await plan('cancel')).message).toBe('"approve" hears CANCELLED now, at what it waits for.')
+  expect(await plan('cancel')).toMatchObject({
+    message: '"approve" hears CANCELLED now, at what it waits for.',
+    queue: 'No message waits.',
+  })
   expect(node.core.kernel.find(id)).toBeUndefined()
   await world.run(node.control.answer(id, { value: 'ana' }, act))
   await world.until(async () => Reflect.get(Object(await node.stored(id)), 'booked') === 'ana')
@@ -188,9 +196,16 @@ test('[F23] the verbs by the feed, and what they need', async () => {
   await expect(say('discard', {})).rejects.toMatchObject({ code: 'REQUEST_INVALID' })
   await parked()
   expect(await say('cancel', {})).toMatchObject({ outcome: 'cancellation requested' })
-  await world.until(async () => (await plan('cancel')).message === 'No operation is in hand; there is nothing to cancel.')
+  await world.until(
+    async () => (await plan('cancel')).message === 'No operation is in hand; there is nothing to cancel.',
+  )
   await expect(say('cancel', {})).rejects.toMatchObject({ code: 'TURN_NOT_OPEN' })
   const archive = node.core.backend.handle.archive
   const [audit] = await archive.audit('default', { target: id, limit: 1 })
-  expect(audit).toMatchObject({ verb: 'cancel', actor: 'operator:ana', reason: 'so', outcome: 'refused: TURN_NOT_OPEN' })
+  expect(audit).toMatchObject({
+    verb: 'cancel',
+    actor: 'operator:ana',
+    reason: 'so',
+    outcome: 'refused: TURN_NOT_OPEN',
+  })
 })

@@ -6,7 +6,6 @@ import { Kbd } from '../ui/kbd.tsx'
 import { useKeys } from '../ui/keys.ts'
 import { Sheet } from '../ui/sheet.tsx'
 import {
-  type Action,
   type Asked,
   ask,
   isMendable,
@@ -19,9 +18,7 @@ import {
   VERB_EXPLAINED,
   VERB_TITLE,
 } from './action.ts'
-import { BlastRadiusView } from './blast-radius.tsx'
-import { type Edited, editProblem, NOTHING_EDITED, StateField, StepField, stepProblem } from './mend-fields.tsx'
-import { type Message, MessageFields } from './message-fields.tsx'
+import { ActionFields, fieldsOf, missingText, needsReason, nothingGiven } from './action-fields.tsx'
 import { ProcessName } from './process-name.tsx'
 
 export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
@@ -31,14 +28,12 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
   const [verb, setVerb] = useState<ProcessVerb>(asked.verb)
   const [reason, setReason] = useState('')
   const [incarnation, setIncarnation] = useState(asked.incarnation)
-  const [message, setMessage] = useState<Message>({ op: '', text: '', args: null, problem: null })
-  const [edited, setEdited] = useState<Edited>(NOTHING_EDITED)
-  const [step, setStep] = useState('')
+  const [given, setGiven] = useState(() => nothingGiven(asked))
   const [complaint, setComplaint] = useState<string | null>(null)
   const row = useRow<ProcessDetail>(useSubscription(`process:${id}`), id)
   const reborn = row !== undefined && row.incarnation !== incarnation
   const confirm = () => {
-    const missing = missingText({ verb, reason, connected, reborn, message, edited, step })
+    const missing = awayText(connected, reborn) ?? missingText({ id, verb, reason, given, row })
     setComplaint(missing)
     if (missing !== null) return
     const why = reason.trim()
@@ -48,10 +43,17 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
       target: id,
       incarnation,
       ...(why === '' ? {} : { reason: why }),
-      ...fieldsOf(verb, { asked, message, edited, step }),
+      ...fieldsOf(verb, given, { asked, row }),
     })
     ask(null)
   }
+  /** What was complained about may be there now. */
+  const changing =
+    <T,>(set: (next: T) => void) =>
+    (next: T) => {
+      setComplaint(null)
+      set(next)
+    }
   useKeys({ '$mod+Enter': confirm }, true)
   const onSubmit = (event: FormEvent) => {
     event.preventDefault()
@@ -66,21 +68,14 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
           </h2>
           <span className="dim">incarnation {incarnation}</span>
         </header>
-        <VerbChoice verbs={verbsFor(asked, row)} verb={verb} onChange={setVerb} />
+        <VerbChoice verbs={verbsFor(asked, row)} verb={verb} onChange={changing(setVerb)} />
         <p className="verb-explained">
           {VERB_EXPLAINED[verb]}
           {verb === 'rewind' ? <strong> To version {asked.version}.</strong> : null}
         </p>
         {reborn ? <Reborn now={row.incarnation} onAdopt={() => setIncarnation(row.incarnation)} /> : null}
-        {verb === 'send' ? <MessageFields ops={row?.ops ?? []} message={message} onChange={setMessage} /> : null}
-        {verb === 'edit-state' ? (
-          <StateField id={id} stateVersion={row?.stateVersion ?? 0} edited={edited} onChange={setEdited} />
-        ) : null}
-        {verb === 'retry-turn' ? <StepField text={step} onChange={setStep} /> : null}
-        {verb === 'send' || verb === 'edit-state' ? null : (
-          <BlastRadiusView verb={verb} target={id} incarnation={incarnation} />
-        )}
-        <ReasonField reason={reason} required={verb === 'kill'} onChange={setReason} />
+        <ActionFields {...{ asked, verb, incarnation, row, given }} onChange={changing(setGiven)} />
+        <ReasonField reason={reason} required={needsReason(verb)} onChange={changing(setReason)} />
         {complaint === null ? null : (
           <p className="complaint" role="alert">
             {complaint}
@@ -88,7 +83,7 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
         )}
         <footer className="sheet-foot">
           <button type="button" className="button" onClick={() => ask(null)}>
-            Cancel <Kbd keys="Esc" />
+            Close <Kbd keys="Esc" />
           </button>
           <button type="submit" className={DANGEROUS.has(verb) ? 'button button-danger' : 'button button-primary'}>
             {VERB_TITLE[verb]} <Kbd keys="$mod Enter" />
@@ -100,41 +95,28 @@ export function ActionSheet({ asked }: { asked: NonNullable<Asked> }) {
 }
 
 /** Verbs after which something is gone for good. */
-const DANGEROUS: ReadonlySet<ProcessVerb> = new Set(['kill', 'stop', 'skip-message'])
+const DANGEROUS: ReadonlySet<ProcessVerb> = new Set(['kill', 'stop', 'skip-message', 'cancel', 'discard'])
 
-function verbsFor({ version }: NonNullable<Asked>, row: ProcessDetail | undefined): ProcessVerb[] {
-  const mending = row !== undefined && isMendable(row) ? MEND_VERBS : []
-  return [...PROCESS_VERBS, ...mending.filter((verb) => verb !== 'rewind' || version !== undefined)]
+/** What can be done now, and whatever the sheet was opened for. */
+function verbsFor(
+  { verb: wanted, version, message }: NonNullable<Asked>,
+  row: ProcessDetail | undefined,
+): ProcessVerb[] {
+  // One message that waits is what the sheet is about: verbs on the process are none on it.
+  if (message !== undefined) return [wanted]
+  const mendable = row !== undefined && isMendable(row)
+  const list: ProcessVerb[] = [...PROCESS_VERBS]
+  if (mendable) list.push(...MEND_VERBS.filter((verb) => verb !== 'rewind' || version !== undefined))
+  if (mendable && row.current !== null) list.push('cancel')
+  if (mendable) list.push('fork')
+  if (row?.answerable !== undefined) list.push('answer')
+  if (row?.sandbox !== undefined) list.push('discard')
+  return list.includes(wanted) ? list : [...list, wanted]
 }
 
-type Given = { asked: NonNullable<Asked>; message: Message; edited: Edited; step: string }
-
-function fieldsOf(verb: ProcessVerb, { asked, message, edited, step }: Given): Partial<Action> {
-  switch (verb) {
-    case 'send':
-      return { op: message.op, args: message.args }
-    case 'edit-state':
-      return { args: edited.value, expectedVersion: edited.version ?? 0 }
-    case 'rewind':
-      return { version: asked.version ?? 0 }
-    case 'retry-turn':
-      return step.trim() === '' ? {} : { step: Number(step) }
-    default:
-      return {}
-  }
-}
-
-type Ready = Omit<Given, 'asked'> & { verb: ProcessVerb; reason: string; connected: boolean; reborn: boolean }
-
-function missingText({ verb, reason, connected, reborn, message, edited, step }: Ready): string | null {
+function awayText(connected: boolean, reborn: boolean): string | null {
   if (!connected) return 'There is no connection to the server. Nothing was sent.'
-  if (reborn) return 'The process was reborn since this sheet opened. Look at the new incarnation first.'
-  if (verb === 'kill' && reason.trim() === '') return 'Say why: a kill needs a reason for the audit.'
-  if (verb === 'send' && message.op === '') return 'Choose what to send.'
-  if (verb === 'send') return message.problem
-  if (verb === 'edit-state') return editProblem(edited)
-  if (verb === 'retry-turn') return stepProblem(step)
-  return null
+  return reborn ? 'The process was reborn since this sheet opened. Look at the new incarnation first.' : null
 }
 
 type VerbChoiceProps = { verbs: readonly ProcessVerb[]; verb: ProcessVerb; onChange: (verb: ProcessVerb) => void }

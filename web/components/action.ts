@@ -8,17 +8,25 @@
 import type { Verb } from '../../shared/frame.ts'
 import type { ProcessRow } from '../../shared/snapshot.ts'
 import type { FeedClient, Outcome } from '../feed/client.ts'
-import { showToast } from '../ui/toast.tsx'
+import { showToast, type Toast } from '../ui/toast.tsx'
+import { agentPath } from './address.ts'
 
 /** Verbs that act on a process as a whole; the others belong to one message. */
 export const PROCESS_VERBS = ['kill', 'stop', 'restart', 'suspend', 'resume', 'send'] as const satisfies Verb[]
 /** Verbs over time: of processes that keep a journal. */
 export const MEND_VERBS = ['edit-state', 'retry-turn', 'skip-message', 'rewind'] as const satisfies Verb[]
-export type ProcessVerb = (typeof PROCESS_VERBS)[number] | (typeof MEND_VERBS)[number]
+/** Verbs on an open turn, and on copies of it. */
+export const TURN_VERBS = ['cancel', 'fork', 'answer', 'discard'] as const satisfies Verb[]
+export type ProcessVerb = (typeof PROCESS_VERBS | typeof MEND_VERBS | typeof TURN_VERBS)[number]
 
 /** Whether it keeps a journal that verbs over time write into. */
 export function isMendable({ durable, kind }: Pick<ProcessRow, 'durable' | 'kind'>): boolean {
   return durable && kind === 'agent'
+}
+
+/** As far as a row tells: its detail knows all that can be answered. */
+export function isAnswerable({ wait }: Pick<ProcessRow, 'wait'>): boolean {
+  return wait?.kind === 'sandbox' || (wait?.kind === 'step' && wait.target?.endsWith('(from outside)') === true)
 }
 
 export const VERB_TITLE: Record<Verb, string> = {
@@ -36,6 +44,10 @@ export const VERB_TITLE: Record<Verb, string> = {
   'retry-turn': 'Run turn again',
   'skip-message': 'Skip message',
   rewind: 'Rewind',
+  cancel: 'Cancel operation',
+  fork: 'Fork',
+  answer: 'Answer',
+  discard: 'Discard',
 }
 
 export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
@@ -50,6 +62,11 @@ export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
   'retry-turn': 'Begins its open turn again. Results that are not kept are made anew, under new idempotency keys.',
   'skip-message': 'Gives the message in hand up. It becomes a dead letter, and its caller hears so.',
   rewind: 'Makes an earlier state the newest one. Messages stay; what was sent or done outside is not undone.',
+  cancel:
+    'Asks for the end of the operation in hand. Its code hears CANCELLED at a wait, may clean up, and its caller hears so.',
+  fork: 'Makes a sandbox copy to look at or try things with. Nothing gets out of it, and this process is not changed.',
+  answer: 'Gives the turn what it waits for. That is stored as the result, with who gave it; one answer counts.',
+  discard: 'Ends this sandbox copy and removes everything that is stored of it. Its original is not touched.',
 }
 
 export type Action = {
@@ -63,6 +80,9 @@ export type Action = {
   version?: number
   expectedVersion?: number
   step?: number
+  as?: string
+  request?: string
+  error?: unknown
 }
 
 /** Milliseconds. A restart that takes longer is told as not seen. */
@@ -80,7 +100,8 @@ export function submit(feed: FeedClient, action: Action): void {
       return showToast({ id: key, tone: 'bad', title, text: problemText(outcome) })
     }
     const text = resultText(outcome.result)
-    showToast({ id: key, tone: watch === null ? 'good' : 'progress', title, text })
+    const link = action.verb === 'fork' ? linkToCopy(outcome.result) : {}
+    showToast({ id: key, tone: watch === null ? 'good' : 'progress', title, text, ...link })
     watch?.begin(text)
   })
 }
@@ -157,6 +178,12 @@ function resultText(result: unknown): string {
   return 'done'
 }
 
+/** Whoever makes a copy wants to see it. */
+function linkToCopy(result: unknown): Pick<Toast, 'link'> {
+  const id: unknown = Reflect.get(Object(result), 'id')
+  return typeof id === 'string' ? { link: { to: agentPath(id), text: `Open ${id}` } } : {}
+}
+
 /** Random, 128 bits. `crypto.randomUUID` is missing on plain HTTP, which the observer must work over. */
 function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -168,8 +195,12 @@ export type Asked = {
   verb: ProcessVerb
   id: string
   incarnation: number
-  /** Where a rewind goes. */
+  /** Where a rewind goes, or whose state a copy has. */
   version?: number
+  /** Key of what is answered. */
+  request?: string
+  /** A message that waits: a cancel takes it back. */
+  message?: { id: string; op: string }
 } | null
 
 const listeners = new Set<() => void>()

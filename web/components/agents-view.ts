@@ -1,4 +1,5 @@
 /** The list of agents as the address says it: what to ask of the server, and how the address changes. */
+import '../feed/jitless.ts'
 import { EXPANDED_IDS_MAX, type View, viewSchema } from '../../shared/frame.ts'
 import type { Search } from '../ui/location.ts'
 import type { Sort } from '../ui/table.tsx'

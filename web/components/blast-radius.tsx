@@ -16,8 +16,13 @@ const EFFECT_TITLE = {
   restarts: 'Restart with it',
   stops: 'Stop with it',
   redelivers: 'Get a message again',
+  cancels: 'Cancelled with it',
+  waits: 'Waited for',
   unaffected: 'Go on untouched',
 } as const
+
+/** Verbs of which a caller hears nothing. */
+const NOBODY_HEARS: ReadonlySet<string> = new Set(['fork', 'answer'])
 
 type BlastRadiusViewProps = { verb: Verb; target: string; incarnation: number }
 
@@ -53,15 +58,19 @@ function Known({ plan }: { plan: BlastRadius }) {
       <dd>{plan.message}</dd>
       <dt>Queue</dt>
       <dd>{plan.queue}</dd>
-      <dt>Waiting callers</dt>
-      <dd>{plan.callers.length === 0 ? 'none' : <Names ids={plan.callers} />}</dd>
+      {plan.callers.length === 0 && NOBODY_HEARS.has(plan.verb) ? null : (
+        <>
+          <dt>Waiting callers</dt>
+          <dd>{plan.callers.length === 0 ? 'none' : <Names ids={plan.callers} />}</dd>
+        </>
+      )}
       {plan.budget === null ? null : (
         <>
           <dt>Restart budget</dt>
           <dd>{plan.budget}</dd>
         </>
       )}
-      {(['restarts', 'stops', 'redelivers', 'unaffected'] as const).map((effect) => (
+      {(['restarts', 'stops', 'cancels', 'waits', 'redelivers', 'unaffected'] as const).map((effect) => (
         <Affected
           key={effect}
           target={plan.target}

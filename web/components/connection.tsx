@@ -1,4 +1,5 @@
 /** How fresh everything on the page is: live, silent for too long, or away with a countdown. */
+import '../feed/jitless.ts'
 import { PING_MS } from '../../shared/frame.ts'
 import { useConnection, useFeed } from '../feed/hooks.ts'
 import { durationText } from '../ui/duration.ts'

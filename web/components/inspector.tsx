@@ -12,6 +12,7 @@ import { ask, isMendable, type ProcessVerb, VERB_TITLE } from './action.ts'
 import { agentPath } from './address.ts'
 import { GoneStrip, RebornStrip } from './life-strip.tsx'
 import { ProcessName } from './process-name.tsx'
+import { SandboxBadge } from './sandbox-badge.tsx'
 import { Status } from './status.tsx'
 import { FailuresTab } from './tab-failures.tsx'
 import { MailboxTab } from './tab-mailbox.tsx'
@@ -46,10 +47,11 @@ export function Inspector({ id, tab, full, onTab, onClose }: InspectorProps) {
   const current: InspectorTab =
     INSPECTOR_TABS.find((each) => each === tab && tabs.some(({ id: has }) => has === each)) ?? 'now'
   const gone = row === undefined || row.status === 'exited'
+  const discarded = loaded && row === undefined && last.sandbox !== undefined
   return (
     <article className={`inspector${gone ? ' inspector-gone' : ''}`} aria-label={`Inspector of ${id}`}>
-      <Head row={last} gone={gone} full={full} onClose={onClose} />
-      {gone ? <GoneStrip row={last} /> : null}
+      <Head row={last} gone={gone} discarded={discarded} full={full} onClose={onClose} />
+      {gone ? <GoneStrip row={last} discarded={discarded} /> : null}
       <RebornStrip key={id} row={last} gone={gone} onFailures={() => onTab('failures')} />
       <Tabs label={`Details of ${id}`} tabs={tabs} current={current} onChange={onTab}>
         {current === 'now' ? <NowTab row={last} /> : null}
@@ -72,7 +74,9 @@ function useLast(id: string, row: ProcessDetail | undefined): ProcessDetail | un
   return candidate?.id === id ? candidate : undefined
 }
 
-function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean; full: boolean; onClose: () => void }) {
+type HeadProps = { row: ProcessDetail; gone: boolean; discarded: boolean; full: boolean; onClose: () => void }
+
+function Head({ row, gone, discarded, full, onClose }: HeadProps) {
   useNow()
   const line = waitLine(row, useFeed().now())
   return (
@@ -81,6 +85,7 @@ function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean;
         <h2>
           <ProcessName id={row.id} />
         </h2>
+        {row.sandbox === undefined ? null : <SandboxBadge of={row.sandbox} />}
         {full ? null : (
           <Link to={agentPath(row.id)} className="icon-button" title="Full page (f)">
             <svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor">
@@ -106,31 +111,53 @@ function Head({ row, gone, full, onClose }: { row: ProcessDetail; gone: boolean;
           {line.time === null ? null : <span className="wait-time"> · {line.time}</span>}
         </span>
       </p>
-      <Verbs row={row} gone={gone} />
+      {discarded ? null : <Verbs row={row} gone={gone} />}
     </header>
   )
 }
 
 const HEADER_VERBS: readonly { verb: ProcessVerb; key: string }[] = [
+  { verb: 'answer', key: 'A' },
   { verb: 'send', key: 'M' },
   { verb: 'suspend', key: 'P' },
   { verb: 'restart', key: 'R' },
   { verb: 'stop', key: 'S' },
+  { verb: 'fork', key: 'F' },
   { verb: 'kill', key: 'K' },
+  { verb: 'discard', key: 'Del' },
 ]
+
+/** Verbs that need no living process. */
+const ALSO_GONE: ReadonlySet<ProcessVerb> = new Set(['restart', 'fork', 'discard'])
+const DANGEROUS: ReadonlySet<ProcessVerb> = new Set(['kill', 'discard'])
+
+function isOffered(row: ProcessDetail, verb: ProcessVerb): boolean {
+  switch (verb) {
+    case 'send':
+      return takesMessages(row)
+    case 'answer':
+      return row.answerable !== undefined
+    case 'fork':
+      return isMendable(row)
+    case 'discard':
+      return row.sandbox !== undefined
+    default:
+      return true
+  }
+}
 
 function Verbs({ row, gone }: { row: ProcessDetail; gone: boolean }) {
   const connected = useConnection().kind === 'live'
   return (
     <div className="verbs" role="group" aria-label="Actions">
-      {HEADER_VERBS.filter(({ verb }) => verb !== 'send' || takesMessages(row)).map(({ verb, key }) => {
+      {HEADER_VERBS.filter(({ verb }) => isOffered(row, verb)).map(({ verb, key }) => {
         const real = verb === 'suspend' && row.desired === 'suspended' ? 'resume' : verb
         return (
           <button
             key={verb}
             type="button"
-            className={`button button-small${verb === 'kill' ? ' button-danger-quiet' : ''}`}
-            disabled={!connected || (gone && verb !== 'restart')}
+            className={`button button-small${DANGEROUS.has(verb) ? ' button-danger-quiet' : ''}`}
+            disabled={!connected || (gone && !ALSO_GONE.has(verb))}
             title={connected ? `${VERB_TITLE[real]}… (${key})` : 'Not connected'}
             onClick={() => ask({ verb: real, id: row.id, incarnation: row.incarnation })}
           >
@@ -191,8 +218,10 @@ function useInspectorKeys(row: ProcessDetail | undefined, onTab: (tab: string) =
 
 function targetOf(row: ProcessDetail): VerbTarget {
   const { id, incarnation, desired } = row
-  const mendable = isMendable(row)
-  return { id, incarnation, suspended: desired === 'suspended', takesMessages: takesMessages(row), mendable }
+  return {
+    ...{ id, incarnation, suspended: desired === 'suspended', takesMessages: takesMessages(row) },
+    ...{ mendable: isMendable(row), answerable: row.answerable !== undefined, sandbox: row.sandbox !== undefined },
+  }
 }
 
 function tabsOf(row: ProcessDetail): Tab[] {

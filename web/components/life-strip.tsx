@@ -28,8 +28,16 @@ export function RebornStrip({ row, gone, onFailures }: RebornStripProps) {
   )
 }
 
-export function GoneStrip({ row }: { row: ProcessDetail }) {
+/** @param discarded  a sandbox copy that is stored no more; nothing else takes one away */
+export function GoneStrip({ row, discarded }: { row: ProcessDetail; discarded: boolean }) {
   const exit = row.lastExit
+  if (discarded) {
+    return (
+      <div className="strip strip-critical" role="status">
+        <span>Discarded. What is shown is the last that was seen of it.</span>
+      </div>
+    )
+  }
   return (
     <div className="strip strip-critical" role="status">
       <span>

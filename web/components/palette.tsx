@@ -72,6 +72,9 @@ export function Palette({ pages, onClose }: PaletteProps) {
             ) : (
               <>
                 <StatusMark status={item.row.status} /> <ProcessName id={item.row.id} />
+                {item.row.sandbox === undefined ? null : (
+                  <span className="sandbox-badge">sandbox of {item.row.sandbox}</span>
+                )}
               </>
             )}
           </li>

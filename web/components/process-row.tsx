@@ -6,6 +6,7 @@ import { workText } from '../ui/duration.ts'
 import { useNow } from '../ui/now.ts'
 import { countText, shortText } from '../ui/quantity.ts'
 import { ProcessName } from './process-name.tsx'
+import { SandboxBadge } from './sandbox-badge.tsx'
 import { Status, StatusMark } from './status.tsx'
 import { waitLine } from './wait.ts'
 
@@ -20,6 +21,7 @@ export const ProcessCells = memo(function ProcessCells({ row, open, onToggle }: 
       <div role="gridcell" className="cell cell-name">
         <Twisty open={open} onToggle={onToggle} />
         <ProcessName id={row.id} />
+        {row.sandbox === undefined ? null : <SandboxBadge of={row.sandbox} inRow />}
         {row.strategy === null ? null : <span className="strategy">{row.strategy.replaceAll('_', ' ')}</span>}
         {row.children > 0 ? <span className="child-count">{countText(row.children)}</span> : null}
       </div>

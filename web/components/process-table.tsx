@@ -149,7 +149,8 @@ const TableRow = memo(function TableRow(props: TableRowProps) {
       aria-selected={props.selected}
       data-depth={props.flat ? 0 : Math.min(row.depth, 16)}
       className={`table-row process-row st-row-${row.status}${props.active ? ' row-active' : ''}`}
-      onClick={() => {
+      onClick={(event) => {
+        if (event.defaultPrevented) return // a link in the row went elsewhere
         onCursor({ id, index, follow: false })
         onOpen(id)
       }}

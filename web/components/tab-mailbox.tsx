@@ -7,7 +7,7 @@ import { ageText, dateText } from '../ui/duration.ts'
 import { useNow } from '../ui/now.ts'
 import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { StateNote } from '../ui/state-note.tsx'
-import { submit } from './action.ts'
+import { ask, isMendable, submit } from './action.ts'
 
 /** Messages asked for; longer mailboxes are cut and say so. */
 const WINDOW = 100
@@ -100,6 +100,22 @@ function MessageBody({ process, item }: { process: ProcessDetail; item: MailboxR
         >
           Drop to dead letters
         </button>
+        {isMendable(process) ? (
+          <button
+            type="button"
+            className="button button-small button-danger-quiet"
+            disabled={!connected || messageId === null}
+            onClick={() =>
+              messageId !== null &&
+              ask({
+                ...{ verb: 'cancel', id: process.id, incarnation: process.incarnation },
+                message: { id: messageId, op: item.op },
+              })
+            }
+          >
+            Cancel…
+          </button>
+        ) : null}
         {messageId === null ? <span className="dim">not stored yet: nothing to act on</span> : null}
       </div>
     </div>

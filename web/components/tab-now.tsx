@@ -7,6 +7,7 @@ import { useNow } from '../ui/now.ts'
 import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { Sparkline } from '../ui/sparkline.tsx'
 import { ask, isMendable } from './action.ts'
+import { AnswerableList } from './answerable-list.tsx'
 import { EventList } from './event-list.tsx'
 import { ProcessLink } from './process-name.tsx'
 import { ChildList, SupervisorFacts } from './supervisor-facts.tsx'
@@ -20,6 +21,7 @@ export function NowTab({ row }: { row: ProcessDetail }) {
   return (
     <div className="tab-now">
       <InHand row={row} now={now} />
+      <AnswerableList row={row} now={now} />
       {row.kind === 'supervisor' ? null : <MailboxGauge row={row} />}
       <dl className="facts">
         <dt>Supervisor</dt>
@@ -117,6 +119,15 @@ function InHandVerbs({ row: { id, incarnation } }: { row: ProcessDetail }) {
       >
         Skip…
       </button>
+      <button
+        type="button"
+        className="button button-small button-danger-quiet"
+        disabled={!connected}
+        title={connected ? 'Cancel operation… (C)' : 'Not connected'}
+        onClick={() => ask({ verb: 'cancel', id, incarnation })}
+      >
+        Cancel…
+      </button>
     </span>
   )
 }
@@ -127,7 +138,7 @@ function MailboxGauge({ row }: { row: ProcessDetail }) {
     <section className="gauge" aria-label="Mailbox">
       <div>
         <span className="gauge-value">{countText(row.mailbox)}</span>
-        <span className="dim"> of {countText(row.mailboxLimit)} in the mailbox</span>
+        <span className="dim">{row.mailboxLimit === 0 ? '' : ` of ${countText(row.mailboxLimit)}`} in the mailbox</span>
       </div>
       <Sparkline
         values={samples}

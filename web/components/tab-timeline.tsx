@@ -18,6 +18,7 @@ const KIND_TITLE: Readonly<Record<string, string>> = {
   init: 'start',
   edited: 'edit',
   retried: 'run again',
+  forked: 'fork',
   called: 'call',
   end: 'turn',
   failed: 'failure',
@@ -105,15 +106,25 @@ function EntryBody({ row, item }: { row: ProcessDetail; item: JournalItem }) {
         <Fact title="Trace" value={item.traceparent} />
         <Fact title="Turns" value={item.turns.length === 0 ? null : item.turns.join(', ')} />
       </dl>
-      {isMendable(row) && item.seq !== row.stateVersion ? (
+      {isMendable(row) ? (
         <div className="verbs">
+          {item.seq === row.stateVersion ? null : (
+            <button
+              type="button"
+              className="button button-small"
+              disabled={!connected}
+              onClick={() => ask({ verb: 'rewind', id, incarnation, version: item.seq })}
+            >
+              Rewind to here…
+            </button>
+          )}
           <button
             type="button"
             className="button button-small"
             disabled={!connected}
-            onClick={() => ask({ verb: 'rewind', id, incarnation, version: item.seq })}
+            onClick={() => ask({ verb: 'fork', id, incarnation, version: item.seq })}
           >
-            Rewind to here…
+            Fork from here…
           </button>
         </div>
       ) : null}

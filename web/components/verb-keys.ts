@@ -7,6 +7,8 @@ export type VerbTarget = Pick<ProcessRow, 'id' | 'incarnation'> & {
   suspended: boolean
   takesMessages: boolean
   mendable: boolean
+  answerable: boolean
+  sandbox: boolean
 }
 
 /** Without a target the keys stay free for others that have one. */
@@ -14,7 +16,8 @@ export function useVerbKeys(target: VerbTarget | null): void {
   useKeys(target === null ? {} : keysOf(target))
 }
 
-function keysOf({ id, incarnation, suspended, takesMessages, mendable }: VerbTarget): KeyMap {
+function keysOf(target: VerbTarget): KeyMap {
+  const { id, incarnation, suspended, takesMessages, mendable } = target
   const open = (verb: ProcessVerb) => () => ask({ verb, id, incarnation })
   return {
     'Shift+K': open('kill'),
@@ -24,7 +27,12 @@ function keysOf({ id, incarnation, suspended, takesMessages, mendable }: VerbTar
     '.': open('restart'),
     ...(takesMessages ? { 'Shift+M': open('send') } : {}),
     ...(mendable
-      ? { 'Shift+E': open('edit-state'), 'Shift+T': open('retry-turn'), 'Shift+X': open('skip-message') }
+      ? {
+          ...{ 'Shift+E': open('edit-state'), 'Shift+T': open('retry-turn'), 'Shift+X': open('skip-message') },
+          ...{ 'Shift+C': open('cancel'), 'Shift+F': open('fork') },
+        }
       : {}),
+    ...(target.answerable ? { 'Shift+A': open('answer') } : {}),
+    ...(target.sandbox ? { Delete: open('discard') } : {}),
   }
 }

@@ -73,7 +73,7 @@ function lineOf(wait: Wait, now: number): WaitLine {
       return { text: 'sleeping', time: until(wait, now, 'wakes in', 'wakes now'), long: false }
     case 'sandbox': {
       const given = wait.progress === undefined ? '' : `(${wait.progress})`
-      return { text: `sandbox: would do ${target}${given}, waits for your answer`, time, long: false }
+      return { text: `waits for your answer to ${target}${given}`, time, long: false }
     }
     case 'receive':
       return { text: `waiting for ${target}`, time: withDeadline(time, wait, now), long: false }
@@ -92,6 +92,6 @@ function until(wait: Wait, now: number, words: string, due: string): string {
 }
 
 function withDeadline(time: string, wait: Wait, now: number): string {
-  if (wait.deadline === null || wait.deadline - now > LONG_WAIT_MS) return time
+  if (wait.deadline === null) return time
   return `${time}, gives up in ${durationText(wait.deadline - now)}`
 }

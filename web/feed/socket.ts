@@ -5,6 +5,7 @@
  * - Every frame is checked against shared/frame.ts; one that does not fit is counted and reported, never guessed at.
  * - A connection that stays silent for SILENCE_MS_MAX although we ping is dead: half-open sockets look alive for hours.
  */
+import './jitless.ts'
 import { type ClientFrame, FEED_PROTOCOL, PING_MS, type ServerFrame, serverFrameSchema } from '../../shared/frame.ts'
 
 /** Milliseconds. Three pings without an answer. */

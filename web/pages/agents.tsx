@@ -2,7 +2,7 @@
 import { Suspense, useCallback, useEffect, useMemo, useState } from 'react'
 import type { View } from '../../shared/frame.ts'
 import type { ProcessRow } from '../../shared/snapshot.ts'
-import { isMendable } from '../components/action.ts'
+import { isAnswerable, isMendable } from '../components/action.ts'
 import { agentPath } from '../components/address.ts'
 import { type AgentsView, agentsViewOf, foldChange } from '../components/agents-view.ts'
 import { FilterBox } from '../components/filter-box.tsx'
@@ -146,8 +146,10 @@ function targetAt(subscription: Subscription, id: string): VerbTarget | null {
   const row = subscription.rows.row(id) as ProcessRow | undefined // the topic promises process rows
   if (row === undefined) return null
   const { incarnation, status, kind } = row
-  const mendable = isMendable(row)
-  return { id, incarnation, suspended: status === 'suspended', takesMessages: kind === 'agent', mendable }
+  return {
+    ...{ id, incarnation, suspended: status === 'suspended', takesMessages: kind === 'agent' },
+    ...{ mendable: isMendable(row), answerable: isAnswerable(row), sandbox: row.sandbox !== undefined },
+  }
 }
 
 function cursorAt(id: string, index: number): Cursor | null {

@@ -8,10 +8,12 @@ type LinkProps = {
   className?: string
   current?: boolean
   title?: string
+  /** False for one inside a grid, which is one stop by itself. */
+  inTabOrder?: boolean
   children: ReactNode
 }
 
-export function Link({ to, search, className, current, title, children }: LinkProps) {
+export function Link({ to, search, className, current, title, inTabOrder = true, children }: LinkProps) {
   const onClick = (event: MouseEvent) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return
     event.preventDefault()
@@ -23,6 +25,7 @@ export function Link({ to, search, className, current, title, children }: LinkPr
       className={className}
       aria-current={current ? 'page' : undefined}
       title={title}
+      tabIndex={inTabOrder ? undefined : -1}
       onClick={onClick}
     >
       {children}

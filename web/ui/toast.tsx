@@ -1,11 +1,20 @@
 /** Short news about something the reader started. Each stays until its story has ended, then a little longer. */
 import { useSyncExternalStore } from 'react'
+import { Link } from './link.tsx'
 
 export type ToastTone = 'progress' | 'good' | 'bad'
-export type Toast = { id: string; tone: ToastTone; title: string; text: string }
+export type Toast = {
+  id: string
+  tone: ToastTone
+  title: string
+  text: string
+  /** Where to see what came of it. */
+  link?: { to: string; text: string }
+}
 
-/** Milliseconds a finished toast stays; failures stay until closed. */
+/** Milliseconds a finished toast stays, and one with a link to follow; failures stay until closed. */
 const STAY_MS = 6_000
+const LINK_STAY_MS = 20_000
 const TOASTS_MAX = 5
 
 const listeners = new Set<() => void>()
@@ -21,7 +30,7 @@ export function showToast(toast: Toast): void {
   if (toast.tone === 'good')
     timers.set(
       toast.id,
-      setTimeout(() => closeToast(toast.id), STAY_MS),
+      setTimeout(() => closeToast(toast.id), toast.link === undefined ? STAY_MS : LINK_STAY_MS),
     )
 }
 
@@ -51,6 +60,11 @@ export function Toasts() {
           <div className="toast-text">
             <strong>{toast.title}</strong>
             <span>{toast.text}</span>
+            {toast.link === undefined ? null : (
+              <Link to={toast.link.to} className="toast-link">
+                {toast.link.text}
+              </Link>
+            )}
           </div>
           <button type="button" className="icon-button" aria-label="Close message" onClick={() => closeToast(toast.id)}>
             ×

@@ -8,6 +8,13 @@ import { age, table } from '../table.ts'
 const LIMIT = 100
 const LIMIT_MAX = 1_000
 
+const waitSchema = z.object({
+  kind: z.string(),
+  target: z.string().nullable(),
+  since: z.number(),
+  deadline: z.number().nullable(),
+})
+
 const pageSchema = z.object({
   total: z.number(),
   cursor: z.string().nullable(),
@@ -18,7 +25,8 @@ const pageSchema = z.object({
       mailbox: z.number(),
       turns: z.number(),
       restarts: z.number(),
-      wait: z.object({ kind: z.string(), target: z.string().nullable(), since: z.number() }).nullable(),
+      wait: waitSchema.nullable(),
+      sandbox: z.string().optional(),
     }),
   ),
 })
@@ -58,14 +66,21 @@ export const psCommand: Command = {
 
 function lines({ items, total }: z.infer<typeof pageSchema>, now: number): string[] {
   if (items.length === 0) return ['No processes.']
-  const rows = items.map(({ id, status, mailbox, turns, restarts, wait }) => [
-    id,
+  const rows = items.map(({ id, status, mailbox, turns, restarts, wait, sandbox }) => [
+    sandbox === undefined ? id : `${id} (sandbox of ${sandbox})`,
     status,
     mailbox,
     turns,
     restarts,
-    wait === null ? '' : `${wait.kind} ${wait.target ?? ''} ${age(now - wait.since)}`,
+    wait === null ? '' : waitText(wait, now),
   ])
   const shown = table([['PROCESS', 'STATUS', 'MAILBOX', 'TURNS', 'RESTARTS', 'WAITS FOR'], ...rows])
   return total > items.length ? [...shown, `${items.length} of ${total}; raise --limit or narrow the query.`] : shown
+}
+
+/** What for, since when, and until when at the most. */
+function waitText({ kind, target, since, deadline }: z.infer<typeof waitSchema>, now: number): string {
+  const what = target === null ? kind : `${kind} ${target}`
+  const left = deadline === null ? '' : deadline > now ? `, ${age(deadline - now)} left` : ', due now'
+  return `${what} ${age(now - since)}${left}`
 }

@@ -39,11 +39,11 @@ export const forkCommand: Command = {
 export const answerCommand: Command = {
   name: 'answer',
   synopsis: 'ID [VALUE] [--error TEXT]',
-  summary: 'give a sandbox copy what it waits for',
+  summary: 'give a process what it waits for: a sandbox copy, or a step from outside',
   options: { ...ACT_OPTIONS, error: { type: 'string' }, step: { type: 'string' } },
   help: [
     '    --error TEXT       fail what it waits for instead',
-    '    --step KEY         key of what is answered; by default the oldest',
+    '    --step KEY         key of what is answered, as viv inspect shows it; by default the oldest',
     ...ACT_HELP,
     'VALUE is JSON; anything else is taken as text. viv inspect shows what it waits for.',
   ],

@@ -47,12 +47,12 @@ export const sandboxEndpoints: readonly Endpoint[] = [
   endpoint({
     method: 'post',
     path: '/processes/{id}/answer',
-    summary: 'Give a sandbox copy what it waits for: `value`, or `error`',
+    summary: 'Give it what it waits for, `value` or `error`: a sandbox copy, or a step from outside',
     tag,
     role: 'operator',
     query: noQuery,
     body: answerBody,
-    response: acted('The answer is stored, and the copy goes on with it'),
+    response: acted('The answer is stored, and the process goes on with it'),
     async handle({ params, body, caller, deps }) {
       const { value, error, step } = body
       if ((value === undefined) === (error === undefined)) {
