@@ -56,7 +56,9 @@ function messageText(verb: TurnVerb, facts: TurnFacts): string {
     case 'answer':
       return answerText(facts)
     case 'discard':
-      return `${opText(facts) ?? 'Nothing is in hand, so nothing'} ends at once, without cleanup.`
+      return facts.open === null && facts.process?.current == null
+        ? 'No message is in hand.'
+        : `${opText(facts)} ends at once, without cleanup.`
     default:
       return verb satisfies never
   }
@@ -129,8 +131,8 @@ function queueText(verb: TurnVerb, n: number): string {
   const messages = n === 0 ? 'No message waits' : n === 1 ? '1 message stays' : `${n} messages stay`
   if (verb === 'fork') return `${messages} here; the mailbox of the copy is empty.`
   if (verb !== 'discard') return n === 0 ? `${messages}.` : `${messages} in the mailbox.`
-  const gone = n === 0 ? '' : n === 1 ? '1 message, ' : `${n} messages, `
-  return `${gone}its state and its journal are removed. Only its audit stays.`
+  const gone = n === 0 ? '' : `, and ${n === 1 ? '1 message' : `${n} messages`}`
+  return `Its state and its journal${gone} are removed. Only its audit stays.`
 }
 
 function s(n: number): string {

@@ -30,8 +30,7 @@ export const trip = agent('trip', {
       ctx.state.seat = await ctx.step('reserve seat', () => `12A to ${to}`)
       ctx.state.receipt = await ctx.step(
         'charge card',
-        ({ signal }) =>
-          new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+        ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
       )
     },
     async plan(ctx, { to, nights }: Trip): Promise<void> {
