@@ -1,6 +1,6 @@
 /**
- * The open turn of a process as operators see it: as it runs here, or as it is stored. Reading alone (O1): a parked turn
- * is folded from its rows, and no process is woken for it.
+ * The open turn of a process as operators see it: as it runs here, or as it is stored. Reading alone (O1): a parked
+ * turn is folded from its rows, and no process is woken for it.
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { type ProcessId, processNotFound } from '../../shared/id.ts'

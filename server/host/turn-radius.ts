@@ -1,6 +1,6 @@
 /**
- * What cancel, fork, answer and discard would do, from the open turn of a process. A pure read (O1), like blast-radius.ts;
- * what the verb would refuse is refused here in the same words.
+ * What cancel, fork, answer and discard would do, from the open turn of a process (E14). A pure read, like
+ * blast-radius.ts; what the verb would refuse is refused in the same words.
  */
 import type { ProcessId } from '../../shared/id.ts'
 import type { Answerable, BlastRadius } from '../../shared/snapshot.ts'
@@ -77,7 +77,8 @@ function cancelText(facts: TurnFacts): string {
   const asked = entries.find((entry) => entry.k === 'cancel')
   if (asked !== undefined) {
     const heard = entries.some((entry) => entry.k === 'cancelled') ? 'it has heard of it' : 'it will hear of it'
-    return `${op} was cancelled before, by ${asked.by ?? 'whoever started it'}: ${heard}. Another request changes nothing.`
+    const by = asked.by ?? 'whoever started it'
+    return `${op} was cancelled before, by ${by}: ${heard}. Another request changes nothing.`
   }
   return [`${op} ${whenText(facts)}`, rollbackText(entries)].filter((text) => text !== '').join(' ')
 }

@@ -54,7 +54,7 @@ async function begin(key: string, op: 'book' | 'plan'): Promise<void> {
   await expect.poll(async () => (await detail(`trip/${key}`))?.wait?.target).toBe(target)
 }
 
-test('a turn is forked, its copy answered and taken away, by keyboard alone; the original notices nothing', async () => {
+test('a turn is forked, its copy answered and taken away by keyboard; the original notices nothing', async () => {
   await begin('lisbon', 'book')
   const before = await detail('trip/lisbon')
   await open('agents?sel=trip%2Flisbon')

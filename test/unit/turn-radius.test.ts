@@ -1,5 +1,5 @@
 /** What cancel, fork, answer and discard would do, told before; and what an operator can give, also of parked turns. */
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { realClock } from '../../server/clock.ts'
 import { agent } from '../../server/definition/agent.ts'
 import { ActionDesk } from '../../server/feed/action.ts'
@@ -70,7 +70,7 @@ const parked = async (): Promise<void> => {
   await world.until(() => node.core.kernel.find(id) === undefined)
 }
 
-test('[E14] a cancel tells what it reaches: children, compensations, callers, and nothing is changed by asking', async () => {
+test('[E14] a cancel tells what it reaches, children and compensations, and asking changes nothing', async () => {
   await node.send(node.ref(trip, '1').book())
   await waits('sleep')
   const journal = (await node.journal(id)).length
@@ -118,7 +118,7 @@ test('[E14] fork, answer and discard say what they are for, or are refused as th
   expect((await plan('discard', 'trip/1~1')).queue).toContain('Only its audit stays.')
 })
 
-test('[E13] an answer gives an external step its outcome without a token, the oldest or the named one, once', async () => {
+test('[E13] an answer gives an external step its outcome without a token, the oldest or the named one', async () => {
   const done = node.start(node.ref(trip, '1').two())
   await waits('step')
   await world.run(node.control.answer(id, { value: 'b' }, { ...act, step: 'second#0' }))
@@ -167,6 +167,21 @@ test('[O18] what can be given, and the message in hand, are told of a parked tur
   await world.run(node.control.answer(id, { value: 'ana' }, act))
   await world.until(async () => Reflect.get(Object(await node.stored(id)), 'booked') === 'ana')
   expect(await given()).toBeUndefined()
+})
+
+test('[O18] a parked turn that is looked at is read once per row of its journal', async () => {
+  const read = vi.spyOn(node.core.backend.handle.archive, 'stateRows')
+  await node.send(node.ref(trip, '1').approve())
+  await waits('step')
+  await parked()
+  read.mockClear()
+  for (let looks = 0; looks < 3; looks++) await given()
+  expect(read).toHaveBeenCalledTimes(1)
+  await world.run(node.control.answer(id, { error: 'no budget' }, act))
+  await world.until(async () => (await world.run(inspect.process(id)))?.current?.attempt === 2)
+  await waits('step')
+  await parked()
+  expect(await world.run(inspect.process(id))).toMatchObject({ current: { attempt: 2 } })
 })
 
 test('[F23] the verbs by the feed, and what they need', async () => {

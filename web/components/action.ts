@@ -62,8 +62,7 @@ export const VERB_EXPLAINED: Record<ProcessVerb, string> = {
   'retry-turn': 'Begins its open turn again. Results that are not kept are made anew, under new idempotency keys.',
   'skip-message': 'Gives the message in hand up. It becomes a dead letter, and its caller hears so.',
   rewind: 'Makes an earlier state the newest one. Messages stay; what was sent or done outside is not undone.',
-  cancel:
-    'Asks for the end of the operation in hand. Its code hears CANCELLED at a wait, may clean up, and its caller hears so.',
+  cancel: 'Asks for the end of the operation in hand. Its code hears CANCELLED at a wait, its caller that it was.',
   fork: 'Makes a sandbox copy to look at or try things with. Nothing gets out of it, and this process is not changed.',
   answer: 'Gives the turn what it waits for. That is stored as the result, with who gave it; one answer counts.',
   discard: 'Ends this sandbox copy and removes everything that is stored of it. Its original is not touched.',

@@ -1,4 +1,4 @@
-/** What fork and answer ask for besides the reason: which state the copy has, and what is given instead of an effect. */
+/** What fork and answer ask for besides the reason: which state the copy has, what is given instead of an effect. */
 import { fromPlain } from '../../shared/plain.ts'
 import type { Answerable, ProcessDetail } from '../../shared/snapshot.ts'
 import type { Action } from './action.ts'
