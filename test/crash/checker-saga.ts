@@ -21,7 +21,7 @@ type Told = {
 }
 
 /** A line of an earlier one behind one of a later one is a recorded result that ran again. */
-const ORDER = [...LEGS, 'sign', 'seal', 'heard', 'calm', ...[...LEGS].reverse().map((leg) => `undo ${leg}`)]
+const ORDER = [...LEGS, 'sign', 'seal', 'mended', 'heard', 'calm', ...[...LEGS].reverse().map((leg) => `undo ${leg}`)]
 const WALK_ORDER = ['set out', 'arrive', 'heard', 'calm']
 const OWN_END = { arrive: 'done', 'turn-back': 'CALL_REJECTED', 'break-down': 'DEAD_LETTERED', hang: null }
 
@@ -61,7 +61,8 @@ function checkOutcome(id: string, { end, of }: SagaOperation, known: Known): str
   const outcome = requestOf(id, known)?.outcome
   if (outcome === undefined) return [`${of} ${id} is lost`]
   const asked = known.facts.asked.has(id)
-  if (outcome === 'CANCELLED' ? asked : outcome === OWN_END[end]) return []
+  const own = end === 'break-down' && stepsOf(id, known).includes('mended') ? 'done' : OWN_END[end]
+  if (outcome === 'CANCELLED' ? asked : outcome === own) return []
   return [`${of} ${id} (${end}) ended as ${outcome}, ${asked ? '' : 'not '}asked to end`]
 }
 

@@ -12,11 +12,12 @@ import { errandsOf } from './errand.ts'
 import { Desk } from './errand-desk.ts'
 import { hurriedClock } from './hurried-clock.ts'
 import { Load } from './load.ts'
-import { sagas } from './saga.ts'
+import { liveAs, sagas } from './saga.ts'
 import { SagaDesk } from './saga-desk.ts'
 
 const [, , data = '', schema = '', facts = '', effects = '', run = '', seed = '1', mode = 'load'] = process.argv
 actIn(effects, schema)
+liveAs(run)
 /** The nth child runs the nth version of the code. */
 const errands = errandsOf(Number(run.slice(1)))
 const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root, sagas] })

@@ -60,6 +60,9 @@ test('[X28] an end that nobody asked for, another one than was told, state of it
   expect(trip(whole, { told: [{ id: ID, outcome: 'CANCELLED' }] })).toEqual([])
   expect(trip(THERE, { outcome: 'done', end: 'arrive', deeds: DONE })).toEqual([])
   expect(trip([], { deeds: [] })).toEqual([])
+  const mended = { outcome: 'done', end: 'break-down', deeds: DONE } as const
+  expect(trip([...THERE, 'mended'], mended)).toEqual([])
+  expect(trip(THERE, mended)[0]).toMatch('(break-down) ended as done')
   expect(trip(whole, { asked: false })[0]).toMatch('ended as CANCELLED, not asked to end')
   expect(trip(THERE, { outcome: 'done', deeds: DONE })[0]).toMatch('(hang) ended as done, asked to end')
   expect(trip(whole, { told: [{ id: ID, outcome: 'done' }] })[0]).toMatch(
