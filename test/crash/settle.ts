@@ -30,7 +30,12 @@ export type Settled = { operations: number; promised: number; effects: number; r
 /** @throws listing everything that was found wrong */
 export async function settle(place: Place, rows: Rows, run: string): Promise<Settled> {
   const child = new Child(place, { run, seed: 1, mode: 'settle' })
-  await child.says('finished', UP_MS + FINISH_MS)
+  try {
+    await child.says('finished', UP_MS + FINISH_MS)
+  } catch (error) {
+    child.kill('SIGKILL') // or it would bring the server up again that the end of the suite takes down
+    throw error
+  }
   await atRest(rows, child)
   child.kill('SIGTERM')
   const { code, errors } = await child.ended(DRAIN_MS)
