@@ -44,6 +44,8 @@ export type Wait = {
   since: number
   deadline: number | null
   attempt: number
+  /** How many attempts there are in all, of a step that was tried before. */
+  attempts?: number
   /** What the latest heartbeat of a step reported, as text, cut to what a line shows. Absent when nothing was. */
   progress?: string
 }

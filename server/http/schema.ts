@@ -16,6 +16,7 @@ export const waitSchema = z.object({
   since: time,
   deadline: time.nullable(),
   attempt: z.int(),
+  attempts: z.int().exactOptional(),
   progress: z.string().exactOptional(),
 }) satisfies z.ZodType<Wait>
 

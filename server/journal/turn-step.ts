@@ -248,7 +248,9 @@ export class LiveStep implements StepHost {
   /** What the process waits for, as observers see it. */
   show({ kind, deadline, attempt }: Pick<Wait, 'kind' | 'deadline' | 'attempt'>, target = this.name): void {
     const since = this.turn.ports.clock.now()
-    this.wait = { kind, target, since, deadline, attempt }
+    const { max } = this.plan
+    const of = attempt > 1 ? { attempts: max } : {}
+    this.wait = { kind, target, since, deadline, attempt, ...of }
     this.turn.process.wait = this.wait
   }
 

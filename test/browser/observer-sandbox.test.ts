@@ -8,13 +8,28 @@ import { join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createRuntime, type Runtime } from '../../server/index.ts'
+import { agent, createRuntime, type Runtime, supervisor } from '../../server/index.ts'
 import { stopEmbedded } from '../../server/store/embedded/embedded.ts'
 import { travel, trip } from '../support/travel.ts'
 import { openLive, openWatchedPage, type WatchedPage } from '../support/watched-page.ts'
 
 /** Milliseconds a page may take to show what it must: many times what it takes, also beside other programs. */
 const WAIT_MS = 10_000
+
+/** Code that changed between two lives of a process. */
+let season = 'summer'
+const guide = agent('guide', {
+  state: () => ({ tours: 0 }),
+  on: {
+    async tour(ctx): Promise<void> {
+      await ctx.step('meet', () => 'at noon')
+      await ctx.step(season === 'summer' ? 'swim' : 'museum', () => 'done')
+      await ctx.sleep(3_600_000)
+      ctx.state.tours += 1
+    },
+  },
+})
+const root = supervisor('office', { strategy: 'one_for_one', children: [travel, guide.spec({ key: 'main' })] })
 
 let data: string
 let runtime: Runtime
@@ -24,7 +39,7 @@ let page: Page
 
 beforeAll(async () => {
   data = await mkdtemp(join(tmpdir(), 'vivarium-travel-'))
-  runtime = await createRuntime({ root: travel, data })
+  runtime = await createRuntime({ root, data })
   url = (await runtime.listen({ port: 0 })).url
 })
 afterAll(async () => {
@@ -201,6 +216,23 @@ test('a step that waits for somebody outside is failed, then completed, from the
   await keyboard.press('Control+Enter')
   await expect.poll(() => state('trip/rome')).toMatchObject({ approvedBy: 'the boss' })
   await list.waitFor({ state: 'detached' })
+})
+
+test('a turn that the code does not fit any more shows the journal beside what the code asks for', async () => {
+  await runtime.send(runtime.ref(guide, 'main').tour())
+  await expect.poll(async () => (await detail('guide/main'))?.wait?.kind).toBe('sleep')
+  season = 'winter'
+  await runtime.control.restart('guide/main', { actor: 'operator:test' })
+  await expect.poll(async () => (await detail('guide/main'))?.status).toBe('diverged')
+  await open('agents?sel=guide%2Fmain')
+  const section = inspected('guide/main').getByRole('region', { name: 'Divergence' })
+  await section.getByText(/^- +2 +step +swim#0/).waitFor()
+  await section.getByText(/^\+ +step +museum#0/).waitFor()
+  await inspected('guide/main').getByText('code and journal disagree').waitFor()
+  await picture('diverged')
+  expect(await violations('diverged')).toEqual([])
+  await page.emulateMedia({ colorScheme: 'light' })
+  expect(await violations('diverged, light')).toEqual([])
 })
 
 for (const colorScheme of ['dark', 'light'] as const) {

@@ -19,6 +19,15 @@ test('a wait says what for, since when, and what comes next', () => {
   expect(words({ kind: 'retry', target: 'charge', attempt: 2, deadline: NOW + 4_000 })).toBe(
     'step charge, attempt 2 · next in 4 s',
   )
+  expect(words({ kind: 'retry', target: 'charge', attempt: 2, attempts: 5, deadline: NOW + 4_000 })).toBe(
+    'step charge, attempt 2 of 5 · next in 4 s',
+  )
+  expect(words({ kind: 'sandbox', target: 'step charge', progress: '{"cents":7}' })).toBe(
+    'waits for your answer to step charge({"cents":7}) · 3 s',
+  )
+  expect(words({ kind: 'call', target: 'a/b', deadline: NOW + 7_200_000 })).toBe(
+    'waiting for reply from a/b · 3 s, gives up in 2 h 00 m',
+  )
   expect(words({ kind: 'step', target: 'charge', attempt: 3 })).toBe('step charge, attempt 3 · 3 s')
   expect(words({ kind: 'step', target: 'import', progress: 'page 3 of 8', deadline: NOW + 5_000 })).toBe(
     'step import: page 3 of 8 · 3 s, gives up in 5 s',
@@ -27,6 +36,12 @@ test('a wait says what for, since when, and what comes next', () => {
   expect(words({ kind: 'call', target: 'a/b', deadline: NOW + 5_000 })).toBe(
     'waiting for reply from a/b · 3 s, gives up in 5 s',
   )
+})
+
+test('a diverged turn says so, whatever it waits for', () => {
+  const wait: Wait = { kind: 'user', target: null, since: NOW, deadline: null, attempt: 1 }
+  const line = waitLine({ status: 'diverged', wait, since: NOW, kind: 'agent' }, NOW)
+  expect(line.text).toBe('code and journal disagree: needs a decision')
 })
 
 test('tagged values are shown as what they stand for', () => {

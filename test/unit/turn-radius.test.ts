@@ -38,6 +38,9 @@ const trip = agent('trip', {
     async careful(ctx) {
       await ctx.shield(() => ctx.sleep(3_600_000))
     },
+    async insist(ctx) {
+      await ctx.step('dial', () => Promise.reject(new Error('busy')), { retry: { max: 3, initialMs: 60_000 } })
+    },
     nothing: () => {},
   },
 })
@@ -182,6 +185,14 @@ test('[O18] a parked turn that is looked at is read once per row of its journal'
   await waits('step')
   await parked()
   expect(await world.run(inspect.process(id))).toMatchObject({ current: { attempt: 2 } })
+})
+
+test('[O18] a step that is tried again tells which attempt of how many comes, and when', async () => {
+  await node.send(node.ref(trip, '1').insist())
+  await waits('retry')
+  const wait = (await world.run(inspect.process(id)))?.wait
+  expect(wait).toMatchObject({ kind: 'retry', target: 'dial', attempt: 2, attempts: 3 })
+  expect(wait?.deadline).toBeGreaterThan(world.clock.now())
 })
 
 test('[F23] the verbs by the feed, and what they need', async () => {

@@ -104,13 +104,15 @@ function Head({ row, gone, discarded, full, onClose }: HeadProps) {
           ×
         </button>
       </div>
-      <p className="inspector-line">
-        <Status status={row.status} />
-        <span className={line.long ? 'wait wait-long' : 'wait'}>
-          {line.text}
-          {line.time === null ? null : <span className="wait-time"> · {line.time}</span>}
-        </span>
-      </p>
+      {discarded ? null : (
+        <p className="inspector-line">
+          <Status status={row.status} />
+          <span className={line.long ? 'wait wait-long' : 'wait'}>
+            {line.text}
+            {line.time === null ? null : <span className="wait-time"> · {line.time}</span>}
+          </span>
+        </p>
+      )}
       {discarded ? null : <Verbs row={row} gone={gone} />}
     </header>
   )

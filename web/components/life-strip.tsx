@@ -33,8 +33,8 @@ export function GoneStrip({ row, discarded }: { row: ProcessDetail; discarded: b
   const exit = row.lastExit
   if (discarded) {
     return (
-      <div className="strip strip-critical" role="status">
-        <span>Discarded. What is shown is the last that was seen of it.</span>
+      <div className="strip strip-warning" role="status">
+        <span>Discarded. Nothing is stored of it any more but its audit.</span>
       </div>
     )
   }

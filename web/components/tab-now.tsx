@@ -8,6 +8,7 @@ import { bytesText, countText, plural } from '../ui/quantity.ts'
 import { Sparkline } from '../ui/sparkline.tsx'
 import { ask, isMendable } from './action.ts'
 import { AnswerableList } from './answerable-list.tsx'
+import { DivergenceSection } from './divergence.tsx'
 import { EventList } from './event-list.tsx'
 import { ProcessLink } from './process-name.tsx'
 import { ChildList, SupervisorFacts } from './supervisor-facts.tsx'
@@ -22,6 +23,7 @@ export function NowTab({ row }: { row: ProcessDetail }) {
     <div className="tab-now">
       <InHand row={row} now={now} />
       <AnswerableList row={row} now={now} />
+      <DivergenceSection row={row} />
       {row.kind === 'supervisor' ? null : <MailboxGauge row={row} />}
       <dl className="facts">
         <dt>Supervisor</dt>

@@ -14,7 +14,8 @@ export type WaitLine = {
 export const LONG_WAIT_MS = 30_000
 
 export function waitLine(row: Pick<ProcessRow, 'status' | 'wait' | 'since' | 'kind'>, now: number): WaitLine {
-  if (row.wait !== null) return lineOf(row.wait, now)
+  // What a diverged turn waits for leads nowhere.
+  if (row.wait !== null && row.status !== 'diverged') return lineOf(row.wait, now)
   const age = durationText(now - row.since)
   switch (row.status) {
     case 'running':
@@ -45,7 +46,8 @@ function lineOf(wait: Wait, now: number): WaitLine {
   const time = durationText(passed)
   const long = passed > LONG_WAIT_MS
   const target = wait.target ?? 'something'
-  const again = wait.attempt > 1 ? `, attempt ${wait.attempt}` : ''
+  const nth = wait.attempts === undefined ? `${wait.attempt}` : `${wait.attempt} of ${wait.attempts}`
+  const again = wait.attempt > 1 ? `, attempt ${nth}` : ''
   switch (wait.kind) {
     case 'call':
       return { text: `waiting for reply from ${target}`, time: withDeadline(time, wait, now), long }
@@ -55,7 +57,7 @@ function lineOf(wait: Wait, now: number): WaitLine {
     }
     case 'retry':
       return {
-        text: `step ${target}, attempt ${wait.attempt}`,
+        text: `step ${target}, attempt ${nth}`,
         time: until(wait, now, 'next in', 'next now'),
         long: false,
       }
