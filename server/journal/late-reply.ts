@@ -7,11 +7,14 @@ import { nameOf } from './branch.ts'
 import { keepPart } from './kept-part.ts'
 import type { DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
+import { lateOutcomes } from './step-token.ts'
 import { endAllWaits } from './wait.ts'
 
 /** Consumes a row without a turn. */
 export function consume(ports: Pick<DurablePorts, 'committer'>, record: DurableRecord, row: MessageRow): void {
-  keepPart(ports, record, { consumed: [{ target: row.target, ord: row.ord }] })
+  const late = lateOutcomes(row)
+  const requests = late.length === 0 ? {} : { requests: late }
+  keepPart(ports, record, { consumed: [{ target: row.target, ord: row.ord }], ...requests })
 }
 
 /** The timer of a parked turn did its work by being delivered. */

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import { type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
-import type { RequestResult } from '../store/store.ts'
+import type { MessageRow, RequestResult } from '../store/store.ts'
 import type { Outcome } from './entry.ts'
 import { encodeOutcome, newMessage } from './message.ts'
 import type { DurablePorts } from './port.ts'
@@ -18,6 +18,8 @@ import type { DurablePorts } from './port.ts'
 export type StepAddress = { process: ProcessId; turn: string; key: string }
 
 const PREFIX = 'st_'
+/** Of a row that says no more than that there was an outcome. */
+const NOTHING = encodeOutcome({ ok: null satisfies Value })
 /** Characters. Ids and keys are bounded; what is longer was made by nobody here. */
 const TOKEN_CHARACTERS_MAX = 4_096
 
@@ -61,6 +63,7 @@ export async function settleToken(
   lineage: Lineage = NO_LINEAGE,
 ): Promise<boolean> {
   const id = door.newId()
+  const key = outcomeKey(token)
   const message = {
     ...newMessage({
       id,
@@ -71,10 +74,11 @@ export async function settleToken(
       sender: null,
       n: 0,
       lineage: { ...lineage, root: lineage.root ?? id },
+      replyTo: { kind: 'request', scope: address.process, key },
     }),
     args: encodeOutcome(out),
   }
-  const wanted = { scope: address.process, key: outcomeKey(token), argsHash: '', expiresAt: null, message }
+  const wanted = { scope: address.process, key, argsHash: '', expiresAt: null, message }
   const { created, ord } = await door.store.request(door.node(), wanted)
   if (created) door.crash.hit('external:outcome-stored')
   if (created) door.deliver({ ...message, ord, at: door.storeNow(), attempts: 0, recoveries: 0 })
@@ -84,5 +88,11 @@ export async function settleToken(
 /** The owner took the outcome: its row is settled with the step. */
 export function takenOutcome(process: ProcessId, token: string, out: Outcome): RequestResult {
   const status = 'ok' in out ? 'done' : 'failed'
-  return { scope: process, key: outcomeKey(token), status, result: encodeOutcome({ ok: null satisfies Value }) }
+  return { scope: process, key: outcomeKey(token), status, result: NOTHING }
+}
+
+/** Its step was over when the outcome came: the row is settled all the same, so that it goes with its time (G6). */
+export function lateOutcomes({ kind, replyTo }: Pick<MessageRow, 'kind' | 'replyTo'>): RequestResult[] {
+  if (kind !== 'reply' || replyTo?.kind !== 'request') return []
+  return [{ scope: replyTo.scope, key: replyTo.key, status: 'failed', result: NOTHING }]
 }

@@ -264,6 +264,19 @@ describe('one outcome', () => {
     expect((await refusal(a, token)).code).toBe('ALREADY_COMPLETED')
   })
 
+  test('[Q12] one that comes when its turn is over leaves nothing behind that waits', async () => {
+    const { node: a, token } = await ask('race')
+    const b = await world.node('b', [asker])
+    b.core.backend.hint = () => {} // lost: the owner hears of it when it looks
+    await settle(b, token, { value: 'late' })
+    won.resolve('fast')
+    await world.until(async () => (await got(a)) === 'fast')
+    await world.until(() => world.db?.mailbox.size === 0)
+    const row = await a.core.backend.handle.store.requestRow('default', 'asker/k', outcomeKey(token))
+    expect(row?.status).toBe('failed')
+    expect((await refusal(b, token)).code).toBe('ALREADY_COMPLETED')
+  })
+
   test('[Q12] tokens that nobody gave out are told apart from none', async () => {
     const { node, token } = await ask()
     const parts = JSON.parse(Buffer.from(token.slice(3), 'base64url').toString()) as string[]
