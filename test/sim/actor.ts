@@ -74,7 +74,7 @@ class Work {
   async run(): Promise<string> {
     const ctx = this.#ctx
     const { order, from, n } = this.#sent
-    this.#witness.begun(this.#sent)
+    this.#witness.begun(order.id)
     if (from !== null) ctx.state.log.push(`${from}#${n}`)
     if (order.fat > 0) ctx.state.fat = `${order.id}${'.'.repeat(order.fat)}`
     for (const [i, one] of order.todo.entries()) await this.#carryOut(one, i)

@@ -8,6 +8,8 @@ import type { Dice } from './dice.ts'
 import type { Disruption } from './fault.ts'
 import { Machine, type Site } from './machine.ts'
 import { ACTORS } from './order.ts'
+import { sagaKey } from './saga.ts'
+import { SAGAS } from './saga-plan.ts'
 import type { Place } from './schedule.ts'
 
 const NODES = 2
@@ -120,7 +122,7 @@ export class Chaos {
 
   async #verb(machine: Machine): Promise<void> {
     const dice = this.#dice
-    const id = `actor/${key(dice.below(ACTORS))}`
+    const id = this.#anyone()
     const { control } = machine
     const verb = dice.pick(['kill', 'kill', 'restart', 'suspend', 'stop', 'resume', 'resume'] as const)
     if (verb === 'kill' && ++this.#operatorKills > KILLS_MAX) return
@@ -133,10 +135,15 @@ export class Chaos {
     await Promise.race([over, this.#site.schedule.pause(this.#place, VERB_MS)])
   }
 
+  #anyone(): string {
+    const n = this.#dice.below(ACTORS + SAGAS)
+    return n < ACTORS ? `actor/${key(n)}` : `saga/${sagaKey(n - ACTORS)}`
+  }
+
   /** About nothing. */
   #hint(): void {
     const { database, schedule, watch } = this.#site
-    const id = `actor/${key(this.#dice.below(ACTORS))}`
+    const id = this.#anyone()
     for (const { onHint } of watch.db.sessions.values()) schedule.at(database, 0, `hint ${id}`, () => onHint([id]))
   }
 

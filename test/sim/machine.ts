@@ -19,6 +19,7 @@ import type { Dice } from './dice.ts'
 import type { Faults } from './fault.ts'
 import type { Mutation } from './mutation.ts'
 import type { Observed } from './observed.ts'
+import { type SagaAgent, sagaOf } from './saga.ts'
 import type { Place, Schedule } from './schedule.ts'
 import type { StoreWatch } from './store-watch.ts'
 import { Wire } from './wire.ts'
@@ -40,9 +41,12 @@ export type Site = {
   nodeDice(n: number): Dice
 }
 
+type Parts = { place: Place; wire: Wire; core: RuntimeCore; actor: Actor; saga: SagaAgent; end(): void }
+
 export class Machine {
   readonly place: Place
   readonly actor: Actor
+  readonly saga: SagaAgent
   readonly wire: Wire
   readonly core: RuntimeCore
   readonly control: RuntimeControl
@@ -54,12 +58,13 @@ export class Machine {
   readonly #session: { end(): void }
   readonly #dead: () => void
 
-  private constructor(site: Site, parts: { place: Place; wire: Wire; core: RuntimeCore; actor: Actor; end(): void }) {
+  private constructor(site: Site, parts: Parts) {
     this.#site = site
     this.place = parts.place
     this.wire = parts.wire
     this.core = parts.core
     this.actor = parts.actor
+    this.saga = parts.saga
     this.#session = parts
     this.control = new RuntimeControl(parts.core)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -95,15 +100,23 @@ export class Machine {
       pause: (ms) => schedule.pause(place, ms),
     })
     const actor = actorOf(witness)
-    const root = supervisor('app', { strategy: 'one_for_one', children: [pool(actor)] })
+    const saga = sagaOf(witness)
+    const root = supervisor('app', { strategy: 'one_for_one', children: [pool(actor), pool(saga)] })
     core = new RuntimeCore({ name, root, clock, random: dice.random(), drainMs: DRAIN_MS }, backend, identity)
-    machine = new Machine(site, { place, wire, core, actor, end })
+    machine = new Machine(site, { place, wire, core, actor, saga, end })
     return machine
   }
 
   async start(): Promise<void> {
     await Promise.race([this.core.start(), this.died])
     this.open = !this.place.dead
+  }
+
+  /** What it says that the state of a process is. */
+  state(id: string): PromiseLike<unknown> {
+    const [agent, key = ''] = id.split('/')
+    const { core } = this
+    return core.messenger.call(agent === 'saga' ? core.ref(this.saga, key).all() : core.ref(this.actor, key).all())
   }
 
   get alive(): boolean {

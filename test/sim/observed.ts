@@ -3,9 +3,33 @@
  * store. The checkers compare these with each other and with what the store holds; nothing here asks the runtime.
  */
 import type { Outcome } from './actor.ts'
-import type { Sent } from './order.ts'
 
 export type Run = { readonly step: string; readonly key: string; readonly value: string }
+
+/** A token that the function of an external step gave away, to so many outsiders. */
+export type Handed = {
+  readonly name: string
+  readonly saga: string
+  readonly token: string
+  readonly rivals: number
+}
+
+/** What an outsider was told of the outcome it gave: `taken`, or the code of an error. */
+export type GivenOutcome = Omit<Handed, 'rivals'> & { readonly value: string; readonly told: string }
+
+/** Starts with a signal, by signal: how often one was tried, and whether one was acknowledged. */
+export class Signals {
+  readonly tries = new Map<string, number>()
+  readonly acknowledged = new Set<string>()
+
+  tried(id: string): void {
+    this.tries.set(id, (this.tries.get(id) ?? 0) + 1)
+  }
+
+  accepted(id: string): void {
+    this.acknowledged.add(id)
+  }
+}
 
 export class Observed {
   /** Says what happened to whoever reads the trace. */
@@ -19,6 +43,13 @@ export class Observed {
   readonly runs: Run[] = []
   /** Steps whose outcome was given by a result that the store holds, by value. */
   readonly recorded = new Set<string>()
+  /** Sagas that a client asked the end of. */
+  readonly asked = new Set<string>()
+  readonly handed: Handed[] = []
+  readonly outcomes: GivenOutcome[] = []
+  readonly signals = new Signals()
+  /** Told of each token. */
+  onHanded: (handed: Handed) => void = () => {}
   readonly counts = { turns: 0, begun: 0, again: 0, claims: 0, snapshots: 0 }
   readonly #visits = new Map<string, number>()
   readonly #begun = new Set<string>()
@@ -42,10 +73,10 @@ export class Observed {
     return count
   }
 
-  begun({ order }: Sent): void {
+  begun(id: string): void {
     this.counts.begun += 1
-    if (this.#begun.has(order.id)) this.counts.again += 1
-    this.#begun.add(order.id)
+    if (this.#begun.has(id)) this.counts.again += 1
+    this.#begun.add(id)
   }
 
   /** A function of a step runs. @returns the value it gives, which nobody else gives */

@@ -5,11 +5,13 @@
  * - After the faults stop, all must come to its end by itself within SETTLE_MS; then the checkers look.
  */
 import { MemoryDatabase } from '../../server/store/memory/database.ts'
-import type { ActorState } from './actor.ts'
 import { Chaos } from './chaos.ts'
+import { checkCancels } from './checker-cancel.ts'
 import { checkEffects } from './checker-effect.ts'
+import { checkExternals } from './checker-external.ts'
 import { checkKeys } from './checker-key.ts'
 import { checkOrder } from './checker-order.ts'
+import { checkSagas } from './checker-saga.ts'
 import { checkStates } from './checker-state.ts'
 import { Client } from './client.ts'
 import { Dice } from './dice.ts'
@@ -18,6 +20,10 @@ import type { Machine, Site } from './machine.ts'
 import type { Mutation } from './mutation.ts'
 import { Observed } from './observed.ts'
 import { Program, type Request } from './order.ts'
+import { Outsider } from './outsider.ts'
+import { SagaClient } from './saga-client.ts'
+import { SagaEvidence } from './saga-evidence.ts'
+import { SagaProgram, type SagaRequest } from './saga-plan.ts'
 import { type Place, Schedule } from './schedule.ts'
 import { StoreWatch } from './store-watch.ts'
 import { Trace } from './trace.ts'
@@ -30,7 +36,7 @@ const SEED_MS_MAX = 900_000
 const LOOK_MS = 100
 
 /** Parts of a seed that have dice of their own; nodes come after. */
-const PART = { schedule: 0, program: 1, faults: 2, client: 3, chaos: 4, node: 10 } as const
+const PART = { schedule: 0, program: 1, faults: 2, client: 3, chaos: 4, sagas: 5, sagaClient: 6, node: 10 } as const
 
 export type Report = {
   readonly seed: number
@@ -68,6 +74,8 @@ class Simulation {
   readonly #chaos: Chaos
   readonly #client: Client
   readonly #requests: readonly Request[]
+  readonly #sagas: readonly SagaRequest[]
+  readonly #sagaClient: SagaClient
   #asking = 0
   #over = false
 
@@ -86,8 +94,12 @@ class Simulation {
     this.#site = { schedule, faults, observed, watch, database, mutation: mutation ?? null, nodeDice }
     this.#chaos = new Chaos(this.#site, { place: this.#outside, dice: dice(PART.chaos) })
     const machines = (): readonly Machine[] => this.#chaos.machines
-    this.#client = new Client(this.#site, { place: this.#outside, dice: dice(PART.client), machines })
+    const outsider = (part: number): Outsider =>
+      new Outsider(this.#site, { place: this.#outside, dice: dice(part), machines })
+    this.#client = new Client(outsider(PART.client))
     this.#requests = new Program(dice(PART.program)).requests()
+    this.#sagaClient = new SagaClient(outsider(PART.sagaClient))
+    this.#sagas = new SagaProgram(dice(PART.sagas)).requests()
   }
 
   async run(): Promise<void> {
@@ -106,6 +118,7 @@ class Simulation {
     const { faults, observed } = this.#site
     for (const { kind, to, order } of this.#requests)
       observed.note('program', `${kind} a${to} ${JSON.stringify(order)}`)
+    for (const request of this.#sagas) observed.note('program', JSON.stringify(request))
     await this.#chaos.populate()
     faults.calm = false
     const raging = this.#chaos.rage()
@@ -122,11 +135,18 @@ class Simulation {
 
   /** Asks for everything, each thing in its time; does not wait for the answers. */
   async #ask(): Promise<void> {
-    for (const request of this.#requests) {
-      await this.#pause(request.afterMs)
+    await Promise.all([
+      this.#each(this.#requests, (request) => this.#client.ask(request)),
+      this.#each(this.#sagas, (request) => this.#sagaClient.ask(request)),
+    ])
+  }
+
+  async #each<T extends { afterMs: number }>(all: readonly T[], ask: (one: T) => Promise<void>): Promise<void> {
+    for (const one of all) {
+      await this.#pause(one.afterMs)
       this.#asking += 1
-      const asked = this.#client.ask(request).catch((error: unknown) => {
-        this.#site.observed.violation(`client: ${request.kind} of ${request.order.id}: ${String(error)}`)
+      const asked = ask(one).catch((error: unknown) => {
+        this.#site.observed.violation(`client: ${JSON.stringify(one).slice(0, 200)}: ${String(error)}`)
       })
       void asked.then(() => {
         this.#asking -= 1
@@ -161,23 +181,26 @@ class Simulation {
     // What was stored last is known to its node when the answer is there.
     await this.#pause(LOOK_MS)
     const states = new Map([...watch.actors()].map(({ id, state }) => [id, state]))
-    const live = await this.#live([...states.keys()])
-    const found = [...checkOrder(states), ...checkKeys(observed), ...checkStates(states, live)]
+    const stored = new Map([...watch.processes()].map(({ id, state }) => [id, state]))
+    const live = await this.#live([...stored.keys()])
+    const found = [...checkOrder(states), ...checkKeys(observed), ...checkStates(stored, live)]
     // What is not over yet has no outcome to judge.
-    if (settled) found.push(...checkEffects(this.#requests, { observed, watch, states }))
+    if (settled) {
+      const evidence = new SagaEvidence(this.#sagas, { watch, observed })
+      found.push(...checkEffects(this.#requests, { observed, watch, states }), ...checkSagas(evidence))
+      found.push(...checkCancels(evidence), ...checkExternals(evidence))
+    }
     for (const text of found) observed.violation(text)
   }
 
   /** What the nodes say that the states are. */
-  async #live(ids: readonly string[]): Promise<Map<string, ActorState>> {
-    const live = new Map<string, ActorState>()
+  async #live(ids: readonly string[]): Promise<Map<string, unknown>> {
+    const live = new Map<string, unknown>()
     for (const machine of this.#chaos.machines) {
       if (!machine.alive) continue
       for (const id of ids) {
-        const key = id.slice(id.indexOf('/') + 1)
-        const ref = machine.core.ref(machine.actor, key)
-        const state = await machine.ask(`read ${id}`, () => machine.core.messenger.call(ref.all()))
-        live.set(`${id} on ${machine.place.name}`, state as ActorState) // what the query gives
+        const state = await machine.ask(`read ${id}`, () => machine.state(id))
+        live.set(`${id} on ${machine.place.name}`, state)
       }
     }
     return live

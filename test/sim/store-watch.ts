@@ -7,8 +7,11 @@ import type { ClaimOutcome, Commit, JournalRow, NewMessage, NodeIdentity, Pid } 
 import type { ActorState } from './actor.ts'
 import type { Observed } from './observed.ts'
 import { type Json, patched, type RawPatch } from './patched.ts'
+import type { SagaState } from './saga.ts'
 
 const NAMESPACE = 'default'
+/** Agents of the simulation; the runtime's own processes are no part of most checks. */
+const AGENTS: readonly string[] = ['actor', 'saga']
 /** States kept per process: a snapshot is behind the head by a few rows. */
 const STATES_MAX = 64
 
@@ -43,6 +46,8 @@ export class StoreWatch {
   readonly #claims = new Map<number, string>()
   readonly #accepted = new Set<string>()
   readonly #stored = new Set<string>()
+  readonly #settled = new Map<string, number>()
+  #commits = 0
 
   constructor(db: MemoryDatabase, observed: Observed) {
     this.db = db
@@ -71,6 +76,10 @@ export class StoreWatch {
 
   /** Looks at the journals that a commit may have written. */
   committed(node: NodeIdentity, batch: readonly Commit[]): void {
+    this.#commits += 1
+    for (const [key, { status }] of this.db.requests) {
+      if (status !== 'pending' && !this.#settled.has(key)) this.#settled.set(key, this.#commits)
+    }
     for (const { process: pid } of batch) {
       const known = this.#of(pid)
       const rows = this.db.journal.get(pid) ?? []
@@ -96,8 +105,7 @@ export class StoreWatch {
     if (!this.db.alive(node)) this.#wrong(`${where} was written by ${nameOf(node)}, which had been declared dead`)
     known.seq += 1
     known.claim = row.claim
-    // The runtime's own processes are no part of the checks that follow.
-    const entries = known.id.startsWith('actor/') ? (JSON.parse(row.payload) as RawEntry[]) : []
+    const entries = isOurs(known.id) ? (JSON.parse(row.payload) as RawEntry[]) : []
     this.#observed.note('store', `row ${known.id}:${row.seq} ${entries.map(textOf).join(', ')}`)
     for (const entry of entries) this.#entry(known, entry)
     known.past.set(row.seq, { state: known.state, open: known.open })
@@ -155,7 +163,7 @@ export class StoreWatch {
     for (const [pid, { seq, value }] of this.db.snapshots) {
       const known = this.#of(pid)
       const then = known.past.get(seq)
-      if (!known.id.startsWith('actor/') || then === undefined) continue
+      if (!isOurs(known.id) || then === undefined) continue
       known.past.delete(seq)
       this.#observed.counts.snapshots += 1
       if (then.open !== null) this.#wrong(`the snapshot ${seq} of ${known.id} hides its open turn ${then.open}`)
@@ -169,10 +177,20 @@ export class StoreWatch {
 
   // What others ask
 
-  *actors(): Iterable<Known & { state: ActorState }> {
+  actors(): Iterable<Known & { state: ActorState }> {
+    return this.processes('actor') as Iterable<Known & { state: ActorState }> // made by `state` of the agent
+  }
+
+  sagas(): Iterable<Known & { state: SagaState }> {
+    return this.processes('saga') as Iterable<Known & { state: SagaState }> // made by `state` of the agent
+  }
+
+  /** Those of an agent, or all, that have a state. */
+  *processes(agent: string | null = null): Iterable<Known> {
     for (const known of this.#known.values()) {
-      // Made by `state` of the agent, and null before its first row.
-      if (known.id.startsWith('actor/') && known.state !== null) yield known as Known & { state: ActorState }
+      const is = agent === null ? isOurs(known.id) : known.id.startsWith(`${agent}/`)
+      // Null before its first row.
+      if (is && known.state !== null) yield known
     }
   }
 
@@ -207,11 +225,24 @@ export class StoreWatch {
     return this.db.requests.get(keyOf(NAMESPACE, scope, key))
   }
 
+  /** `pending`, `ok`, or the code of the error; `none` where nothing was started. */
+  outcome(scope: string, key: string): string {
+    const row = this.request(scope, key)
+    if (row === undefined) return 'none'
+    if (row.status !== 'failed') return row.status === 'done' ? 'ok' : 'pending'
+    return String((JSON.parse(row.result ?? '{}') as { err?: { code: string } }).err?.code) // an Outcome
+  }
+
+  /** The number of the commit that settled a request; the first is 1. */
+  settledAt(scope: string, key: string): number | undefined {
+    return this.#settled.get(keyOf(NAMESPACE, scope, key))
+  }
+
   /** What is left to do. Empty when all is done. */
   left(): string[] {
     const rows = [...this.db.mailbox].flatMap(([box, list]) => {
       const target = box.slice(NAMESPACE.length + 1)
-      return target.startsWith('actor/') ? [...list.values()].map(({ kind, op }) => `${kind} ${op} for ${target}`) : []
+      return isOurs(target) ? [...list.values()].map(({ kind, op }) => `${kind} ${op} for ${target}`) : []
     })
     const timers = [...this.db.timers].flatMap(([pid, list]) =>
       [...list.keys()].map((name) => `timer ${name} of ${pid}`),
@@ -219,10 +250,14 @@ export class StoreWatch {
     const requests = [...this.db.requests.values()].flatMap(({ status, scope, key }) =>
       status === 'pending' ? [`request ${key} of ${scope}`] : [],
     )
-    const turns = [...this.actors()].flatMap(({ id, open }) => (open === null ? [] : [`turn ${open} of ${id}`]))
+    const turns = [...this.processes()].flatMap(({ id, open }) => (open === null ? [] : [`turn ${open} of ${id}`]))
     const parked = [...this.db.processes.values()].flatMap(({ id, diverged }) => (diverged ? [`${id} diverged`] : []))
     return [...rows, ...timers, ...requests, ...turns, ...parked]
   }
+}
+
+function isOurs(id: string): boolean {
+  return AGENTS.includes(id.slice(0, id.indexOf('/')))
 }
 
 function orderOf(args: string): string | undefined {

@@ -6,8 +6,8 @@
  * - Whoever hears that something was done finds it done in the store.
  */
 import type { Outcome } from './actor.ts'
-import type { Observed } from './observed.ts'
-import type { Order, Sent } from './order.ts'
+import type { Handed, Observed } from './observed.ts'
+import type { Order } from './order.ts'
 import type { StoreWatch } from './store-watch.ts'
 
 type Ran = { readonly actor: string; readonly turn: string; readonly before: readonly string[] }
@@ -23,9 +23,16 @@ export class Witness {
     this.#node = node
   }
 
-  begun(sent: Sent): void {
-    this.#observed.begun(sent)
-    this.#observed.note(this.#node.identity(), `begins ${sent.order.id}`)
+  begun(id: string): void {
+    this.#observed.begun(id)
+    this.#observed.note(this.#node.identity(), `begins ${id}`)
+  }
+
+  /** The function of an external step gives its token away. */
+  handed(handed: Handed): void {
+    this.#observed.note(this.#node.identity(), `hands out ${handed.name}`)
+    this.#observed.handed.push(handed)
+    this.#observed.onHanded(handed)
   }
 
   visit(name: string): number {
