@@ -11,6 +11,7 @@ import { ACTORS } from './order.ts'
 import { sagaKey } from './saga.ts'
 import { SAGAS } from './saga-plan.ts'
 import type { Place } from './schedule.ts'
+import { TIED, tiedKey } from './tied-order.ts'
 
 const NODES = 2
 /** All nodes of a seed: enough to replace those that die. */
@@ -136,8 +137,9 @@ export class Chaos {
   }
 
   #anyone(): string {
-    const n = this.#dice.below(ACTORS + SAGAS)
-    return n < ACTORS ? `actor/${key(n)}` : `saga/${sagaKey(n - ACTORS)}`
+    const n = this.#dice.below(ACTORS + SAGAS + TIED)
+    if (n < ACTORS) return `actor/${key(n)}`
+    return n < ACTORS + SAGAS ? `saga/${sagaKey(n - ACTORS)}` : `tied/${tiedKey(n - ACTORS - SAGAS)}`
   }
 
   /** About nothing. */

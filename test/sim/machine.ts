@@ -22,6 +22,7 @@ import type { Observed } from './observed.ts'
 import { type SagaAgent, sagaOf } from './saga.ts'
 import type { Place, Schedule } from './schedule.ts'
 import type { StoreWatch } from './store-watch.ts'
+import { type TiedAgent, tiedOf } from './tied.ts'
 import { Wire } from './wire.ts'
 import { Witness } from './witness.ts'
 
@@ -41,12 +42,14 @@ export type Site = {
   nodeDice(n: number): Dice
 }
 
-type Parts = { place: Place; wire: Wire; core: RuntimeCore; actor: Actor; saga: SagaAgent; end(): void }
+type Agents = { actor: Actor; saga: SagaAgent; tied: TiedAgent }
+type Parts = Agents & { place: Place; wire: Wire; core: RuntimeCore; end(): void }
 
 export class Machine {
   readonly place: Place
   readonly actor: Actor
   readonly saga: SagaAgent
+  readonly tied: TiedAgent
   readonly wire: Wire
   readonly core: RuntimeCore
   readonly control: RuntimeControl
@@ -65,6 +68,7 @@ export class Machine {
     this.core = parts.core
     this.actor = parts.actor
     this.saga = parts.saga
+    this.tied = parts.tied
     this.#session = parts
     this.control = new RuntimeControl(parts.core)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -101,9 +105,10 @@ export class Machine {
     })
     const actor = actorOf(witness)
     const saga = sagaOf(witness)
-    const root = supervisor('app', { strategy: 'one_for_one', children: [pool(actor), pool(saga)] })
+    const tied = tiedOf(witness)
+    const root = supervisor('app', { strategy: 'one_for_one', children: [pool(actor), pool(saga), pool(tied)] })
     core = new RuntimeCore({ name, root, clock, random: dice.random(), drainMs: DRAIN_MS }, backend, identity)
-    machine = new Machine(site, { place, wire, core, actor, saga, end })
+    machine = new Machine(site, { place, wire, core, actor, saga, tied, end })
     return machine
   }
 
@@ -116,7 +121,14 @@ export class Machine {
   state(id: string): PromiseLike<unknown> {
     const [agent, key = ''] = id.split('/')
     const { core } = this
-    return core.messenger.call(agent === 'saga' ? core.ref(this.saga, key).all() : core.ref(this.actor, key).all())
+    switch (agent) {
+      case 'saga':
+        return core.messenger.call(core.ref(this.saga, key).all())
+      case 'tied':
+        return core.messenger.call(core.ref(this.tied, key).all())
+      default:
+        return core.messenger.call(core.ref(this.actor, key).all())
+    }
   }
 
   get alive(): boolean {

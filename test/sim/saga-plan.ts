@@ -4,7 +4,7 @@
  *
  * - A child is of a saga behind its parent, so that no turns wait for each other in a circle.
  * - What waits for ever ends by a cancellation only: it is in a root that a client cancels, or in a child that stops
- *   with its parent.
+ *   with its parent. Such a parent waits for no child: it might be one queued behind what waits for ever.
  */
 import type { ParentClose } from '../../server/definition/context.ts'
 import type { Dice } from './dice.ts'
@@ -55,6 +55,9 @@ const DEPTH_MAX = 2
 /** More often than any message is delivered. */
 const FOR_EVER = 1_000
 
+/** `waits`: it may wait for its children. */
+type SagaPlace = { readonly depth: number; readonly at: number; readonly waits: boolean }
+
 export class SagaProgram {
   readonly #dice: Dice
   #ids = 0
@@ -83,8 +86,9 @@ export class SagaProgram {
   #saga(depth: number, to: number, stoppable: boolean): Saga {
     const dice = this.#dice
     const id = this.#id()
+    const waits = dice.permille(500)
     const todo = Array.from({ length: dice.between(1, depth === 0 ? 5 : 3) }, (_, i) =>
-      this.#doing(depth, to, `${id}.${i}`),
+      this.#doing({ depth, at: to, waits }, `${id}.${i}`),
     )
     if (stoppable && dice.permille(450)) todo.push({ kind: 'forever' })
     const fate = dice.pick(['done', 'done', 'done', 'done', 'rejected', 'dead'] as const)
@@ -92,8 +96,9 @@ export class SagaProgram {
     return { id, to, todo, fate, caught: dice.pick(['no', 'no', 'rethrown', 'kept'] as const) }
   }
 
-  #doing(depth: number, at: number, name: string): Doing {
+  #doing(place: SagaPlace, name: string): Doing {
     const dice = this.#dice
+    const { depth, at } = place
     switch (dice.below(12)) {
       case 0:
       case 1:
@@ -109,7 +114,7 @@ export class SagaProgram {
       }
       case 5:
       case 6:
-        return depth < DEPTH_MAX && at + 1 < SAGAS ? this.#child(depth, at) : this.#work(name)
+        return depth < DEPTH_MAX && at + 1 < SAGAS ? this.#child(place) : this.#work(name)
       case 7:
         return { kind: 'poke', to: dice.below(SAGAS), id: this.#id() }
       case 8:
@@ -141,12 +146,14 @@ export class SagaProgram {
     return { kind: 'work', name, fails: fails(), ms: dice.pick([0, 0, 3, 30, 250]), undoFails: fails() }
   }
 
-  #child(depth: number, at: number): Doing {
+  #child({ depth, at, waits }: SagaPlace): Doing {
     const dice = this.#dice
-    const policy = dice.pick(['stop', 'stop', 'wait', 'detach'] as const)
-    const awaited = dice.permille(400)
+    const policy = waits
+      ? dice.pick(['stop', 'wait', 'wait', 'detach'] as const)
+      : dice.pick(['stop', 'stop', 'detach'] as const)
+    const awaited = waits && dice.permille(600)
     const to = dice.between(at + 1, SAGAS - 1)
-    return { kind: 'child', saga: this.#saga(depth + 1, to, policy === 'stop' && !awaited), policy, awaited }
+    return { kind: 'child', saga: this.#saga(depth + 1, to, policy === 'stop' && !waits), policy, awaited }
   }
 
   #id(): string {

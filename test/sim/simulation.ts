@@ -13,6 +13,7 @@ import { checkKeys } from './checker-key.ts'
 import { checkOrder } from './checker-order.ts'
 import { checkSagas } from './checker-saga.ts'
 import { checkStates } from './checker-state.ts'
+import { checkTies } from './checker-tie.ts'
 import { Client } from './client.ts'
 import { Dice } from './dice.ts'
 import { Faults } from './fault.ts'
@@ -26,6 +27,8 @@ import { SagaEvidence } from './saga-evidence.ts'
 import { SagaProgram, type SagaRequest } from './saga-plan.ts'
 import { type Place, Schedule } from './schedule.ts'
 import { StoreWatch } from './store-watch.ts'
+import { TiedClient } from './tied-client.ts'
+import { type TiedRequest, tiedRequests } from './tied-order.ts'
 import { Trace } from './trace.ts'
 
 /** Ms of virtual time after the faults: some leases, looks for lost hints, deadlines of calls. */
@@ -36,7 +39,18 @@ const SEED_MS_MAX = 900_000
 const LOOK_MS = 100
 
 /** Parts of a seed that have dice of their own; nodes come after. */
-const PART = { schedule: 0, program: 1, faults: 2, client: 3, chaos: 4, sagas: 5, sagaClient: 6, node: 10 } as const
+const PART = {
+  schedule: 0,
+  program: 1,
+  faults: 2,
+  client: 3,
+  chaos: 4,
+  sagas: 5,
+  sagaClient: 6,
+  tied: 7,
+  tiedClient: 8,
+  node: 10,
+} as const
 
 export type Report = {
   readonly seed: number
@@ -76,6 +90,8 @@ class Simulation {
   readonly #requests: readonly Request[]
   readonly #sagas: readonly SagaRequest[]
   readonly #sagaClient: SagaClient
+  readonly #tied: readonly TiedRequest[]
+  readonly #tiedClient: TiedClient
   #asking = 0
   #over = false
 
@@ -99,6 +115,8 @@ class Simulation {
     this.#client = new Client(outsider(PART.client))
     this.#requests = new Program(dice(PART.program)).requests()
     this.#sagaClient = new SagaClient(outsider(PART.sagaClient))
+    this.#tiedClient = new TiedClient(outsider(PART.tiedClient))
+    this.#tied = tiedRequests(dice(PART.tied))
     this.#sagas = new SagaProgram(dice(PART.sagas)).requests()
   }
 
@@ -118,7 +136,7 @@ class Simulation {
     const { faults, observed } = this.#site
     for (const { kind, to, order } of this.#requests)
       observed.note('program', `${kind} a${to} ${JSON.stringify(order)}`)
-    for (const request of this.#sagas) observed.note('program', JSON.stringify(request))
+    for (const request of [...this.#sagas, ...this.#tied]) observed.note('program', JSON.stringify(request))
     await this.#chaos.populate()
     faults.calm = false
     const raging = this.#chaos.rage()
@@ -138,6 +156,7 @@ class Simulation {
     await Promise.all([
       this.#each(this.#requests, (request) => this.#client.ask(request)),
       this.#each(this.#sagas, (request) => this.#sagaClient.ask(request)),
+      this.#each(this.#tied, (request) => this.#tiedClient.ask(request)),
     ])
   }
 
@@ -189,6 +208,7 @@ class Simulation {
       const evidence = new SagaEvidence(this.#sagas, { watch, observed })
       found.push(...checkEffects(this.#requests, { observed, watch, states }), ...checkSagas(evidence))
       found.push(...checkCancels(evidence), ...checkExternals(evidence))
+      found.push(...checkTies(this.#tied, { watch, observed }))
     }
     for (const text of found) observed.violation(text)
   }

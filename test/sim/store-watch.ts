@@ -8,10 +8,11 @@ import type { ActorState } from './actor.ts'
 import type { Observed } from './observed.ts'
 import { type Json, patched, type RawPatch } from './patched.ts'
 import type { SagaState } from './saga.ts'
+import type { TiedState } from './tied.ts'
 
 const NAMESPACE = 'default'
 /** Agents of the simulation; the runtime's own processes are no part of most checks. */
-const AGENTS: readonly string[] = ['actor', 'saga']
+const AGENTS: readonly string[] = ['actor', 'saga', 'tied']
 /** States kept per process: a snapshot is behind the head by a few rows. */
 const STATES_MAX = 64
 
@@ -47,6 +48,9 @@ export class StoreWatch {
   readonly #accepted = new Set<string>()
   readonly #stored = new Set<string>()
   readonly #settled = new Map<string, number>()
+  /** Processes of which some life ended normally, and `process peer` of links that were dissolved. */
+  readonly #normal = new Set<string>()
+  readonly #unlinked = new Set<string>()
   #commits = 0
 
   constructor(db: MemoryDatabase, observed: Observed) {
@@ -80,11 +84,17 @@ export class StoreWatch {
     for (const [key, { status }] of this.db.requests) {
       if (status !== 'pending' && !this.#settled.has(key)) this.#settled.set(key, this.#commits)
     }
-    for (const { process: pid } of batch) {
+    for (const { process: pid, id, ends, links } of batch) {
+      for (const { reason } of ends ?? []) this.#ended(id, reason)
+      for (const link of links ?? []) if (link.kind === 'unlink') this.#unlinked.add(`${id} ${link.peer}`)
       const known = this.#of(pid)
       const rows = this.db.journal.get(pid) ?? []
       for (let row = rows[known.seq]; row !== undefined; row = rows[known.seq]) this.#row(known, row, node)
     }
+  }
+
+  #ended(id: string, reason: string): void {
+    if ((JSON.parse(reason) as { kind: string }).kind === 'normal') this.#normal.add(id)
   }
 
   #of(pid: Pid): Known {
@@ -185,6 +195,10 @@ export class StoreWatch {
     return this.processes('saga') as Iterable<Known & { state: SagaState }> // made by `state` of the agent
   }
 
+  tied(): Iterable<Known & { state: TiedState }> {
+    return this.processes('tied') as Iterable<Known & { state: TiedState }> // made by `state` of the agent
+  }
+
   /** Those of an agent, or all, that have a state. */
   *processes(agent: string | null = null): Iterable<Known> {
     for (const known of this.#known.values()) {
@@ -236,6 +250,14 @@ export class StoreWatch {
   /** The number of the commit that settled a request; the first is 1. */
   settledAt(scope: string, key: string): number | undefined {
     return this.#settled.get(keyOf(NAMESPACE, scope, key))
+  }
+
+  endedNormally(id: string): boolean {
+    return this.#normal.has(id)
+  }
+
+  hasUnlinked(id: string, peer: string): boolean {
+    return this.#unlinked.has(`${id} ${peer}`)
   }
 
   /** What is left to do. Empty when all is done. */

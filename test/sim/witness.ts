@@ -70,6 +70,14 @@ export class Witness {
     }
   }
 
+  /** The end of a life was heard of: it is stored. */
+  heardEnd(who: string, { process, life }: { process: string; life: number }): void {
+    const stored = this.#watch.db.find('default', process)
+    this.#observed.note(who, `hears of ${process} ${life}`)
+    if (stored?.ended !== true && (stored?.incarnation ?? 0) <= life)
+      this.#wrong(`${who} heard of the end of ${process} in life ${life} before it was stored`)
+  }
+
   #wrong(text: string): void {
     this.#observed.violation(`seen: ${text}`)
   }
