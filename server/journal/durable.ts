@@ -235,6 +235,7 @@ export class DurableBehaviour implements Behaviour {
     record.process = process
     record.turn = null
     const { code } = this.agent
+    record.hooked = code.activated === null
     if (code.activated === null) return
     const box = process.box()
     const first = record.open === null ? undefined : box.shift()

@@ -33,6 +33,7 @@ export function finishTurn(turn: Turn, how: EndKind, out: Outcome, patches: read
   const state = patches.length === 0 ? turn.base : applyPatches(turn.base, patches)
   turn.close()
   record.turn = null
+  if (turn.isHook) record.hooked = true
   turn.how = how
   if (how !== 'done' && turn.trapBefore !== null) process.trapExit = turn.trapBefore
   const heard = heardOf(record, envelope)

@@ -444,8 +444,8 @@ export class DurableLayer {
     else if (record.process.slot === record) this.ports.kernel.end(record.process, FENCED)
   }
 
-  #release({ id, pid, claim, open }: DurableRecord): Promise<void> {
-    return this.#giveUp(id, { process: pid, claim, open: open !== null })
+  #release({ id, pid, claim, isOwed }: DurableRecord): Promise<void> {
+    return this.#giveUp(id, { process: pid, claim, open: isOwed })
   }
 
   #giveUp(id: ProcessId, claim: Release): Promise<void> {

@@ -190,6 +190,8 @@ export class DurableRecord {
   stopped = false
   /** First row of a new process carries its first state. */
   fresh: Value | undefined = undefined
+  /** `activated` has run, where there is one. */
+  hooked = false
   /** Open durable waits of the turn in hand, calls included. */
   readonly waits = new Set<DurableWait>()
   /** Open receives of the turn in hand, in the order in which they asked. */
@@ -273,6 +275,11 @@ export class DurableRecord {
   tie(): TieBook {
     this.ties ??= new TieBook()
     return this.ties
+  }
+
+  /** Somebody must run it: an accepted turn is open, or it was born and `activated` has not had its say. */
+  get isOwed(): boolean {
+    return this.open !== null || (this.fresh !== undefined && !this.hooked)
   }
 
   get flying(): boolean {

@@ -316,3 +316,32 @@ describe('a process that stays', () => {
     expect(asked).toBeLessThan(50)
   })
 })
+
+test('[D11] a spawned child whose node drains before it has begun is begun elsewhere', async () => {
+  const child = agent('child', {
+    state,
+    on: { note: () => null },
+    activated(ctx) {
+      if (ctx.state.done.length === 0) ctx.state.done.push('begun')
+    },
+  })
+  const on = { note: () => null, bear: (ctx: Ctx) => void ctx.spawn(child, 'c') }
+  const parent = agent('parent', { state, on })
+  const a = await world.node('a', [parent, child])
+  await a.call(a.ref(parent, 'p').note())
+  const loading = gate()
+  let held = false
+  a.faults.plan(({ method }) => {
+    if (method !== 'load') return undefined
+    held = true
+    return { kind: 'hold', until: loading.promise }
+  })
+  await a.call(a.ref(parent, 'p').bear())
+  await world.until(() => held, 'the child is loaded')
+  const stopping = a.core.stop()
+  await world.settle()
+  loading.open()
+  await world.run(stopping)
+  const b = await world.node('b', [parent, child])
+  await world.until(async () => ((await b.stored('child/c')) as { done: string[] } | undefined)?.done.length === 1)
+})
