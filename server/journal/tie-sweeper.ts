@@ -2,8 +2,8 @@
  * Looks for ties whose end was missed, after each commit that makes ties or ends an incarnation: a tie and an end that
  * were committed at the same time did not see each other, the look after the later one does (PROTOCOL P3).
  *
- * - Asked until the store answers. A claim is given back only afterwards, so a node that dies in between leaves a
- *   process with a dead owner, and whoever recovers it looks again.
+ * - Asked until the store answers. A claim is given back only afterwards, so a node that dies or leaves in between
+ *   leaves a process with a dead owner, and whoever recovers it looks again.
  */
 import type { ProcessId } from '../../shared/id.ts'
 import type { Clock } from '../kernel/clock-port.ts'
@@ -50,18 +50,17 @@ export class TieSweeper {
     return this.#asked.get(id) ?? Promise.resolve()
   }
 
+  /** What is still to be looked for is never done here: its processes keep their claims. */
   close(): void {
     this.#closed = true
-    for (const { resolve } of this.#waiting.values()) resolve()
     this.#waiting.clear()
-    this.#asked.clear()
   }
 
   async #run(): Promise<void> {
     while (this.#waiting.size > 0 && !this.#closed) {
       const batch = [...this.#waiting].slice(0, SWEEP_MAX)
       for (const [id] of batch) this.#waiting.delete(id)
-      await this.#look(batch.map(([id]) => id))
+      if (!(await this.#look(batch.map(([id]) => id)))) return
       for (const [id, look] of batch) {
         if (this.#asked.get(id) === look.promise) this.#asked.delete(id)
         look.resolve()
@@ -70,16 +69,18 @@ export class TieSweeper {
     this.#running = false
   }
 
-  async #look(ids: readonly ProcessId[]): Promise<void> {
+  /** False when it was closed before the store answered. */
+  async #look(ids: readonly ProcessId[]): Promise<boolean> {
     for (let wait = RETRY_MS_FIRST; !this.#closed; wait = Math.min(wait * 2, RETRY_MS_MAX)) {
       try {
         const told = await this.#ports.store.sweepTies(this.#ports.node(), ids)
         if (!this.#closed && told.length > 0) this.#ports.told(told)
-        return
+        return true
       } catch (error) {
         this.#ports.failed(error)
         await new Promise<void>((resolve) => this.#ports.clock.after(wait, resolve).keepAlive(false))
       }
     }
+    return false
   }
 }

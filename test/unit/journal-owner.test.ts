@@ -132,7 +132,7 @@ describe('a process that is lost to another node', () => {
     await world.until(() => a.core.node.epoch !== epoch)
     const next = a.core.node.epoch
     late.open()
-    await world.advance(1_000)
+    await world.settle()
     expect(a.core.node.epoch).toBe(next)
   })
 
@@ -264,7 +264,7 @@ describe('a process that stays', () => {
     await world.advance(50)
     slow.open()
     expect(await called).toMatchObject({ code: 'CALL_REJECTED' })
-    await world.advance(1_000)
+    await world.settle()
     expect(await a.stored('picky/k')).toEqual({ done: ['n'] })
   })
 
@@ -344,4 +344,27 @@ test('[D11] a spawned child whose node drains before it has begun is begun elsew
   await world.run(stopping)
   const b = await world.node('b', [parent, child])
   await world.until(async () => ((await b.stored('child/c')) as { done: string[] } | undefined)?.done.length === 1)
+})
+
+test('[P5] a node that leaves before it looked for the end of a tie leaves the look to whoever takes over', async () => {
+  const watcher = agent('watcher', {
+    state,
+    on: { watch: (ctx: Ctx) => void ctx.monitor('plain/nobody') },
+    onDown: (ctx, { reason }) => void ctx.state.done.push(reason.kind),
+  })
+  const a = await world.node('a', [watcher, plain], { drainMs: 500 })
+  const leaving = gate()
+  a.faults.plan(({ method }) => {
+    if (method === 'sweepTies') return { kind: 'fail', failure: 'unavailable' }
+    return method === 'leave' ? { kind: 'hold', until: leaving.promise } : undefined
+  })
+  await a.call(a.ref(watcher, 'w').watch())
+  const stopping = a.core.stop()
+  await world.until(() => a.faults.counts.get('leave') === 1, 'it is about to leave')
+  await world.advance(400) // the next try to look would come now
+  leaving.open()
+  await world.run(stopping)
+  const b = await world.node('b', [watcher, plain])
+  await world.until(async () => ((await b.stored('watcher/w')) as { done: string[] }).done.length > 0, 'it is heard of')
+  expect(await b.stored('watcher/w')).toEqual({ done: ['noproc'] })
 })
