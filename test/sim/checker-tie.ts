@@ -1,7 +1,7 @@
 /**
  * At rest each monitor and link of a life that goes on either still holds, both ends alive, or was heard of once (P4,
- * P5); what was dissolved is not heard of (K39), and no tie has an end that is over. A name has one holder, who knows it
- * (P8). Each order was carried out once, each child reports once (T1).
+ * P5); what was dissolved is not heard of (K39), and no tie has an end that is over. A name has one holder, who knows
+ * it (P8). Each order was carried out once, each child reports once (T1).
  */
 import type { MemoryDatabase, StoredTie } from '../../server/store/memory/database.ts'
 import type { Observed } from './observed.ts'
@@ -12,6 +12,7 @@ import type { TiedRequest } from './tied-order.ts'
 const NAMESPACE = 'default'
 
 type Evidence = { readonly watch: StoreWatch; readonly observed: Observed }
+type Ties = { readonly ties: readonly StoredTie[]; readonly watch: StoreWatch }
 type Actor = { readonly id: string; readonly key: string; readonly life: number; readonly state: TiedState }
 
 export function checkTies(requests: readonly TiedRequest[], { watch, observed }: Evidence): string[] {
@@ -24,7 +25,7 @@ export function checkTies(requests: readonly TiedRequest[], { watch, observed }:
   return [
     ...ties.flatMap((tie) => checkEnds(tie, db)),
     ...actors.flatMap((actor) => [
-      ...checkMonitors(actor, ties),
+      ...checkMonitors(actor, { ties, watch }),
       ...checkLinks(actor, { ties, watch }),
       ...checkNames(actor, db),
     ]),
@@ -45,14 +46,15 @@ function checkEnds({ process, peer, kind, incarnation, peerIncarnation }: Stored
   return over.map((end) => `tie: the ${kind} of ${process} to ${peer} is there, and ${end} is over`)
 }
 
-function checkMonitors({ id, life, state }: Actor, ties: readonly StoredTie[]): string[] {
+function checkMonitors({ id, life, state }: Actor, { ties, watch }: Ties): string[] {
   const found: string[] = []
   for (const [ref, monitor] of Object.entries(state.monitors)) {
     const heard = state.downs[ref] ?? 0
     const held = ties.filter((tie) => tie.kind === 'monitor' && tie.ref === ref).length
     const what = `tie: the monitor ${ref} of ${id} on ${monitor.of}`
     if (heard > 1) found.push(`${what} was heard of ${heard} times`)
-    if (monitor.cut && heard > 0) found.push(`${what} was given up, and heard of`)
+    // A signal that was queued before is taken out by the activation that knows of it.
+    if (monitor.cut && heard > 0 && watch.hadOneOwner(id)) found.push(`${what} was given up, and heard of`)
     const holds = !monitor.cut && monitor.life === life
     if (holds && heard + held !== 1) found.push(`${what} was heard of ${heard} times, and is there ${held} times`)
     if (!holds && held > 0) found.push(`${what} is there, and should not be`)
@@ -60,7 +62,7 @@ function checkMonitors({ id, life, state }: Actor, ties: readonly StoredTie[]): 
   return found
 }
 
-function checkLinks({ id, key, life, state }: Actor, of: { ties: readonly StoredTie[]; watch: StoreWatch }): string[] {
+function checkLinks({ id, key, life, state }: Actor, of: Ties): string[] {
   const found: string[] = []
   for (const [end, times] of Object.entries(state.exits)) {
     if (times > 1) found.push(`tie: ${id} heard of ${end} ${times} times`)

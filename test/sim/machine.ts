@@ -21,6 +21,7 @@ import type { Mutation } from './mutation.ts'
 import type { Observed } from './observed.ts'
 import { type SagaAgent, sagaOf } from './saga.ts'
 import type { Place, Schedule } from './schedule.ts'
+import { type ScribeAgent, scribeOf } from './scribe.ts'
 import type { StoreWatch } from './store-watch.ts'
 import { type TiedAgent, tiedOf } from './tied.ts'
 import { Wire } from './wire.ts'
@@ -42,7 +43,7 @@ export type Site = {
   nodeDice(n: number): Dice
 }
 
-type Agents = { actor: Actor; saga: SagaAgent; tied: TiedAgent }
+type Agents = { actor: Actor; saga: SagaAgent; tied: TiedAgent; scribe: ScribeAgent }
 type Parts = Agents & { place: Place; wire: Wire; core: RuntimeCore; end(): void }
 
 export class Machine {
@@ -50,6 +51,7 @@ export class Machine {
   readonly actor: Actor
   readonly saga: SagaAgent
   readonly tied: TiedAgent
+  readonly scribe: ScribeAgent
   readonly wire: Wire
   readonly core: RuntimeCore
   readonly control: RuntimeControl
@@ -69,6 +71,7 @@ export class Machine {
     this.actor = parts.actor
     this.saga = parts.saga
     this.tied = parts.tied
+    this.scribe = parts.scribe
     this.#session = parts
     this.control = new RuntimeControl(parts.core)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -106,9 +109,13 @@ export class Machine {
     const actor = actorOf(witness)
     const saga = sagaOf(witness)
     const tied = tiedOf(witness)
-    const root = supervisor('app', { strategy: 'one_for_one', children: [pool(actor), pool(saga), pool(tied)] })
+    const scribe = scribeOf(witness)
+    const root = supervisor('app', {
+      strategy: 'one_for_one',
+      children: [pool(actor), pool(saga), pool(tied), pool(scribe)],
+    })
     core = new RuntimeCore({ name, root, clock, random: dice.random(), drainMs: DRAIN_MS }, backend, identity)
-    machine = new Machine(site, { place, wire, core, actor, saga, tied, end })
+    machine = new Machine(site, { place, wire, core, actor, saga, tied, scribe, end })
     return machine
   }
 
@@ -126,6 +133,8 @@ export class Machine {
         return core.messenger.call(core.ref(this.saga, key).all())
       case 'tied':
         return core.messenger.call(core.ref(this.tied, key).all())
+      case 'scribe':
+        return core.messenger.call(core.ref(this.scribe, key).all())
       default:
         return core.messenger.call(core.ref(this.actor, key).all())
     }

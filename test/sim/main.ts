@@ -14,6 +14,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { MUTATIONS, type Mutation } from './mutation.ts'
+import { FEATURE_MUTATIONS, RARE_MUTATIONS } from './mutation-feature.ts'
 import { type Report, simulate } from './simulation.ts'
 import { Summary } from './summary.ts'
 
@@ -30,12 +31,14 @@ const { values } = parseArgs({
   },
 })
 
+const PLANTED: readonly Mutation[] = [...MUTATIONS, ...FEATURE_MUTATIONS, ...RARE_MUTATIONS]
+
 type Wanted = { first: number; seeds: number; mutation?: Mutation }
 
 function wanted(): Wanted {
-  const mutation = MUTATIONS.find(({ name }) => name === values.mutation)
+  const mutation = PLANTED.find(({ name }) => name === values.mutation)
   if (values.mutation !== undefined && mutation === undefined) {
-    throw new Error(`No mutation ${values.mutation}. There are: ${MUTATIONS.map(({ name }) => name).join(', ')}.`)
+    throw new Error(`No mutation ${values.mutation}. There are: ${PLANTED.map(({ name }) => name).join(', ')}.`)
   }
   const counts = { first: numberOf(values.first), seeds: numberOf(values.seeds) }
   return mutation === undefined ? counts : { ...counts, mutation }

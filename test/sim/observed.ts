@@ -2,6 +2,7 @@
  * What was seen from outside of the runtime: by clients, by the functions of steps, by handlers as they go, and by the
  * store. The checkers compare these with each other and with what the store holds; nothing here asks the runtime.
  */
+import type { StreamItem } from '../../server/observe/streams.ts'
 import type { Outcome } from './actor.ts'
 
 export type Run = { readonly step: string; readonly key: string; readonly value: string }
@@ -48,6 +49,8 @@ export class Observed {
   readonly handed: Handed[] = []
   readonly outcomes: GivenOutcome[] = []
   readonly signals = new Signals()
+  /** What live readers got, by stream. */
+  readonly read = new Map<string, StreamItem[]>()
   /** Told of each token. */
   onHanded: (handed: Handed) => void = () => {}
   readonly counts = { turns: 0, begun: 0, again: 0, claims: 0, snapshots: 0 }

@@ -37,7 +37,8 @@ export class SagaClient {
     const { watch, observed } = this.#outsider.site
     for (;;) {
       const machine = await this.#outsider.machine()
-      const call = machine.core.ref(machine.saga, sagaKey(saga.to)).run(saga) as unknown as Call<unknown> // by a reference
+      const ref = machine.core.ref(machine.saga, sagaKey(saga.to))
+      const call = ref.run(saga) as unknown as Call<unknown> // made by a reference
       const options = { idempotencyKey: saga.id, ...(signal === null ? {} : { signal: pokeOf(signal) }) }
       const begin = () => machine.core.messenger.begin(call, options)
       if (signal !== null) observed.signals.tried(signal)

@@ -13,6 +13,7 @@ import { checkKeys } from './checker-key.ts'
 import { checkOrder } from './checker-order.ts'
 import { checkSagas } from './checker-saga.ts'
 import { checkStates } from './checker-state.ts'
+import { checkStreams } from './checker-stream.ts'
 import { checkTies } from './checker-tie.ts'
 import { Client } from './client.ts'
 import { Dice } from './dice.ts'
@@ -26,6 +27,8 @@ import { SagaClient } from './saga-client.ts'
 import { SagaEvidence } from './saga-evidence.ts'
 import { SagaProgram, type SagaRequest } from './saga-plan.ts'
 import { type Place, Schedule } from './schedule.ts'
+import { ScribeClient } from './scribe-client.ts'
+import { type ScribeRequest, scribeRequests } from './scribe-order.ts'
 import { StoreWatch } from './store-watch.ts'
 import { TiedClient } from './tied-client.ts'
 import { type TiedRequest, tiedRequests } from './tied-order.ts'
@@ -35,6 +38,8 @@ import { Trace } from './trace.ts'
 const SETTLE_MS = 240_000
 /** Ms of virtual time of a whole seed, after which it hangs. */
 const SEED_MS_MAX = 900_000
+/** Ms: more than the slowest statement takes there and back. */
+const ANSWER_MS_MAX = 8_000
 /** Ms between looks whether all is done. */
 const LOOK_MS = 100
 
@@ -49,7 +54,8 @@ const PART = {
   sagaClient: 6,
   tied: 7,
   tiedClient: 8,
-  node: 10,
+  scribes: 9,
+  node: 20,
 } as const
 
 export type Report = {
@@ -92,6 +98,8 @@ class Simulation {
   readonly #sagaClient: SagaClient
   readonly #tied: readonly TiedRequest[]
   readonly #tiedClient: TiedClient
+  readonly #scribes: readonly ScribeRequest[]
+  readonly #scribeClient: ScribeClient
   #asking = 0
   #over = false
 
@@ -117,6 +125,8 @@ class Simulation {
     this.#sagaClient = new SagaClient(outsider(PART.sagaClient))
     this.#tiedClient = new TiedClient(outsider(PART.tiedClient))
     this.#tied = tiedRequests(dice(PART.tied))
+    this.#scribeClient = new ScribeClient(outsider(PART.scribes))
+    this.#scribes = scribeRequests(dice(PART.scribes))
     this.#sagas = new SagaProgram(dice(PART.sagas)).requests()
   }
 
@@ -136,7 +146,8 @@ class Simulation {
     const { faults, observed } = this.#site
     for (const { kind, to, order } of this.#requests)
       observed.note('program', `${kind} a${to} ${JSON.stringify(order)}`)
-    for (const request of [...this.#sagas, ...this.#tied]) observed.note('program', JSON.stringify(request))
+    for (const request of [...this.#sagas, ...this.#tied, ...this.#scribes])
+      observed.note('program', JSON.stringify(request))
     await this.#chaos.populate()
     faults.calm = false
     const raging = this.#chaos.rage()
@@ -157,6 +168,7 @@ class Simulation {
       this.#each(this.#requests, (request) => this.#client.ask(request)),
       this.#each(this.#sagas, (request) => this.#sagaClient.ask(request)),
       this.#each(this.#tied, (request) => this.#tiedClient.ask(request)),
+      this.#each(this.#scribes, (request) => this.#scribeClient.ask(request)),
     ])
   }
 
@@ -198,7 +210,7 @@ class Simulation {
   async #check(settled: boolean): Promise<void> {
     const { observed, watch } = this.#site
     // What was stored last is known to its node when the answer is there.
-    await this.#pause(LOOK_MS)
+    await this.#pause(ANSWER_MS_MAX)
     const states = new Map([...watch.actors()].map(({ id, state }) => [id, state]))
     const stored = new Map([...watch.processes()].map(({ id, state }) => [id, state]))
     const live = await this.#live([...stored.keys()])
@@ -208,7 +220,7 @@ class Simulation {
       const evidence = new SagaEvidence(this.#sagas, { watch, observed })
       found.push(...checkEffects(this.#requests, { observed, watch, states }), ...checkSagas(evidence))
       found.push(...checkCancels(evidence), ...checkExternals(evidence))
-      found.push(...checkTies(this.#tied, { watch, observed }))
+      found.push(...checkTies(this.#tied, { watch, observed }), ...checkStreams(this.#scribes, { watch, observed }))
     }
     for (const text of found) observed.violation(text)
   }

@@ -8,11 +8,12 @@ import type { ActorState } from './actor.ts'
 import type { Observed } from './observed.ts'
 import { type Json, patched, type RawPatch } from './patched.ts'
 import type { SagaState } from './saga.ts'
+import type { ScribeState } from './scribe.ts'
 import type { TiedState } from './tied.ts'
 
 const NAMESPACE = 'default'
 /** Agents of the simulation; the runtime's own processes are no part of most checks. */
-const AGENTS: readonly string[] = ['actor', 'saga', 'tied']
+const AGENTS: readonly string[] = ['actor', 'saga', 'tied', 'scribe']
 /** States kept per process: a snapshot is behind the head by a few rows. */
 const STATES_MAX = 64
 
@@ -45,6 +46,8 @@ export class StoreWatch {
   readonly #known = new Map<Pid, Known>()
   /** Who was given a claim. */
   readonly #claims = new Map<number, string>()
+  /** How often each process was given to somebody. */
+  readonly #owners = new Map<string, number>()
   readonly #accepted = new Set<string>()
   readonly #stored = new Set<string>()
   readonly #settled = new Map<string, number>()
@@ -166,6 +169,7 @@ export class StoreWatch {
       const { claim, record } = outcome
       if (this.#claims.has(claim)) this.#wrong(`claim ${claim} of ${record.id} was given twice`)
       this.#claims.set(claim, nameOf(node))
+      this.#owners.set(record.id, (this.#owners.get(record.id) ?? 0) + 1)
     }
   }
 
@@ -197,6 +201,10 @@ export class StoreWatch {
 
   tied(): Iterable<Known & { state: TiedState }> {
     return this.processes('tied') as Iterable<Known & { state: TiedState }> // made by `state` of the agent
+  }
+
+  scribes(): Iterable<Known & { state: ScribeState }> {
+    return this.processes('scribe') as Iterable<Known & { state: ScribeState }> // made by `state` of the agent
   }
 
   /** Those of an agent, or all, that have a state. */
@@ -250,6 +258,11 @@ export class StoreWatch {
   /** The number of the commit that settled a request; the first is 1. */
   settledAt(scope: string, key: string): number | undefined {
     return this.#settled.get(keyOf(NAMESPACE, scope, key))
+  }
+
+  /** No other activation than the first knew of it. */
+  hadOneOwner(id: string): boolean {
+    return (this.#owners.get(id) ?? 0) < 2
   }
 
   endedNormally(id: string): boolean {

@@ -365,6 +365,7 @@ test('[P5] a node that leaves before it looked for the end of a tie leaves the l
   leaving.open()
   await world.run(stopping)
   const b = await world.node('b', [watcher, plain])
-  await world.until(async () => ((await b.stored('watcher/w')) as { done: string[] }).done.length > 0, 'it is heard of')
+  const heard = async () => ((await b.stored('watcher/w')) as { done: string[] }).done.length
+  await world.until(async () => (await heard()) > 0, 'it is heard of')
   expect(await b.stored('watcher/w')).toEqual({ done: ['noproc'] })
 })
