@@ -346,7 +346,7 @@ test('[D11] a spawned child whose node drains before it has begun is begun elsew
   await world.until(async () => ((await b.stored('child/c')) as { done: string[] } | undefined)?.done.length === 1)
 })
 
-test('[P5] a node that leaves before it looked for the end of a tie leaves the look to whoever takes over', async () => {
+test('[P5] a node that leaves before it looked leaves the look to whoever takes over', async () => {
   const watcher = agent('watcher', {
     state,
     on: { watch: (ctx: Ctx) => void ctx.monitor('plain/nobody') },
