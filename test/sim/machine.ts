@@ -55,7 +55,7 @@ export class Machine {
   readonly wire: Wire
   readonly core: RuntimeCore
   readonly control: RuntimeControl
-  /** Resolves when it is dead. */
+  /** Resolves when it is dead, or has stopped. */
   readonly died: Promise<void>
   /** It takes requests. */
   open = false
@@ -164,6 +164,8 @@ export class Machine {
     this.open = false
     await Promise.race([this.ask('stop', () => this.core.stop()), this.died])
     this.place.dead = true
+    // Whoever asked it for something beside hears no more.
+    this.#dead()
   }
 
   /** Asks when the machine is awake. Never answered when it dies before. */
