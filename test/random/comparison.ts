@@ -24,6 +24,7 @@ export function compare(expected: Expectation, world: ProgramWorld): string[] {
     ...compareRows(expected, world),
     ...compareEffects(expected, world),
     ...compareExternal(expected, world),
+    ...compareUndone(expected, world),
   ]
   const witnesses = new Witnesses()
   for (const [path, { value }] of world.seen) witnesses.say(path, value, 'its own state')
@@ -144,6 +145,19 @@ function checkAttempts(path: string, runs: readonly Effect[], good: number): str
   return [`${path}: attempts ${attempts.join(', ')} instead of 1 to ${good}`]
 }
 
+/** One compensation begins when the one before is recorded, and so never runs again. */
+function compareUndone({ undone }: Expectation, world: ProgramWorld): string[] {
+  return undone.flatMap((paths) =>
+    paths.flatMap((path, i) => {
+      const before = paths[i - 1]
+      const last = before === undefined ? undefined : world.order.get(before)?.at(-1)
+      const first = world.order.get(path)?.at(0)
+      if (last === undefined || first === undefined || last < first) return []
+      return [`${path}: was taken back at line ${first}, before ${before} was at line ${last}`]
+    }),
+  )
+}
+
 /** Tokens of a step that is failed from outside, when its turn crashes right after: it begins anew then (J1, Q3). */
 const FAILED_TOKENS_MAX = 2
 
@@ -211,6 +225,7 @@ function spanOf(command: Command, path: string, order: ReadonlyMap<string, reado
     case 'reject':
     case 'start':
       return checkOrder(command.body, path, order, found)
+    case 'child':
     case 'send':
     case 'after':
       checkOrder(command.body, path, order, found)

@@ -31,6 +31,8 @@ export type Expectation = {
   readonly effects: Map<string, number | null>
   /** External steps that must come good; the others are failed. */
   readonly external: Map<string, boolean>
+  /** What rejected turns take back, in the order in which they do. */
+  readonly undone: string[][]
   /** Turns, by path. */
   readonly turns: Set<string>
 }
@@ -39,11 +41,16 @@ export type Expectation = {
 export const HOPELESS_ATTEMPTS = 2
 
 /** Kinds whose value later commands hand on. */
-const TAGGED: ReadonlySet<string> = new Set(['step', 'flaky', 'draw', 'peek', 'write', 'chunks'])
+const TAGGED: ReadonlySet<string> = new Set(['step', 'task', 'flaky', 'draw', 'peek', 'write', 'chunks'])
 
 /** The path whose value the next command knows, once this one is done. */
 export function tagAfter(command: Command, path: string, tag: string | null): string | null {
   return TAGGED.has(command.kind) || (command.kind === 'parallel' && command.race) ? path : tag
+}
+
+/** Under which a compensation acts outside. */
+export function undoOf(path: string): string {
+  return `${path}.undo`
 }
 
 export function expectationOf(program: Program): Expectation {
@@ -54,6 +61,7 @@ export function expectationOf(program: Program): Expectation {
       streams: new Map(),
       effects: new Map(),
       external: new Map(),
+      undone: [],
       turns: new Set<string>(),
     },
   }
@@ -78,6 +86,7 @@ class Turn {
   readonly #expected: Expectation
   readonly #place: Place
   #draft: Change[] = []
+  readonly #undo: string[] = []
   #tag: string | null = null
 
   constructor(expected: Expectation, place: Place) {
@@ -97,9 +106,17 @@ class Turn {
       done += this.#perform(command, at)
       this.#tag = tagAfter(command, at, this.#tag)
     })
-    if (rejects) this.#draft = []
+    if (rejects) this.#takeBack()
     this.#commit()
     return done
+  }
+
+  /** In reverse, each once; a turn that succeeds takes nothing back (Y4). */
+  #takeBack(): void {
+    this.#draft = []
+    const undone = this.#undo.toReversed()
+    for (const path of undone) this.#expected.effects.set(path, 1)
+    if (undone.length > 0) this.#expected.undone.push(undone)
   }
 
   #change(make: () => void, to: string | null = null): void {
@@ -145,6 +162,7 @@ class Turn {
         this.#add(1)
         return 1
       case 'step':
+      case 'task':
       case 'flaky':
       case 'hopeless':
       case 'chunks':
@@ -163,12 +181,16 @@ class Turn {
       case 'checkpoint':
         this.#commit()
         return 1
+      case 'undo':
+        this.#undo.push(undoOf(path))
+        return 1
       case 'crash':
       case 'sleep':
         return 1
       case 'call':
       case 'reject':
       case 'start':
+      case 'child':
       case 'burst':
         return this.#ask(command, path)
       case 'send': {
@@ -241,14 +263,17 @@ class Turn {
     }
   }
 
-  #ask(command: Extract<Command, { kind: 'call' | 'reject' | 'start' | 'burst' }>, path: string): number {
+  #ask(command: Extract<Command, { kind: 'call' | 'reject' | 'start' | 'child' | 'burst' }>, path: string): number {
     const layer = this.#place.layer + 1
     const process = lowerOf(layer, command.to)
-    if (command.kind !== 'start') this.#release(process)
+    if (command.kind !== 'start' && command.kind !== 'child') this.#release(process)
     switch (command.kind) {
       case 'burst':
         this.#expected.notes.set(path, { process, count: command.count })
         this.#add(command.count)
+        return 1
+      case 'child':
+        this.#turn(command.body, path, { process, layer })
         return 1
       case 'reject':
         this.#turn(command.body, path, { process, layer, rejects: true })

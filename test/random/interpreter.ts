@@ -19,7 +19,7 @@ import {
   type StepInfo,
   supervisor,
 } from 'vivarium'
-import { HOPELESS_ATTEMPTS, tagAfter } from './expectation.ts'
+import { HOPELESS_ATTEMPTS, tagAfter, undoOf } from './expectation.ts'
 import type { LineFile } from './line.ts'
 import { type Body, type Command, LAYERS } from './program.ts'
 
@@ -166,6 +166,9 @@ class Frame {
       case 'checkpoint':
         await ctx.checkpoint()
         return 1
+      case 'undo':
+        ctx.onRollback(undoOf(path), (info) => this.#act(info, undoOf(path)))
+        return 1
       case 'crash':
         if (ctx.message.attempt === 1) throw new Error('The program fails once, on purpose.')
         return 1
@@ -187,6 +190,7 @@ class Frame {
       case 'reject':
       case 'send':
       case 'start':
+      case 'child':
       case 'burst':
       case 'peek':
         return this.#others(command, path)
@@ -241,7 +245,7 @@ class Frame {
   }
 
   async #others(
-    command: Extract<Command, { kind: 'call' | 'reject' | 'send' | 'start' | 'burst' | 'peek' }>,
+    command: Extract<Command, { kind: 'call' | 'reject' | 'send' | 'start' | 'child' | 'burst' | 'peek' }>,
     path: string,
   ): Promise<number> {
     const ctx = this.#ctx
@@ -273,6 +277,11 @@ class Frame {
           this.#add(1)
         }
         return 1
+      case 'child': {
+        const options = { idempotencyKey: path, parentClose: 'wait' } as const
+        await ctx.start(agent, key, 'run', this.#messageFor(path, command.body), options)
+        return 1
+      }
       case 'start': {
         const message = this.#messageFor(path, command.body)
         await ctx.start(agent, key, 'run', message, { idempotencyKey: path })
@@ -287,13 +296,16 @@ class Frame {
   }
 
   async #step(
-    command: Extract<Command, { kind: 'step' | 'flaky' | 'hopeless' | 'chunks' | 'stream' | 'external' }>,
+    command: Extract<Command, { kind: 'step' | 'task' | 'flaky' | 'hopeless' | 'chunks' | 'stream' | 'external' }>,
     path: string,
   ): Promise<number> {
     const ctx = this.#ctx
     switch (command.kind) {
       case 'step':
         this.#see(path, await ctx.step('work', (info) => this.#act(info, path), { key: path }))
+        return 1
+      case 'task':
+        this.#see(path, await ctx.task(`work ${path}`, (info) => this.#act(info, path)).result())
         return 1
       case 'flaky': {
         const { fails } = command

@@ -28,6 +28,10 @@ export type Command =
   | { kind: 'chunks'; count: number; closes: boolean }
   /** A stream that the handler writes itself. */
   | { kind: 'stream'; count: number }
+  /** A task, whose value is drawn by chance each time it runs. */
+  | { kind: 'task' }
+  /** Registers what runs when the turn is rejected, and not otherwise. */
+  | { kind: 'undo' }
   | { kind: 'draw' }
   /** A query of another agent: recorded as a step is. */
   | { kind: 'peek'; to: number }
@@ -40,6 +44,8 @@ export type Command =
   | { kind: 'send'; to: number; body: Body }
   /** Started twice under one idempotency key, and awaited. */
   | { kind: 'start'; to: number; body: Body }
+  /** Started as a child, and not awaited: the end of the turn waits for it. */
+  | { kind: 'child'; to: number; body: Body }
   | { kind: 'after'; ms: number; body: Body }
   /** A timer that is cancelled, at once or when it may have fired; its body must never run. */
   | { kind: 'cancelled'; ms: number; fired: boolean; body: Body }
@@ -67,6 +73,8 @@ const WEIGHTS: readonly (readonly [Kind, number])[] = [
     ['step', 12],
     ['flaky', 5],
     ['hopeless', 2],
+    ['task', 3],
+    ['undo', 3],
     ['chunks', 3],
     ['stream', 3],
   ] as const),
@@ -89,6 +97,7 @@ const DOWNWARD: readonly (readonly [Kind, number])[] = [
   ['reject', 4],
   ['send', 7],
   ['start', 4],
+  ['child', 3],
   ['burst', 4],
   ['peek', 2],
 ]
@@ -170,6 +179,8 @@ class Author {
     const kinds = layer < LAYERS - 1 ? [...WEIGHTS, ...DOWNWARD] : WEIGHTS
     const drawn = kinds.flatMap(([kind, weight]) => Array<Kind>(weight).fill(kind))
     const kind = drawn[this.#chance.below(drawn.length)] ?? 'count'
+    // Where there is something to take back.
+    if (rejects && this.#chance.below(4) === 0) return { kind: 'undo' }
     // A rejection drops the cancellation with the rest of the outbox.
     if (rejects && kind === 'cancelled') return { kind: 'count' }
     return this.#make(kind, layer, rejects)
@@ -196,6 +207,7 @@ class Author {
       case 'call':
       case 'send':
       case 'start':
+      case 'child':
         return { kind, to, body: this.#body(below, false) }
       case 'reject':
         return { kind, to, body: this.#body(below, true) }

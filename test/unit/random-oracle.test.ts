@@ -46,6 +46,7 @@ function worldOf(expected: Expectation): ProgramWorld {
       attempts.map(() => ++place),
     )
   }
+  for (const path of expected.undone.flat()) world.order.set(path, [++place])
   return world
 }
 
@@ -78,9 +79,9 @@ test('[X30] a program follows from seed and number, and all kinds of commands ar
   const kinds = programs.reduce((all, { body }) => kindsOf(body, all), new Set<Kind>())
   expect([...kinds].sort()).toEqual(
     [
-      ...['after', 'await', 'burst', 'call', 'cancelled', 'checkpoint', 'chunks', 'count', 'crash', 'draw', 'external'],
-      ...['flaky', 'hopeless', 'parallel', 'peek', 'reject', 'send', 'signal', 'sleep', 'start', 'step', 'stream'],
-      'write',
+      ...['after', 'await', 'burst', 'call', 'cancelled', 'checkpoint', 'child', 'chunks', 'count', 'crash', 'draw'],
+      ...['external', 'flaky', 'hopeless', 'parallel', 'peek', 'reject', 'send', 'signal', 'sleep', 'start', 'step'],
+      ...['stream', 'task', 'undo', 'write'],
     ].sort(),
   )
 })
@@ -119,6 +120,20 @@ describe('[X31] what a turn leaves behind', () => {
       ['p1.0.5', { process: 'layer2/k2', source: 'p1.0.3' }],
       ['p1.0.6', { process: 'layer2/k2', source: 'p1.0.3' }],
     ])
+  })
+
+  test('a rejected turn takes back in reverse what it registered, any other one nothing', () => {
+    const body: Command[] = [{ kind: 'undo' }, { kind: 'child', to: 1, body: [{ kind: 'count' }] }, { kind: 'undo' }]
+    const expected = only({ kind: 'reject', to: 0, body }, { kind: 'call', to: 0, body })
+    expect(expected.undone).toEqual([['p1.0.2.undo', 'p1.0.0.undo']])
+    expect([...expected.effects]).toEqual([
+      ['p1.0.2.undo', 1],
+      ['p1.0.0.undo', 1],
+    ])
+    expect(expected.counts.get('layer2/k1 p1')).toBe(2) // children are begun at once
+    const world = worldOf(expected)
+    world.order.set('p1.0.0.undo', [0])
+    expect(compare(expected, world)).toEqual([expect.stringContaining('was taken back at line')])
   })
 
   test('a transaction commits what was before it', () => {
