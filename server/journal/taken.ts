@@ -90,14 +90,16 @@ function unanswered(record: DurableRecord, { op }: Envelope): Outcome {
 export function putBack(process: Process, open: OpenTurn): void {
   const taken = [...(open.taken ?? [])].reverse()
   open.taken = null
-  for (const [, one] of taken) if (!one.final) putBackOne(process, one)
+  for (const [, one] of taken) if (!one.final) putBackOne(process, open, one)
 }
 
-function putBackOne(process: Process, { envelope, index }: Taken): void {
+/** Never before the turn's own message: what had begun goes on first. */
+function putBackOne(process: Process, open: OpenTurn, { envelope, index }: Taken): void {
   const box = process.box()
+  const first = box.peek(0, 1)[0] === open.envelope ? 1 : 0
   const ord = rowOf(envelope)?.ord
   const later = ord === undefined ? -1 : box.indexOf((other) => (rowOf(other)?.ord ?? 0) > ord)
-  box.insert(envelope, later < 0 ? index : later)
+  box.insert(envelope, later < 0 ? first + index : Math.max(first, later))
 }
 
 /** What of it was received with results that are kept; null without any. */
@@ -110,7 +112,7 @@ export function keptTaken({ taken }: OpenTurn, entries: readonly Entry[]): Map<s
 /** The turn runs again: what it received and does not keep goes back to its place. */
 export function putBackRest(process: Process, before: OpenTurn, after: OpenTurn): void {
   for (const [id, one] of [...(before.taken ?? [])].reverse()) {
-    if (after.taken?.has(id) !== true) putBackOne(process, one)
+    if (after.taken?.has(id) !== true) putBackOne(process, after, one)
   }
 }
 
@@ -129,7 +131,7 @@ export function restoreTaken(record: DurableRecord, { opens }: Dropped, missing:
       if (one.message.ord !== null && missing.has(one.message.ord)) one.final = true
       if (at >= 0) continue
       open.taken?.delete(id)
-      putBackOne(record.process, one)
+      putBackOne(record.process, open, one)
     }
   }
 }

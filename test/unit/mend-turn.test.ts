@@ -376,6 +376,19 @@ describe('a retry', () => {
     expect(await state(b)).toEqual({ got: ['one', 'two'], done: ['three'] })
   })
 
+  test('[E5] what it received is behind it again, also when nothing else waits', async () => {
+    const a = await start()
+    await a.send(a.ref(desk, '1').gather())
+    for (const text of ['one', 'two']) await a.send(a.ref(desk, '1').note(text))
+    await world.until(() => a.core.kernel.find('desk/1')?.wait?.target === 'c')
+    await a.call(a.control.retryTurn('desk/1', act))
+    await world.until(() => a.core.kernel.find('desk/1')?.wait?.target === 'c')
+    opened.open()
+    await world.until(isOver(a))
+    expect(await state(a)).toEqual({ got: ['one', 'two'], done: [] })
+    expect((await a.journal('desk/1')).filter(({ k }) => k === 'accepted')).toHaveLength(1)
+  })
+
   test('[E5] one that waits for its next attempt begins at once, and its attempts count anew', async () => {
     const a = await start()
     const answer = Promise.resolve(a.ref(desk, '1').stumble())
