@@ -9,6 +9,7 @@ import { archiveContract } from '../support/store-contract/archive.ts'
 import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
+import { discardContract } from '../support/store-contract/discard.ts'
 import { messageContract } from '../support/store-contract/message.ts'
 import { streamContract } from '../support/store-contract/stream.ts'
 import { tieContract } from '../support/store-contract/tie.ts'
@@ -41,4 +42,5 @@ describe.runIf(older !== undefined)(`Postgres ${older?.major ?? 'older'}`, () =>
   tieContract(world)
   blobContract(world)
   streamContract(world)
+  discardContract(world)
 })

@@ -6,6 +6,7 @@ import { archiveContract } from '../support/store-contract/archive.ts'
 import { blobContract } from '../support/store-contract/blob.ts'
 import { claimContract } from '../support/store-contract/claim.ts'
 import { commitContract } from '../support/store-contract/commit.ts'
+import { discardContract } from '../support/store-contract/discard.ts'
 import { messageContract } from '../support/store-contract/message.ts'
 import { processFileContract } from '../support/store-contract/process-file.ts'
 import { retentionContract } from '../support/store-contract/retention.ts'
@@ -25,5 +26,6 @@ tieContract(world)
 blobContract(world)
 streamContract(world)
 processFileContract(world)
+discardContract(world)
 symptomContract(agingMemory(world, database))
 retentionContract(agingMemory(world, database))
