@@ -5,7 +5,8 @@
  *   belongs to a turn that will come to its end.
  * - A replay finds what the turn wrote already. Chunks of the handler itself are compared one by one and not written
  *   again; from the first that differs on they are void, which a reset says. Steps write under the number of their
- *   attempt: a new one begins with a reset of the one before.
+ *   attempt: a new one begins with a reset of the one before. Where retention took away a part of what it wrote, a turn
+ *   cannot tell what it wrote: all of it is void, and written again.
  * - A step's result and the end of a turn come after their chunks: whoever has the one can read the other.
  * - An end cannot be taken back, so it waits for the results that led to it. What a step closes ends with the result of
  *   the step, which says so to a replay: a step that runs again finds its stream open.
@@ -19,6 +20,7 @@ import {
   STREAM_RECORD_BYTES_MAX,
   STREAM_RECORDS_MAX,
   STREAMS_PER_PROCESS_MAX,
+  type StreamRow,
   streamPath,
   type WrittenRecord,
 } from '../store/stream.ts'
@@ -34,7 +36,12 @@ const NAME = /^[^/\u0000-\u001f\u007f]{1,100}$/u
 const encoder = new TextEncoder()
 
 /** A stream as one turn has it: where it ends, and what of it is the turn's own. */
-type Opened = { readonly tail: StreamTail; readonly written: WrittenRecord[] }
+type Opened = {
+  readonly tail: StreamTail
+  readonly written: WrittenRecord[]
+  /** Some of what the turn wrote may be pruned. */
+  readonly torn: boolean
+}
 
 /** The streams of a turn. */
 export class TurnStreams {
@@ -144,7 +151,7 @@ export class TurnStreams {
     const known = record.streams?.get(name)
     const held = known?.problem === null ? known : undefined
     // A turn that is new has written nothing: it was not accepted before.
-    if (held !== undefined && !turn.isAgain) return { tail: held, written: [] }
+    if (held !== undefined && !turn.isAgain) return { tail: held, written: [], torn: false }
     if (held !== undefined) await ports.streams.flushed(held)
     const outcome = await ports.store.openStream(ports.node(), { ...wanted, turn: turn.isAgain ? turn.id : null })
     turn.assertOpen()
@@ -156,7 +163,8 @@ export class TurnStreams {
     tail.floor = outcome.row.floor
     record.streams ??= new Map()
     record.streams.set(name, tail)
-    return { tail, written: [...outcome.written] }
+    const { written } = outcome
+    return { tail, written: [...written], torn: turn.isAgain && isTorn(outcome.row, written) }
   }
 }
 
@@ -176,6 +184,8 @@ class Out implements StreamOut {
   #tail: StreamTail | null = null
   /** Valid chunks of an earlier run that were not repeated yet; handler only. */
   #again: WrittenRecord[] = []
+  /** An earlier run of the handler closed it, and what it wrote is pruned: all of it stands there, unseen. */
+  #unseen = false
   #attempt = 1
 
   constructor(init: OutInit) {
@@ -190,7 +200,7 @@ class Out implements StreamOut {
     return this.#then(async () => {
       const tail = await this.#open()
       this.#init.assertOpen()
-      if (this.#isRepeated(data)) return
+      if (this.#unseen || this.#isRepeated(data)) return
       if (streamsOf(this.#init.turn).isEnding(this.#init.name, this.step)) throw this.#isClosed()
       if (tail.next - tail.floor >= STREAM_RECORDS_MAX) await this.#lookAgain(tail)
       this.#writable(tail)
@@ -218,6 +228,7 @@ class Out implements StreamOut {
       await turn.flushed()
       turn.process.wait ??= firstWait(turn.record) // the turn may wait for something else meanwhile
       this.#init.assertOpen()
+      this.#unseen = false
       this.#voidRest(tail)
       if (!tail.closed) streams.end(tail)
       await streams.flushed(tail)
@@ -241,18 +252,21 @@ class Out implements StreamOut {
 
   async #open(): Promise<StreamTail> {
     if (this.#tail !== null) return this.#tail
-    const { tail, written } = await this.#init.opened()
+    const { tail, written, torn } = await this.#init.opened()
     const mine = written.filter(({ step }) => step === this.step)
     const before = mine.reduce((most, { attempt }) => Math.max(most, attempt), 0)
     this.#tail = tail
     if (this.step === null) {
       this.#attempt = Math.max(1, before)
-      this.#again = validOf(mine)
+      this.#again = torn ? [] : validOf(mine)
+      this.#unseen = torn && tail.closed
+      if (torn && !tail.closed) this.#voidAll(tail)
       return tail
     }
     this.#attempt = before + 1
     const [first] = mine
-    if (first !== undefined) this.#reset(tail, first.pos)
+    if (torn && !tail.closed) this.#reset(tail, 0)
+    else if (first !== undefined) this.#reset(tail, first.pos)
     this.#remember(written, tail)
     return tail
   }
@@ -283,6 +297,12 @@ class Out implements StreamOut {
     this.#again = []
     this.#attempt += 1
     this.#reset(tail, next.pos)
+  }
+
+  /** From wherever its chunks began: those of others are not touched by it. */
+  #voidAll(tail: StreamTail): void {
+    this.#attempt += 1
+    this.#reset(tail, 0)
   }
 
   #reset(tail: StreamTail, to: number): void {
@@ -323,6 +343,11 @@ class Out implements StreamOut {
 /** With the result of the step that closed them. */
 export function endStreams(turn: Turn, names: readonly string[]): void {
   for (const name of names) streamsOf(turn).end(name)
+}
+
+/** One turn writes at a time, so what is before its first record is of others; at the floor it may be its own. */
+function isTorn({ floor, tail }: StreamRow, [first]: readonly WrittenRecord[]): boolean {
+  return floor > 0 && (first === undefined ? floor >= tail : first.pos <= floor)
 }
 
 /** What was written and not voided by a later reset. */

@@ -54,7 +54,9 @@ async function openStream(at: Context, node: NodeIdentity, opening: StreamOpenin
   }
   if (turn === null) return { kind: 'open', row, written: [] }
   const written = await read.unsafe<WrittenRecord[]>(writtenSql(q), [row.id, turn], { prepare: true })
-  return { kind: 'open', row, written }
+  // After them: a floor that is older than they are would hide that some were pruned meanwhile.
+  const [now] = await read.unsafe<{ floor: number }[]>(floorSql(q), [row.id], { prepare: true })
+  return { kind: 'open', row: { ...row, floor: now?.floor ?? row.floor }, written }
 }
 
 const HEAD = (q: string): string =>
@@ -82,6 +84,10 @@ function writtenSql(q: string): string {
   return `select pos, reset, step, attempt, md5(data) as hash,
       case when reset then convert_from(data, 'UTF8')::float8 end as "to"
     from ${q}stream_records where stream = $1::bigint and turn = $2::text order by pos`
+}
+
+function floorSql(q: string): string {
+  return `select floor::float8 as floor from ${q}streams where id = $1::bigint`
 }
 
 /** What a batch looks like as JSON: one item per stream, one per record. */
