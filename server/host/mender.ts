@@ -73,6 +73,7 @@ export class Mender {
     const begins = to === null ? {} : { branch: record.seq + 1 }
     const entry = { k: 'edited' as const, to, ...begins, patches, ...said(act) }
     const version = await editState(ports, record, entry)
+    ports.crash.hit('mend:stored')
     return { process, outcome: `version ${version}` }
   }
 
@@ -98,6 +99,7 @@ export class Mender {
       const why = act.reason === undefined ? '' : `: ${act.reason}`
       bury(ports, record, envelope, `skipped by ${act.actor}${why}`)
       await stored(ports, record, isFirst ? unmarked(record) : {})
+      ports.crash.hit('mend:stored')
     } finally {
       release?.()
     }
@@ -138,6 +140,7 @@ export class Mender {
     }
     const kept = keptResults(id, open, step)
     await retryOpen(ports, record, open, { kept, ...said(act) })
+    ports.crash.hit('mend:stored')
     return kept === 0 ? 'begins anew' : `goes on from result ${kept + 1}`
   }
 
@@ -167,6 +170,7 @@ export class Mender {
     }
     const held = interruptTurn(ports, record, why)
     await landed(record)
+    ports.crash.hit('mend:taken')
     if (held.holds() && recordOf(process) === record && !record.fenced) return () => held.release()
     held.release()
     throw new RuntimeError('INCARNATION_GONE', `${record.id} ended while its turn was taken from it.`)

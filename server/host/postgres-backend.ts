@@ -39,7 +39,7 @@ export async function openBackend(
   const schema = options.schema === undefined ? {} : { schema: options.schema }
   try {
     await patiently(() => migrate(connection, { ...schema, crash }), server.place, clock)
-    const handle = openPostgres({ connection, clock, ...schema })
+    const handle = openPostgres({ connection, clock, crash, ...schema })
     let control = openControl({ connection, clock, ...schema })
     let joined = false
     return {

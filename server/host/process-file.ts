@@ -62,7 +62,10 @@ export async function importFile(
   replace: boolean,
 ): Promise<string> {
   const outcome = await core.backend.handle.store.importProcess(core.node, body, { id, replace })
-  if (outcome === 'imported') return `imported ${body.journal.length} rows`
+  if (outcome === 'imported') {
+    core.layer.ports.crash.hit('import:stored')
+    return `imported ${body.journal.length} rows`
+  }
   const text =
     outcome === 'owned' ? 'runs on a node. Stop it first' : 'exists. Give another id, or say that it is replaced'
   throw new RuntimeError('PROCESS_EXISTS', `${id} ${text}.`, { detail: { id } })

@@ -364,6 +364,7 @@ export class RuntimeControl implements Control {
       refuseService(verb, target)
       const result = await run()
       await this.#write(verb, target, act, outcomeOf(result))
+      this.#core.layer.ports.crash.hit('act:audited')
       return result
     } catch (error) {
       await this.#write(

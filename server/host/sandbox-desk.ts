@@ -67,6 +67,7 @@ export class SandboxDesk {
     const as = await this.#name(original, fork.as, (name) =>
       store.importProcess(core.node, body, { id: name, replace: false }),
     )
+    core.layer.ports.crash.hit('fork:stored')
     await this.#begin(as, original.agent)
     return { id: as, incarnation: 1, outcome: `${as} is a sandbox copy of ${id}, ${whatOf(body, from)}` }
   }
@@ -157,6 +158,7 @@ export class SandboxDesk {
       throw new RuntimeError('NOT_FOUND', `${id} does not wait for ${what}.`)
     }
     await stop.give(out, storable(act.actor))
+    this.#core.layer.ports.crash.hit('answer:stored')
     return { process, outcome: `answered ${stop.key}` }
   }
 

@@ -200,8 +200,9 @@ export class Chain {
 
   async #hasTables(): Promise<boolean> {
     const { sql, schema } = this.#rows
-    // The table of the last migration: a kill between two of them leaves the earlier ones.
-    const found = await sql`select 1 from pg_tables where schemaname = ${schema} and tablename = 'blob_refs'`
+    // What the last migration made: a kill between two of them leaves the earlier ones.
+    const found = await sql`select 1 from information_schema.columns
+      where table_schema = ${schema} and table_name = 'processes' and column_name = 'sandbox'`
     return found.length > 0
   }
 

@@ -12,7 +12,7 @@ export type StoredStreams = ReadonlyMap<string, StoredStream>
 
 export async function readStreams({ sql, schema }: Rows): Promise<StoredStreams> {
   const streams = await sql<{ id: string; path: string; tail: string; closed: boolean }[]>`
-    select id, path, tail, closed from ${sql(schema)}.streams`
+    select id, path, tail, closed from ${sql(schema)}.streams where path like 'processes/scribe/%'`
   const lines = await sql<{ stream: string; pos: string; reset: boolean; turn: string; step: string; text: string }[]>`
     select stream, pos, reset, turn, step, convert_from(data, 'UTF8') as text
     from ${sql(schema)}.stream_records order by stream, pos`

@@ -28,7 +28,9 @@ export async function checkWaits(rows: Rows, ended: ReadonlySet<string>): Promis
   const kinds = ['due', 'woke', 'retry', 'opened', 'received', 'upgrade']
   const like = [...kinds.map((kind) => `%"k":"${kind}"%`), ...DROPPED.map((end) => `%${end}%`)]
   const found = await sql<{ process: string; seq: string; payload: string }[]>`
-    select process, seq, payload from ${sql(schema)}.journal where payload like any(${like}) order by process, seq`
+    select j.process, j.seq, j.payload
+    from ${sql(schema)}.journal j join ${sql(schema)}.processes p on p.pid = j.process
+    where j.payload like any(${like}) and p.agent <> 'patient' order by j.process, j.seq`
   const read = found.map(({ process, seq, payload }) => {
     const entries = JSON.parse(payload) as WaitEntry[] // the documented row format
     return { process, seq, entries }

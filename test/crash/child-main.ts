@@ -10,23 +10,28 @@ import { actIn, bank, bomb } from './bank.ts'
 import { Chance } from './chance.ts'
 import { errandsOf } from './errand.ts'
 import { Desk } from './errand-desk.ts'
+import { hospital, treatIn, treatmentsOf } from './hospital.ts'
 import { hurriedClock } from './hurried-clock.ts'
 import { Load } from './load.ts'
+import { Operator } from './operator.ts'
 import { liveAs, sagas } from './saga.ts'
 import { SagaDesk } from './saga-desk.ts'
 
 const [, , data = '', schema = '', facts = '', effects = '', run = '', seed = '1', mode = 'load'] = process.argv
 actIn(effects, schema)
 liveAs(run)
+treatIn(treatmentsOf(effects))
 /** The nth child runs the nth version of the code. */
 const errands = errandsOf(Number(run.slice(1)))
-const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root, sagas] })
+const root = supervisor('town', { strategy: 'one_for_one', children: [bank, errands.root, sagas, hospital] })
 const runtime = await createRuntime({ root, data, schema, clock: hurriedClock() })
 const chance = new Chance(Number(seed))
 const desk = new Desk({ runtime, facts, effects, run, chance, agents: errands.agents })
 const load = new Load({ runtime, facts, run, chance, desk, sagas: new SagaDesk({ runtime, facts, effects, run }) })
+const operator = new Operator({ runtime, facts, run })
 process.once('SIGTERM', () => {
   load.stop()
+  operator.stop()
   runtime.stop('SIGTERM').then(
     () => process.exit(0),
     (error: unknown) => {
@@ -37,10 +42,10 @@ process.once('SIGTERM', () => {
 })
 process.send?.('up')
 if (mode === 'settle') {
-  await load.finish()
+  await Promise.all([load.finish(), operator.finish()])
   process.send?.('finished')
 } else {
-  const working = load.run()
+  const working = Promise.all([load.run(), operator.run()])
   if (mode === 'send-bomb') await runtime.send(runtime.ref(bomb, run).blow({ id: run }))
   if (mode === 'call-bomb') await runtime.ref(bomb, run).blow({ id: run })
   await working

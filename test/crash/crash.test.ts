@@ -12,6 +12,7 @@ const LONG = process.env['CRASH_LONG'] === '1'
 const SEED = Number(process.env['CRASH_SEED'] ?? Date.now() % 1_000_000)
 const REPEATS = LONG ? 3 : 1
 const RANDOM_KILLS = LONG ? 100 : 6
+/** Points by their names, instead of a half of all. */
 const CHOSEN = process.env['CRASH_POINTS']?.split(',')
 const POINTS = CRASH_POINTS.filter((point, i) => CHOSEN?.includes(point) ?? (LONG || (i + SEED) % 2 === 0))
 /** Ms after the start of a child within which it dies: a third while it boots and takes over, the rest under load. */
@@ -61,6 +62,15 @@ const PASSAGE: Record<CrashPointName, { from: number; to: number }> = {
   'upgrade:stored': { from: 1, to: 2 },
   'patch:stored': { from: 1, to: 4 },
   'prune:step': { from: 1, to: 2 },
+  'stream:pruned': { from: 1, to: 4 },
+  'mend:taken': { from: 1, to: 3 },
+  'mend:stored': { from: 1, to: 5 },
+  'act:audited': { from: 1, to: 12 },
+  'fork:stored': { from: 1, to: 2 },
+  'answer:stored': { from: 1, to: 2 },
+  'discard:middle': { from: 1, to: 1 },
+  'import:middle': { from: 1, to: 3 },
+  'import:stored': { from: 1, to: 2 },
   'migration:applied': { from: 1, to: 2 },
   'embedded:started': { from: 1, to: 1 },
   'shutdown:drained': { from: 1, to: 1 },

@@ -3,18 +3,24 @@
  * every checker reads what is there.
  */
 import { readStore } from 'vivarium'
+import { caseFile, readCases } from './case.ts'
 import { checkBlobs } from './checker-blob.ts'
 import { checkErrands } from './checker-errand.ts'
 import { checkJournal } from './checker-journal.ts'
 import { checkMailbox, countWaiting } from './checker-mailbox.ts'
+import { checkMending } from './checker-mend.ts'
 import { checkOwners } from './checker-owner.ts'
 import { checkEffects, checkPromises, readSlips, readWorld } from './checker-promise.ts'
 import { checkSagas } from './checker-saga.ts'
 import { checkSagaRows } from './checker-saga-row.ts'
+import { checkHeard, checkPrunedRows, readPruned } from './checker-prune.ts'
+import { checkDiscarded, checkSandboxes } from './checker-sandbox.ts'
 import { checkStreams, readStreams } from './checker-stream.ts'
 import { checkVersions, checkWaits } from './checker-wait.ts'
 import { Child, type ForkedChild } from './child.ts'
-import { readEffects, readFacts } from './fact.ts'
+import { readEffects, readFacts, readLines } from './fact.ts'
+import { type Treatment, treatmentsOf } from './hospital.ts'
+import { checkWhole, readHospital } from './hospital-view.ts'
 import type { Place } from './place.ts'
 import type { Rows } from './rows.ts'
 import { readSagaFacts } from './saga-fact.ts'
@@ -77,7 +83,13 @@ export async function stuckRows(rows: Rows): Promise<string[]> {
 /** What must hold at every instant, also in the middle of work. @throws listing what is wrong */
 export async function checkStructure(rows: Rows): Promise<void> {
   const { broken, ended } = await checkJournal(rows)
-  expectNothing('structure', [...broken, ...(await checkMailbox(rows, ended)), ...(await checkBlobs(rows))])
+  expectNothing('structure', [
+    ...broken,
+    ...(await checkMailbox(rows, ended)),
+    ...(await checkBlobs(rows)),
+    ...(await checkWhole(rows)),
+    ...checkPrunedRows(await readPruned(rows)),
+  ])
 }
 
 /** The same, and what the child was told before it died. */
@@ -108,8 +120,25 @@ async function checkAll(place: Place, rows: Rows): Promise<Settled> {
     ...(await checkWaits(rows, journal.ended)),
     ...(await checkVersions(rows, world.versions)),
     ...checkStreams(await readStreams(rows), facts, world.said),
+    ...(await checkOperator(place, rows)),
   ])
   return { operations: facts.wanted.size, promised: facts.done.size, effects: effects.length, rows: journal.rows }
+}
+
+async function checkOperator(place: Place, rows: Rows): Promise<string[]> {
+  const { data, schema, facts, effects } = place
+  const cases = readCases(caseFile(facts))
+  const treatments = readLines(treatmentsOf(effects)).map((line) => JSON.parse(line) as Treatment) // of hospital.ts
+  const view = await readStore({ data, schema }, (reader) => readHospital(reader, rows))
+  const streams = await readPruned(rows)
+  return [
+    ...checkMending(cases, view, treatments),
+    ...checkSandboxes(cases, view, treatments),
+    ...(await checkDiscarded(cases, rows)),
+    ...(await checkWhole(rows)),
+    ...checkPrunedRows(streams),
+    ...checkHeard(cases, streams),
+  ]
 }
 
 function expectNothing(what: string, found: readonly string[]): void {

@@ -1,6 +1,7 @@
 /**
  * What every query file is given: the clients and the schema to write into its text.
  */
+import { type CrashPoints, NO_CRASH } from '../../crash-point.ts'
 import type { Clients } from './client.ts'
 import type { SchemaName } from './schema-name.ts'
 
@@ -8,10 +9,11 @@ export type Context = Clients & {
   /** Quoted and followed by a dot: `${q}nodes` in a text is the table of this runtime. */
   readonly q: string
   readonly schema: SchemaName
+  readonly crash: CrashPoints
 }
 
-export function context(clients: Clients, schema: SchemaName): Context {
-  return { ...clients, schema, q: `"${schema}".` }
+export function context(clients: Clients, schema: SchemaName, crash: CrashPoints = NO_CRASH): Context {
+  return { ...clients, schema, crash, q: `"${schema}".` }
 }
 
 /** F2: the row every writing statement holds. Heartbeats do not wait on it, a takeover does. Parameters $1 to $3. */

@@ -12,7 +12,7 @@ import { nodeFenced, nodeValues } from './fenced.ts'
 /** Ms. Journals of a long life are large; nobody waits for this. */
 const TIMEOUT_MS = 120_000
 
-export function discard({ read, q }: Context, node: NodeIdentity, id: string): Promise<DiscardOutcome> {
+export function discard({ read, q, crash }: Context, node: NodeIdentity, id: string): Promise<DiscardOutcome> {
   return read.begin(async (tx) => {
     await tx.unsafe(`set local statement_timeout = ${TIMEOUT_MS}`)
     const [alive] = await tx.unsafe(`with ${fence(q)} select 1 from fence`, nodeValues(node))
@@ -27,6 +27,7 @@ export function discard({ read, q }: Context, node: NodeIdentity, id: string): P
     if (found.sandbox === null) return 'kept'
     if (found.owned) return 'owned'
     for (const sql of byPid(q)) await tx.unsafe(sql, [found.pid])
+    crash.hit('discard:middle')
     for (const sql of byId(q)) await tx.unsafe(sql, [node.namespace, id])
     return 'discarded'
   })

@@ -6,6 +6,7 @@
  */
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Clock } from '../../clock.ts'
+import type { CrashPoints } from '../../crash-point.ts'
 import { SCHEMA_DEFAULT } from '../schema.ts'
 import type { Commit, NodeIdentity, Store, StoreHandle } from '../store.ts'
 import { PostgresArchive } from './archive.ts'
@@ -41,6 +42,7 @@ export type PostgresOptions = {
   readonly clock: Clock
   /** Postgres schema of the tables; `vivarium` by default. */
   readonly schema?: string
+  readonly crash?: CrashPoints
 }
 
 /** Seconds that statements in flight get when the store is closed. */
@@ -50,7 +52,7 @@ const CLOSE_SECONDS = 5
 export function openPostgres(options: PostgresOptions): StoreHandle {
   const schema = schemaName(options.schema ?? SCHEMA_DEFAULT)
   const clients = openClients(options.connection)
-  const at = context(clients, schema)
+  const at = context(clients, schema, options.crash)
   let closing: Promise<void> | null = null
   const close = () => {
     closing ??= closeClients(clients, CLOSE_SECONDS)

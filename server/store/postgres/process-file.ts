@@ -72,7 +72,7 @@ function exportSql(q: string): string {
 }
 
 export function importProcess(
-  { read, q }: Context,
+  { read, q, crash }: Context,
   node: NodeIdentity,
   { body, place }: { body: ProcessBody; place: ImportPlace },
 ): Promise<ImportOutcome> {
@@ -94,6 +94,7 @@ export function importProcess(
     const [made] = await tx.unsafe<{ pid: number }[]>(makeSql(q), [node.namespace, place.id, whole])
     // A rival made one between the look and now.
     if (made === undefined) return 'exists'
+    crash.hit('import:middle')
     for (const sql of fillSql(q)) await tx.unsafe(sql, [node.namespace, place.id, made.pid, whole])
     if (found !== undefined) await tx.unsafe(streamSql(q), [made.pid, found.pid])
     return 'imported'
