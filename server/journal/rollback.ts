@@ -30,6 +30,9 @@ const EXTRA_ATTEMPTS = 20
 /** Why a turn rolls back: `failed` is a crash in the last attempt. */
 export type RollbackCause = Exclude<EndKind, 'done'> | 'failed'
 
+/** What keys of compensations begin with. */
+export const ROLLBACK = '$rollback:'
+
 type Undo = { readonly key: string; readonly name: string; readonly fn: StepFn; readonly plan: StepPlan }
 type Begun = Extract<Entry, { k: 'rollback' }>
 type Over = Extract<Entry, { k: 'rolled-back' }>
@@ -47,7 +50,7 @@ export function onRollbackInTurn(turn: Turn, name: string, fn: StepFn, options?:
   if (turn.isHook) refuse('is registered in `activated`, which handles no message')
   turn.accept()
   turn.rollback ??= new Rollback(turn, [])
-  if (!turn.rollback.register({ key: turn.nextKey(`$rollback:${name}`), name, fn, plan })) {
+  if (!turn.rollback.register({ key: turn.nextKey(`${ROLLBACK}${name}`), name, fn, plan })) {
     refuse(`is one of more than ${UNDO_MAX}`)
   }
 }
@@ -145,7 +148,7 @@ export class Rollback {
     const turn = this.#turn
     const known = this.#results.get(key)
     const undo = this.#registered.find((one) => one.key === key)
-    const name = undo?.name ?? key.slice('$rollback:'.length)
+    const name = undo?.name ?? key.slice(ROLLBACK.length)
     if (known !== undefined) return 'ok' in known ? null : { name, err: known.err }
     if (undo === undefined) return { name, err: notRegistered(turn, name) }
     try {

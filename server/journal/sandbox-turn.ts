@@ -17,6 +17,7 @@ import { stored } from './mend.ts'
 import { OUTBOX_MAX } from './outbox.ts'
 import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord } from './record.ts'
+import { ROLLBACK } from './rollback.ts'
 import { SilentStreams } from './silent-stream.ts'
 import { Turn } from './turn.ts'
 import { firstWait } from './wait.ts'
@@ -58,8 +59,8 @@ export class SandboxTurn extends Turn {
   override request(key: string, live: () => Promise<unknown>, shape: Shape = 'result', firm = false): Promise<unknown> {
     const about = this.#about
     if (OWN.has(shape) || about === 'read') return super.request(key, live, shape, firm)
-    // It may stand here for days: a cancellation does not wait for it.
-    return super.request(key, () => this.#stop(key, about), shape, false)
+    // It may stand here for days: a cancellation does not wait for it. Nothing cancels a compensation (Y5).
+    return super.request(key, () => this.#stop(key, about), shape, key.startsWith(ROLLBACK))
   }
 
   withhold(withheld: Withheld): void {
@@ -78,7 +79,7 @@ export class SandboxTurn extends Turn {
     this.assertOpen()
     if (!this.requests.has(key)) return null // cancelled meanwhile; nobody hears this
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    const target = about?.what ?? key
+    const target = about?.what ?? undoing(key) ?? key
     const since = this.ports.clock.now()
     const args = about?.args ?? null
     const wait: Wait = { kind: 'sandbox', target, since, deadline: null, attempt: 1 }
@@ -127,4 +128,9 @@ export class SandboxTurn extends Turn {
     for (const { wait } of this.stops.values()) return wait
     return firstWait(this.record)
   }
+}
+
+/** What a compensation is shown as, which no verb of the context asks for. */
+function undoing(key: string): string | null {
+  return key.startsWith(ROLLBACK) ? `rollback ${key.slice(ROLLBACK.length).replace(/#\d+$/, '')}` : null
 }

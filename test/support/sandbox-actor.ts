@@ -1,5 +1,6 @@
 /** Agents for the rules of sandbox copies: one that reaches others by every verb, and those it reaches. */
 import { agent } from '../../server/definition/agent.ts'
+import { Reject } from '../../server/definition/reject.ts'
 import { gate, Oracle } from './runtime.ts'
 
 type Log = { log: unknown[] }
@@ -8,6 +9,7 @@ function world() {
   const oracle = new Oracle()
   const door = gate()
   const seen: string[] = []
+  const tokens: string[] = []
   const shared = { changed: false }
 
   const bank = agent('bank', {
@@ -96,6 +98,18 @@ function world() {
           return door.promise
         })
       },
+      async approve(ctx) {
+        await ctx.step('a', () => oracle.hit('a'))
+        const given = await ctx.step<string>('ok', ({ token }) => void tokens.push(token), { external: true })
+        ctx.state.log.push(given)
+      },
+      async saga(ctx) {
+        for (const name of ['one', 'two']) {
+          ctx.onRollback(`undo ${name}`, () => void oracle.hit(`undo ${name}`))
+          await ctx.step(name, () => void oracle.hit(name))
+        }
+        throw new Reject('no more')
+      },
       async back(ctx) {
         ctx.onRollback('undo', () => {
           oracle.hit('undo')
@@ -107,7 +121,7 @@ function world() {
     },
     maxAttempts: 3,
   })
-  return { oracle, door, seen, shared, bank, mayfly, listener, desk }
+  return { oracle, door, seen, tokens, shared, bank, mayfly, listener, desk }
 }
 
 export function sandboxActors() {

@@ -199,6 +199,105 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       expect(actors.oracle.count('sql')).toBe(0)
     })
 
+    test('[E10] an external step that waits outside waits for an operator in the copy, under no token', async () => {
+      const a = await start()
+      await a.start(a.ref(actors.desk, key).approve())
+      await world.until(() => actors.tokens.length === 1)
+      await world.until(async () => (await a.journal(id)).some(({ k }) => k === 'handed'))
+      await fork(a)
+      await stopsAt(a, 'step ok')
+      const [token = ''] = actors.tokens
+      await world.run(a.control.completeStep(token, 'theirs', act))
+      await world.until(async () => (await log(a, id)).length === 1)
+      expect(a.core.kernel.find(copyId)?.wait).toMatchObject({ kind: 'sandbox', target: 'step ok' })
+      a.kill()
+      const b = await start('b')
+      await stopsAt(b, 'step ok')
+      await answer(b, 'mine')
+      await world.until(async () => (await b.journal(copyId)).some(({ k }) => k === 'end'))
+      expect([await log(b, id), await log(b)]).toEqual([['theirs'], ['mine']])
+      expect(actors.tokens).toHaveLength(1)
+      expect(actors.oracle.log).toEqual(['a'])
+    })
+
+    test('[E10] an external step that a copy begins gives no token to anybody', async () => {
+      const a = await start()
+      await a.call(a.ref(actors.desk, key).note('one'))
+      await fork(a)
+      await world.run(a.control.send(copyId, 'approve', null, act))
+      await stopsAt(a, 'step a')
+      await answer(a, 1)
+      await stopsAt(a, 'step ok')
+      await world.run(a.control.answer(copyId, { error: 'refused' }, act))
+      await world.until(() => a.seen('failure').some((event) => event.id === copyId))
+      expect(actors.tokens).toEqual([])
+      expect(actors.oracle.log).toEqual([])
+    })
+
+    test('[E10] compensations stop a copy in their order; each answer is its outcome', async () => {
+      const a = await start()
+      await a.call(a.ref(actors.desk, key).note('one'))
+      await fork(a)
+      const asked = world.refusal(a.control.call(copyId, 'saga', null, { ...act, timeoutMs: 20_000 }))
+      for (const name of ['one', 'two']) {
+        await stopsAt(a, `step ${name}`)
+        await answer(a, null)
+      }
+      await stopsAt(a, 'rollback undo two')
+      await answer(a, null)
+      await stopsAt(a, 'rollback undo one')
+      await world.run(a.control.answer(copyId, { error: 'cannot' }, act))
+      expect((await asked).code).toBe('CALL_REJECTED')
+      const over = (await a.journal(copyId)).find((entry) => entry.k === 'rolled-back')
+      expect(over?.failed.map(({ name }) => name)).toEqual(['undo one'])
+      expect(await log(a)).toEqual(['one'])
+      expect(actors.oracle.log).toEqual([])
+    })
+
+    test('[E10] a compensation that waits for an answer is found at the same place by another node', async () => {
+      const a = await start()
+      await a.call(a.ref(actors.desk, key).note('one'))
+      await fork(a)
+      const { messageId } = await world.run(a.control.send(copyId, 'saga', null, act))
+      for (const name of ['one', 'two']) {
+        await stopsAt(a, `step ${name}`)
+        await answer(a, null)
+      }
+      await stopsAt(a, 'rollback undo two')
+      a.kill()
+      const b = await start('b')
+      await stopsAt(b, 'rollback undo two')
+      // Y5: nothing cancels it.
+      await world.run(b.control.cancel(copyId, messageId, act))
+      await world.advance(50)
+      expect(b.core.kernel.find(copyId)?.wait).toMatchObject({ kind: 'sandbox', target: 'rollback undo two' })
+      await answer(b, null)
+      await stopsAt(b, 'rollback undo one')
+      await answer(b, null)
+      await world.until(async () => (await b.journal(copyId)).some(({ k }) => k === 'end'))
+      expect((await b.journal(copyId)).find((entry) => entry.k === 'rolled-back')).toMatchObject({ failed: [] })
+      expect(actors.oracle.log).toEqual([])
+    })
+
+    test('[E10] a copy that is cancelled takes back what it did, by answers', async () => {
+      const a = await start()
+      await a.call(a.ref(actors.desk, key).note('one'))
+      await fork(a)
+      const { messageId } = await world.run(a.control.send(copyId, 'saga', null, act))
+      await stopsAt(a, 'step one')
+      await answer(a, null)
+      await stopsAt(a, 'step two')
+      await world.run(a.control.cancel(copyId, messageId, act))
+      for (const name of ['two', 'one']) {
+        await stopsAt(a, `rollback undo ${name}`)
+        await answer(a, null)
+      }
+      await world.until(async () => (await a.journal(copyId)).some(({ k }) => k === 'end'))
+      const entries = await a.journal(copyId)
+      expect(entries.find((entry) => entry.k === 'rolled-back')).toMatchObject({ failed: [] })
+      expect(entries.at(-1)).toMatchObject({ k: 'end', how: 'cancelled' })
+    })
+
     test('[E9] its own timers, sleeps, receives and reads of others work', async () => {
       const a = await start()
       await a.call(a.ref(actors.bank, key).pay(7))
