@@ -14,6 +14,8 @@ export const recordedSchema = z.object({
   version: z.literal(RECORDED_VERSION),
   id: z.string(),
   agent: z.string(),
+  /** Of which process it is a sandbox copy; absent for every other one. */
+  sandbox: z.string().optional(),
   /** Null where the journal goes back to the first row. */
   snapshot: z.object({ seq: z.int(), stateVersion: z.int(), value: z.string() }).nullable(),
   journal: z.array(

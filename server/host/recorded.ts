@@ -15,11 +15,7 @@ export async function recordedProcess(archive: Archive, id: ProcessId, record: S
   const { snapshot, journal } = isWhole(whole)
     ? { snapshot: null, journal: whole.reverse() }
     : await archive.stateRows(record.pid)
-  return {
-    ...head,
-    snapshot,
-    journal: journal.map(rowOf),
-  }
+  return { ...head, ...copyOf(record.sandbox), snapshot, journal: journal.map(rowOf) }
 }
 
 /** What was kept as JSON: recorded turns, or a whole process as `viv export` writes it.
@@ -31,11 +27,15 @@ export function recordedFile(given: unknown): RecordedProcess {
   const texts = new Map(body.blobs.map(({ hash, value }) => [hash, value]))
   const refs = body.refs.map((ref) => ({ ...ref, process: THIS, value: texts.get(ref.hash) ?? null }))
   const { snapshot, journal } = assertWhole(new Attachments(refs).attach(THIS, body), id)
-  const { agent } = body.process
-  const head = { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent } as const
+  const { agent, sandbox } = body.process
+  const head = { format: RECORDED_FORMAT, version: RECORDED_VERSION, id, agent, ...copyOf(sandbox) } as const
   if (snapshot === null || isUnbroken(journal)) return { ...head, snapshot: null, journal: journal.map(rowOf) }
   const { seq, stateVersion, value } = snapshot
   return { ...head, snapshot: { seq, stateVersion, value }, journal: journal.filter((row) => row.seq > seq).map(rowOf) }
+}
+
+function copyOf(sandbox: ProcessId | null | undefined): Pick<RecordedProcess, 'sandbox'> {
+  return sandbox == null ? {} : { sandbox }
 }
 
 /** A file holds one process and says no surrogate. */

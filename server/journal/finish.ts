@@ -134,10 +134,13 @@ function partOf(
   return part
 }
 
-/** How many messages left, or would have. */
-export function leaving({ messages, withheld }: Outbox): { sent: number; withheld?: readonly Withheld[] } {
+/** How many messages left, or would have: those to durable processes, as anywhere. */
+export function leaving({ messages, withheld, withheldSent = 0 }: Outbox): {
+  sent: number
+  withheld?: readonly Withheld[]
+} {
   if (withheld === undefined) return { sent: messages.length }
-  return { sent: messages.length + withheld.filter(({ what }) => what === 'send').length, withheld }
+  return { sent: messages.length + withheldSent, withheld }
 }
 
 /** Received messages count with the end of the turn (M8); returns who hears of it in memory. */

@@ -17,6 +17,8 @@ export type Outbox = {
   after: (() => void)[]
   /** In a sandbox: what does not leave (E9). */
   withheld?: Withheld[]
+  /** How many of it are messages that would have been stored. */
+  withheldSent?: number
 }
 
 export function emptyOutbox(): Outbox {

@@ -1,4 +1,5 @@
 /** The turns that rows of a journal tell of, each with the state it began with and the end it came to. */
+import type { ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import type { JournalRow, Loaded } from '../store/store.ts'
 import { decodeEntries, type EndKind, type Entry } from './entry.ts'
@@ -16,13 +17,19 @@ export type RecordedTurn = {
   /** State before its end: that of its last checkpoint. */
   live: Value
   stateVersion: number
+  /** The original of a sandbox copy. */
+  sandbox: ProcessId | null
   end: RecordedEnd
 }
 
 /** What is read of a row. */
 type Row = Pick<JournalRow, 'seq' | 'at' | 'stateVersion' | 'codeVersion' | 'payload'>
 
-export function recordedTurns(rows: { snapshot: Loaded['snapshot']; journal: readonly Row[] }): {
+export function recordedTurns(rows: {
+  snapshot: Loaded['snapshot']
+  journal: readonly Row[]
+  sandbox?: ProcessId | undefined
+}): {
   turns: RecordedTurn[]
   /** Turns that ended without having been accepted. */
   unrecorded: number
@@ -32,7 +39,14 @@ export function recordedTurns(rows: { snapshot: Loaded['snapshot']; journal: rea
   let unrecorded = 0
   let stateVersion = rows.snapshot?.stateVersion ?? rows.journal[0]?.stateVersion ?? 0
   const add = (open: OpenTurn, end: RecordedEnd): void => {
-    turns.push({ open: { ...open, entries: [...open.entries] }, live: folded.state ?? null, stateVersion, end })
+    const { sandbox = null } = rows
+    turns.push({
+      open: { ...open, entries: [...open.entries] },
+      live: folded.state ?? null,
+      stateVersion,
+      sandbox,
+      end,
+    })
   }
   for (const { stateVersion: version, codeVersion, payload } of rows.journal) {
     stateVersion = version

@@ -63,6 +63,7 @@ export class ReplayedTurn extends Turn {
       ...{ stateVersion: agent.code.version, at: 0 },
     })
     record.open = { ...open, base: now(open.base) }
+    record.sandbox = recorded.sandbox
     // The verbs that would reach the others are overridden below.
     super(ports as DurablePorts, agent, process, record, open.envelope)
     this.#wasOpen = end.kind === 'open'

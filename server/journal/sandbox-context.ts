@@ -70,6 +70,9 @@ export class SandboxContext extends DurableContext {
     const { args } = checkMessage(agent, call.op, call.message)
     turn.checkSend(() => {}) // refusals that are recorded are heard again
     this.#note('send', call.target, call.op, args)
+    if (!agent.definition.durable) return
+    const { outbox } = turn
+    outbox.withheldSent = (outbox.withheldSent ?? 0) + 1
   }
 
   override publish(topic: string, message: unknown): void {

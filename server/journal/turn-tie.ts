@@ -76,7 +76,8 @@ export function trapExitInTurn(turn: Turn, on: boolean): void {
 export async function registerInTurn(turn: Turn, name: string): Promise<void> {
   const holder = await whereisInTurn(turn, name)
   turn.assertOpen()
-  if (holder !== null && holder !== turn.process.id) throw nameTaken(name, holder)
+  // A copy that is replayed went on where its original holds the name (E9).
+  if (holder !== null && holder !== turn.process.id && holder !== turn.record.sandbox) throw nameTaken(name, holder)
   turn.outbox.part.names = [...(turn.outbox.part.names ?? []), { kind: 'register', name }]
   effect(turn, () => turn.record.tie().names.add(name))
 }
