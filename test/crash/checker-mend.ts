@@ -161,7 +161,7 @@ function checkTreatment(
   const process = `patient/${id}`
   const done = view.patients.get(process)?.done[`treat ${treatment}`] ?? 0
   const dead = view.letters.filter((letter) => letter.treatment === treatment).length
-  const carried = view.porter.done[`carry ${treatment}`] ?? 0
+  const carried = view.orderly.done[`carry ${treatment}`] ?? 0
   if (done + dead > 1) found.push(`treatment ${treatment} was done ${done} times and given up ${dead} times`)
   if (carried !== done) found.push(`treatment ${treatment} was done ${done} times and carried ${carried} times`)
   const mine = lines.filter((line) => line.id === treatment && line.process === process)

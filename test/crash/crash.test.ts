@@ -12,7 +12,7 @@ const LONG = process.env['CRASH_LONG'] === '1'
 const SEED = Number(process.env['CRASH_SEED'] ?? Date.now() % 1_000_000)
 const REPEATS = LONG ? 3 : 1
 const RANDOM_KILLS = LONG ? 100 : 6
-/** Points by their names, instead of a half of all. */
+
 const CHOSEN = process.env['CRASH_POINTS']?.split(',')
 const POINTS = CRASH_POINTS.filter((point, i) => CHOSEN?.includes(point) ?? (LONG || (i + SEED) % 2 === 0))
 /** Ms after the start of a child within which it dies: a third while it boots and takes over, the rest under load. */

@@ -20,7 +20,7 @@ export type HospitalView = {
   /** By process id. */
   wards: ReadonlyMap<string, WardState>
   patients: ReadonlyMap<string, PatientState>
-  porter: DoneState
+  orderly: DoneState
   /** Of wards and patients, by process id, oldest first. */
   journals: ReadonlyMap<string, readonly HospitalEntry[]>
   /** Rows as they stand there, without their process and claim. */
@@ -36,14 +36,14 @@ const AGENTS = ['ward', 'patient']
 export async function readHospital(reader: StoreReader, rows: Rows): Promise<HospitalView> {
   const wards = new Map<string, WardState>()
   const patients = new Map<string, PatientState>()
-  let porter: DoneState = { done: {} }
+  let orderly: DoneState = { done: {} }
   // The shapes of hospital.ts.
   for await (const { id, state } of reader.processes('ward'))
     if (state !== null) wards.set(id, state as unknown as WardState)
   for await (const { id, state } of reader.processes('patient'))
     if (state !== null) patients.set(id, state as unknown as PatientState)
-  for await (const { state } of reader.processes('porter')) if (state !== null) porter = state as unknown as DoneState
-  return { wards, patients, porter, ...(await readJournals(rows)), ...(await readRest(rows)) }
+  for await (const { state } of reader.processes('orderly')) if (state !== null) orderly = state as unknown as DoneState
+  return { wards, patients, orderly, ...(await readJournals(rows)), ...(await readRest(rows)) }
 }
 
 async function readJournals({ sql, schema }: Rows): Promise<Pick<HospitalView, 'journals' | 'texts'>> {

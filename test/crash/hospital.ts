@@ -46,7 +46,7 @@ function mark(ctx: Context<PatientState>, id: string, step: string): Promise<str
 export const REAL = 'real'
 
 /** One for all: hears once of each treatment, never from a copy. */
-export const porter = agent('porter', {
+export const orderly = agent('orderly', {
   state: (): DoneState => ({ done: {} }),
   passivateAfterMs: PASSIVATE_MS,
   on: {
@@ -65,7 +65,7 @@ export const patient = agent('patient', {
       await mark(ctx, id, 'cut')
       meet(ctx.state, (await ctx.receive<Visit>('go')).message)
       ctx.state.said = await mark(ctx, id, 'sew')
-      ctx.send(ctx.ref(porter, 'main').carry({ id }))
+      ctx.send(ctx.ref(orderly, 'main').carry({ id }))
       meet(ctx.state, (await ctx.receive<Visit>('leave')).message)
       count(ctx.state, `treat ${id}`)
     },
@@ -119,5 +119,5 @@ export const crier = agent('crier', {
 
 export const hospital = supervisor('hospital', {
   strategy: 'one_for_one',
-  children: [porter, patient, ward, crier].map((each) => pool(each)),
+  children: [orderly, patient, ward, crier].map((each) => pool(each)),
 })

@@ -26,7 +26,7 @@ function viewOf(acts: readonly Act[], more: Partial<HospitalView> = {}): Hospita
       : [{ target: '', reason: `${ID} ${verb}`, outcome: answer === 'done' ? 'ok' : 'refused: X' }],
   )
   return {
-    ...{ wards: new Map(), patients: new Map(), porter: { done: {} }, journals: new Map(), texts: new Map() },
+    ...{ wards: new Map(), patients: new Map(), orderly: { done: {} }, journals: new Map(), texts: new Map() },
     ...{ copies: new Map([[PATIENT, null]]), letters: [], audits, ...more },
   }
 }
@@ -70,7 +70,7 @@ test('[X35] a kept step that runs again, a dropped one with its old id or after 
     checkMending(
       fileOf('retry', acts, of),
       viewOf(acts, {
-        ...{ patients: new Map([[PATIENT, treated]]), porter: carried },
+        ...{ patients: new Map([[PATIENT, treated]]), orderly: carried },
         ...{ journals: new Map([[PATIENT, [retried('retry', 1)]]]), ...more },
       }),
       lines,
@@ -83,7 +83,7 @@ test('[X35] a kept step that runs again, a dropped one with its old id or after 
   expect(check([...first, ...again, line('cut', 'c')])[0]).toMatch('did cut of branch 0 again')
   expect(check([...first, line('wash', 'w1'), ...again])[0]).toMatch('wash of treatment r1-c1 has 2')
   expect(check([...first, line('cut', 's'), line('sew', 's1')])[0]).toMatch('share an idempotency key')
-  expect(check([...first, ...again], { porter: { done: {} } })[0]).toMatch('carried 0 times')
+  expect(check([...first, ...again], { orderly: { done: {} } })[0]).toMatch('carried 0 times')
   expect(check([...first, ...again], { journals: new Map([[PATIENT, [retried('retry', 2)]]]) })[0]).toMatch('keeps 2')
   const sent = { sent: [{ process: PATIENT, ask: 'go' }] }
   const seen = (times: number) => new Map([[PATIENT, { ...treated, visits: { [`${ID} go`]: times } }]])
@@ -101,7 +101,7 @@ test('[X34] a skipped message that is no dead letter, is two, is another one, or
   expect(check({})[0]).toMatch('is there 0 times')
   expect(check({ letters: [letter(), letter()] })[0]).toMatch('is there 2 times')
   expect(check({ letters: [letter('other')] })[0]).toMatch('was to skip r1-c1 and skipped other')
-  const both = { letters: [letter()], patients: new Map([[PATIENT, treated]]), porter: carried }
+  const both = { letters: [letter()], patients: new Map([[PATIENT, treated]]), orderly: carried }
   expect(check(both)[0]).toMatch('done 1 times and given up 1 times')
   expect(check({ letters: [letter()] }, [line('sew', 's')])[0]).toMatch('given up and sewn')
 })
