@@ -17,8 +17,8 @@ export async function checkMailbox({ sql, schema }: Rows, ended: ReadonlySet<str
   for (const { id } of doubled) found.push(`message ${id} is in the mailbox twice`)
   const dead = await sql<{ message_id: string; process: string; op: string; reason: string }[]>`
     select message_id, process, op, reason from ${sql(schema)}.dead_letters where op not in ('blow', 'trip', 'treat')`
-  // But for the bomb, trips (checker-saga.ts) and treatments that an operator skips (checker-mend.ts) nothing fails more
-  // than once: a dead letter is a message the runtime gave up on without a cause.
+  // But for the bomb, trips (checker-saga.ts) and skipped treatments (checker-mend.ts) nothing fails more than once: a
+  // dead letter is a message the runtime gave up on without a cause.
   for (const row of dead)
     found.push(`message ${row.message_id} (${row.op} to ${row.process}) was given up: ${row.reason}`)
   return found

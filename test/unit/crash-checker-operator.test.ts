@@ -64,7 +64,7 @@ const treated = { said: 'real', done: { [`treat ${ID}`]: 1 }, visits: {} }
 const carried = { done: { [`carry ${ID}`]: 1 } }
 const retried = (verb: string, kept: number): HospitalEntry => ({ k: 'retried', why: `${ID} ${verb}`, kept })
 
-test('[X35] a kept step that runs again, a dropped one with its old id or after its time, a message that counts twice', () => {
+test('[X35] a kept step that runs again, a dropped one with its old id, a message that counts twice', () => {
   const acts = [done('retry')]
   const check = (lines: Treatment[], more: Partial<HospitalView> = {}, of: Partial<Case> = {}): string[] =>
     checkMending(

@@ -1,4 +1,4 @@
-/** Recorded turns of sandbox copies against the code: what an operator answered, and what was withheld (V7, E9, E10). */
+/** Recorded turns of sandbox copies against the code: what was answered, and what was withheld (V7, E9, E10). */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { replayTurns } from '../../server/host/replay.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
