@@ -82,7 +82,9 @@ function checkPlaces(key: string, heard: readonly Heard[], { floor, lines }: Pru
 /** What a reader is left with of each turn, resets applied: each chunk once, in order, none missing but for a gap. */
 function checkTurns(key: string, heard: readonly Heard[]): string[] {
   const left = new Map<string, { offset: number; n: number }[]>()
-  const torn = new Set<string>()
+  // Nobody reads while a system comes to rest: the last turn may have gone on unheard.
+  const last = heard.findLast((fact) => fact.f === 'heard')
+  const torn = new Set<string>(last?.f === 'heard' ? [last.turn] : [])
   let gap = true // whatever was there before the first reader
   for (const fact of heard) {
     if (fact.f === 'gap') {
