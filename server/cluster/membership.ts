@@ -2,6 +2,8 @@
  * This node's place among the others: its lease, and the proof that another one is dead.
  *
  * - F2: the lease is renewed by compare-and-set on the epoch, by the store's clock. Losing it ends the epoch here.
+ * - N9: whoever acts outside the store asks first whether the lease still holds by this machine's own clock, which says
+ *   no before others may: a node that was frozen learns that its work is another's before it does it again.
  * - F6: death is proven by the gone OS process on this machine, or by a lost session, or by a lease that expired while
  *   this node itself was connected for a whole lease; so an outage of the database starts no stampede.
  */
@@ -36,6 +38,9 @@ export class Membership {
   #closed = false
   /** Epoch ms at which the lease was last renewed or taken. */
   renewedAt = 0
+  /** Monotonic ms until which the lease holds at least. */
+  #until = 0
+  #renewed: PromiseWithResolvers<void> | null = null
   /** Epochs that lived at the last look. */
   #alive = new Set<number>()
 
@@ -46,12 +51,22 @@ export class Membership {
   start(): void {
     this.#connectedSince = this.#ports.clock.monotonic()
     this.renewedAt = this.#ports.clock.now()
+    // It was taken a moment ago; how long ago is not known here, but not as long as to the first renewal.
+    this.#until = this.#ports.clock.monotonic() + LEASE_MS - RENEW_MS
     this.#arm()
   }
 
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    this.#renewed?.resolve()
+  }
+
+  /** Null while the lease holds; else resolves when it holds again, or when this epoch is over here too. */
+  held(): Promise<void> | null {
+    if (this.#closed || this.#ports.clock.monotonic() < this.#until) return null
+    this.#renewed ??= Promise.withResolvers<void>()
+    return this.#renewed.promise
   }
 
   #arm(): void {
@@ -61,12 +76,17 @@ export class Membership {
   }
 
   async #renew(): Promise<void> {
+    // From before it is asked for: the store counts from later.
+    const from = this.#ports.clock.monotonic()
     try {
       const kept = await this.#ports.store.renewLease(this.#ports.node(), LEASE_MS)
       if (this.#closed) return
       if (!kept) return this.#ports.lost()
       this.renewedAt = this.#ports.clock.now()
       this.#connectedSince ??= this.#ports.clock.monotonic()
+      this.#until = from + LEASE_MS
+      this.#renewed?.resolve()
+      this.#renewed = null
     } catch (error) {
       this.#connectedSince = null
       this.#ports.failed('renewing the lease', error)

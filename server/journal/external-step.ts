@@ -31,7 +31,7 @@ export async function runExternal(step: LiveStep): Promise<unknown> {
   const address: StepAddress = { process: turn.process.id, turn: turn.name, key }
   const token = past?.token ?? makeToken(address, turn.ports.random.id())
   const began = past?.token == null ? step.open(token) : (past.began ?? turn.wallclock())
-  await turn.flushed()
+  await step.ready()
   if (past?.token == null) turn.ports.crash.hit('external:token-stored')
   const outside = new Outside(step, { token, address, began })
   return outside.run()

@@ -46,6 +46,8 @@ export type DurablePorts = {
   node(): NodeIdentity
   /** Milliseconds to add to this machine's clock to get the store's (V5). */
   clockOffset(): number
+  /** Null while this node's lease holds; else resolves when it does again, or when its epoch is over (N9). */
+  leaseHeld(): Promise<void> | null
   agent(name: string): AgentEntry | null
   /** A row is stored: hand it to whoever it is for, or make somebody fetch it. Hints may be lost. */
   deliver(row: MessageRow): void

@@ -70,7 +70,7 @@ type Asked = { name: string; key: string; fn: StepFn; plan: StepPlan; promise: P
 
 async function runHere(step: LiveStep): Promise<unknown> {
   const { turn, plan, past } = step
-  await turn.flushed()
+  await step.ready()
   turn.assertOpen()
   // Its time counts from here also after a crash; no effect is lost with the entry, so nothing waits for it.
   if (plan.totalMs !== null && past?.began == null) step.open(null)
@@ -127,8 +127,11 @@ export class LiveStep implements StepHost {
     return this.turn.wallclock()
   }
 
-  ready(): Promise<void> {
-    return this.turn.flushed()
+  /** An effect may begin: what was before it is stored, and nobody else may own its process by now (N9). */
+  async ready(): Promise<void> {
+    await this.turn.flushed()
+    const held = this.turn.ports.leaseHeld()
+    if (held !== null) await held
   }
 
   idempotencyKey(): string {

@@ -1,0 +1,70 @@
+/** A node whose lease ran out: what it does outside the store, where no fence can stop it. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { LEASE_MS } from '../../server/cluster/membership.ts'
+import { agent } from '../../server/definition/agent.ts'
+import { Oracle, type TestNode, World } from '../support/runtime.ts'
+
+let world: World
+let oracle: Oracle
+
+beforeEach(() => {
+  world = World.memory()
+  oracle = new Oracle()
+})
+afterEach(() => world.close())
+
+const payer = (node: string) =>
+  agent('payer', {
+    state: () => ({ paid: 0 }),
+    on: {
+      async pay(ctx) {
+        await ctx.step('charge', () => void oracle.hit(`charge on ${node}`))
+        ctx.state.paid += 1
+      },
+      async outside(ctx) {
+        await ctx.step('hand out', () => void oracle.hit(`hand out on ${node}`), { external: true })
+      },
+      async again(ctx) {
+        const late = ({ attempt }: { attempt: number }): void => {
+          oracle.hit(`attempt ${attempt} on ${node}`)
+          if (attempt === 1) throw new Error('not yet, on purpose')
+        }
+        await ctx.step('late', late, { retry: { max: 2, initialMs: 2 * LEASE_MS, jitter: 0 } })
+        ctx.state.paid += 1
+      },
+    },
+  })
+
+/** Its renewals fail until the returned function is called; everything else passes. */
+async function lapse(node: TestNode): Promise<() => void> {
+  const end = node.faults.plan(({ method }) =>
+    method === 'renewLease' ? { kind: 'fail', failure: 'unavailable' } : undefined,
+  )
+  await world.advance(LEASE_MS + 1_000)
+  return end
+}
+
+test('[N9] a node whose lease ran out begins no step before it is renewed', async () => {
+  const a = await world.node('a', [payer('a')])
+  const renew = await lapse(a)
+  await world.run(a.send(a.ref(payer('a'), 'k').pay()))
+  await world.run(a.send(a.ref(payer('a'), 'l').outside()))
+  await world.advance(LEASE_MS)
+  expect([oracle.count('charge on a'), oracle.count('hand out on a')]).toEqual([0, 0])
+  renew()
+  await world.advance(LEASE_MS)
+  expect([oracle.count('charge on a'), oracle.count('hand out on a')]).toEqual([1, 1])
+})
+
+test('[N9] no further attempt either: the one who took over makes it, once', async () => {
+  const a = await world.node('a', [payer('a')])
+  await world.run(a.send(a.ref(payer('a'), 'k').again()))
+  await world.until(() => oracle.count('attempt 1 on a') === 1)
+  await lapse(a)
+  // As after a session that died: whoever looks takes it for dead.
+  world.db?.sessions.delete(a.core.node.id)
+  const b = await world.node('b', [payer('b')])
+  await world.until(async () => ((await b.stored('payer/k')) as { paid: number } | undefined)?.paid === 1)
+  await world.advance(LEASE_MS)
+  expect([oracle.count('attempt 2 on a'), oracle.count('attempt 2 on b')]).toEqual([0, 1])
+})
