@@ -155,6 +155,7 @@ export class RuntimeCore {
       queries: this.queries,
       waits: this.waits,
       node: () => this.#node,
+      rejoin: () => this.rejoin(),
       entry: (name) => this.entry(name),
       assertAccepting: () => this.assertAccepting(),
       storeNow: () => this.storeNow(),
@@ -201,7 +202,7 @@ export class RuntimeCore {
       draining: () => this.state === 'draining',
       newId: () => this.newId(),
       stopped: () => this.state === 'stopped',
-      nodeFenced: () => void this.#rejoin(),
+      nodeFenced: () => void this.rejoin(),
       mayHaveLost: () => this.#hints.look(),
       hintNode: (id, target) => this.backend.hint(id, target),
       ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
@@ -332,7 +333,7 @@ export class RuntimeCore {
       node: () => this.#node,
       self: hostIdentity(),
       sessionGone: (row) => this.backend.sessionGone(row),
-      lost: () => void this.#rejoin(),
+      lost: () => void this.rejoin(),
       nodesChanged: () => this.#hints.look(),
       failed: (what, error) => this.complain(what, error),
     })
@@ -362,7 +363,7 @@ export class RuntimeCore {
   #rejoining: Promise<void> | null = null
 
   /** The epoch is over: what runs here is void; the node joins anew. */
-  #rejoin(): Promise<void> {
+  rejoin(): Promise<void> {
     this.#rejoining ??= this.#joinAgain().finally(() => {
       this.#rejoining = null
     })

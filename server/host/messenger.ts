@@ -17,6 +17,7 @@ import { type Envelope, type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
 import type { NewMessage, NodeIdentity, RequestRow, Store } from '../store/store.ts'
+import { underEpoch } from './epoch-write.ts'
 import { Handle, type StartOptions } from './handle.ts'
 import type { QueryReader } from './query-reader.ts'
 import { argsHash } from './request-key.ts'
@@ -32,6 +33,7 @@ type MessengerPorts = {
   queries: QueryReader
   waits: RequestWaits
   node(): NodeIdentity
+  rejoin(): Promise<void>
   entry(agent: string): AgentEntry
   /** @throws NODE_DRAINING RUNTIME_STOPPED */
   assertAccepting(): void
@@ -108,7 +110,7 @@ export class Messenger implements Caller {
       lineage: { ...lineage, root: lineage.root ?? id },
     })
     const loads = layer.activator.count
-    const [ord] = await store.enqueue(this.#ports.node(), [message])
+    const [ord] = await underEpoch(this.#ports, (node) => store.enqueue(node, [message]))
     const fresh = { at: this.#ports.storeNow(), attempts: 0, recoveries: 0 }
     if (ord !== undefined) layer.deliver({ ...message, ...fresh, ord }, loads)
     return id
@@ -151,7 +153,7 @@ export class Messenger implements Caller {
     const signal = options.signal === undefined ? undefined : this.#signal(entry, message, options.signal)
     const wanted = { scope, key, argsHash: hash, expiresAt: null, message, ...(signal === undefined ? {} : { signal }) }
     const loads = layer.activator.count
-    const { row, created, ord, signalOrd } = await store.request(this.#ports.node(), wanted)
+    const { row, created, ord, signalOrd } = await underEpoch(this.#ports, (node) => store.request(node, wanted))
     if (!created && row.argsHash !== hash) {
       throw new RuntimeError(
         'KEY_CONFLICT',
@@ -217,7 +219,7 @@ export class Messenger implements Caller {
       ...{ id, target: process, kind: 'cancel', op: messageId, args: cancelArgs(by.reason), sender: null, n: 0 },
       lineage: { ...NO_LINEAGE, root: id, actor: by.actor },
     })
-    const [ord] = await store.enqueue(this.#ports.node(), [message])
+    const [ord] = await underEpoch(this.#ports, (node) => store.enqueue(node, [message]))
     layer.ports.crash.hit('cancel:stored')
     if (ord !== undefined) layer.deliver({ ...message, ord, at: this.#ports.storeNow(), attempts: 0, recoveries: 0 })
   }

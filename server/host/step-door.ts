@@ -14,6 +14,7 @@ import { outcomeOfError, plain } from '../journal/message.ts'
 import { outcomeKey, readToken, type StepAddress, settleToken } from '../journal/step-token.ts'
 import { type Lineage, NO_LINEAGE } from '../kernel/envelope.ts'
 import type { RuntimeCore } from '../runtime.ts'
+import { type EpochPorts, underEpoch } from './epoch-write.ts'
 
 export type StepOutcome = { readonly value: unknown } | { readonly error: unknown }
 
@@ -46,6 +47,7 @@ export class StepDoor {
       const row = await store.requestRow(core.namespace, address.process, outcomeKey(token))
       throw row === null ? notFound() : completed(address)
     }
+    const epoch: EpochPorts = { node: () => core.node, rejoin: () => core.rejoin() }
     const door = {
       store,
       crash: core.layer.ports.crash,
@@ -54,7 +56,8 @@ export class StepDoor {
       newId: () => core.newId(),
       storeNow: () => core.storeNow(),
     }
-    if (!(await settleToken(door, { token, address, out }, lineage))) throw completed(address)
+    const isFirst = await underEpoch(epoch, () => settleToken(door, { token, address, out }, lineage))
+    if (!isFirst) throw completed(address)
   }
 
   async #isOpen(token: string, { process, turn, key }: StepAddress): Promise<boolean> {

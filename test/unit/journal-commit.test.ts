@@ -29,6 +29,7 @@ const counter = agent('counter', {
       return ctx.state.seen.length
     },
     rearm: (ctx) => ctx.after(10, 'add', 'timer', { name: 't' }),
+    nap: (ctx) => ctx.sleep(3_600_000),
   },
   queries: { n: (state) => state.n },
 })
@@ -301,6 +302,22 @@ describe('fencing', () => {
     world.db?.sessions.delete(a.core.node.id)
     await world.node('b', [counter])
     expect(await a.call(a.ref(counter, 'fresh').add('x'))).toBe(1)
+  })
+
+  test('[N10] what is written for somebody outside as the epoch ends is written under the next one, once', async () => {
+    const fence = async (): Promise<void> => {
+      world.db?.sessions.delete(a.core.node.id)
+      await world.node('buries', [])
+    }
+    const a = await world.node('a', [counter])
+    await fence()
+    await world.run(a.send(a.ref(counter, 'k').add('sent')))
+    await fence()
+    const handle = await world.run(a.core.messenger.begin(a.ref(counter, 'l').nap(), { idempotencyKey: 'n' }))
+    await fence()
+    expect(await world.run(handle.cancel())).toBe(true)
+    expect((await world.refusal(handle.result())).code).toBe('CANCELLED')
+    expect(oracle.count('sent')).toBe(1)
   })
 
   test('[N4] one activation serves all who ask at once; a process of a live node is not stolen', async () => {
