@@ -29,9 +29,11 @@ export function alreadyStarted(spec: ProcessSpec): RuntimeError {
   return new RuntimeError('CHILD_ALREADY_STARTED', `${spec.id} is alive already.`, { detail: { id: spec.id } })
 }
 
-/** How a caller hears of the death of its target. */
+/** How a caller hears of the death of its target. One that ended because it is another node's now may have been carried
+ *  out, there or here (N1). */
 export function exited(process: Sender, reason: ExitReason, code: ErrorCode = 'PROCESS_EXITED'): RuntimeError {
-  return new RuntimeError(code, `${process.id} ended before it answered: ${exitText(reason)}`, {
+  const known = reason.kind === 'fenced' && code === 'PROCESS_EXITED' ? 'CALL_OUTCOME_UNKNOWN' : code
+  return new RuntimeError(known, `${process.id} ended before it answered: ${exitText(reason)}`, {
     detail: { id: process.id, incarnation: process.incarnation, reason },
   })
 }

@@ -150,6 +150,35 @@ export class Chain {
     throw new Error(`The message killed ${BOMBED_MAX} nodes and was not buried.`)
   }
 
+  /** A child is frozen under load for longer than its lease; its successor takes over and finishes what it had in hand.
+   *  Then it goes on where it was, beside the successor, and drains. */
+  async freeze(loadMs: number): Promise<void> {
+    const frozen = new Child(this.#place, { run: this.#run(), seed: this.chance.below(2 ** 31), mode: 'load-through' })
+    await frozen.says('up', POINT_MS)
+    await this.#pause(loadMs)
+    frozen.kill('SIGSTOP')
+    const thaw = async (): Promise<void> => {
+      if (!(await this.#isDead(frozen))) throw new Error('The frozen node was not taken for dead.')
+      frozen.kill('SIGCONT')
+      await this.#pause(loadMs)
+      frozen.kill('SIGTERM')
+      const { code, errors } = await frozen.ended(POINT_MS)
+      if (code !== 0) throw new Error(`The child that was frozen ended with ${code}:\n${errors}`)
+    }
+    try {
+      this.#last = await settle(this.#place, this.#rows, this.#run(), thaw)
+    } finally {
+      frozen.kill('SIGKILL') // does nothing where it has ended
+    }
+  }
+
+  async #isDead(child: Child): Promise<boolean> {
+    const { sql, schema } = this.#rows
+    const lives = await sql`
+      select 1 from ${sql(schema)}.nodes where os_pid = ${child.pid ?? 0} and stopped_at is null`
+    return lives.length === 0
+  }
+
   async #buried(): Promise<string> {
     const { sql, schema } = this.#rows
     for (;;) {

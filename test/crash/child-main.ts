@@ -2,8 +2,9 @@
  * A real server process under load, made to be killed: `child-main.ts DATA SCHEMA FACTS EFFECTS RUN SEED MODE`.
  *
  * - MODE `load` works until it dies; `settle` only finishes what others began. Says `up`, then `finished` when there is
- *   nothing left to ask for again. `send-bomb` and `call-bomb` add a message that kills every node that takes it.
- *   SIGTERM drains and exits with 0.
+ *   nothing left to ask for again. `load-through` works as `load` does and outlives the epoch of its node: what became
+ *   of a call without a row is then not known, and it has no operator, who would have to follow processes to their new
+ *   node. `send-bomb` and `call-bomb` add a message that kills every node that takes it. SIGTERM drains and exits with 0.
  */
 import { createRuntime, supervisor } from 'vivarium'
 import { actIn, bank, bomb } from './bank.ts'
@@ -27,7 +28,8 @@ const root = supervisor('town', { strategy: 'one_for_one', children: [bank, erra
 const runtime = await createRuntime({ root, data, schema, clock: hurriedClock() })
 const chance = new Chance(Number(seed))
 const desk = new Desk({ runtime, facts, effects, run, chance, agents: errands.agents })
-const load = new Load({ runtime, facts, run, chance, desk, sagas: new SagaDesk({ runtime, facts, effects, run }) })
+const sagaDesk = new SagaDesk({ runtime, facts, effects, run })
+const load = new Load({ runtime, facts, run, chance, desk, sagas: sagaDesk, mayLose: mode === 'load-through' })
 const operator = new Operator({ runtime, facts, run })
 process.once('SIGTERM', () => {
   load.stop()
@@ -45,7 +47,7 @@ if (mode === 'settle') {
   await Promise.all([load.finish(), operator.finish()])
   process.send?.('finished')
 } else {
-  const working = Promise.all([load.run(), operator.run()])
+  const working = Promise.all([load.run(), ...(mode === 'load-through' ? [] : [operator.run()])])
   if (mode === 'send-bomb') await runtime.send(runtime.ref(bomb, run).blow({ id: run }))
   if (mode === 'call-bomb') await runtime.ref(bomb, run).blow({ id: run })
   await working

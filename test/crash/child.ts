@@ -10,7 +10,7 @@ const MAIN = fileURLToPath(new URL('./child-main.ts', import.meta.url))
 export type ChildOptions = {
   run: string
   seed: number
-  mode?: 'load' | 'settle' | 'send-bomb' | 'call-bomb'
+  mode?: 'load' | 'load-through' | 'settle' | 'send-bomb' | 'call-bomb'
   /** Die at the nth passage of this point. */
   at?: { point: CrashPointName; nth: number }
 }
@@ -41,6 +41,10 @@ export class ForkedChild {
       code: typeof code === 'number' ? code : null,
       signal: typeof signal === 'string' ? signal : null,
     }))
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid
   }
 
   hasSaid(word: string): boolean {
@@ -81,7 +85,7 @@ export class ForkedChild {
     }
   }
 
-  kill(signal: 'SIGKILL' | 'SIGTERM'): void {
+  kill(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): void {
     this.#process.kill(signal)
   }
 }

@@ -5,7 +5,7 @@
  * - At its start it asks again for what was started and not done when the child before died: the same idempotency keys,
  *   so nothing may happen twice.
  */
-import type { Runtime } from 'vivarium'
+import { type Runtime, RuntimeError } from 'vivarium'
 import { ACCOUNTS, account, CLERKS, CLOCKS, clerk, clock, guest, purse, teller } from './bank.ts'
 import type { Chance } from './chance.ts'
 import { annals } from './errand.ts'
@@ -57,7 +57,18 @@ const mayPark = (of: Errand): boolean => of === 'nap' || of === 'order'
 /** A process of its own: nobody waits behind it, and nobody else sends to it. */
 const ownsItsKey = (of: Errand): boolean => of === 'nap' || of === 'order' || of === 'tell'
 
-export type LoadOptions = { runtime: Runtime; facts: string; run: string; chance: Chance; desk: Desk; sagas: SagaDesk }
+const isUnknown = (error: unknown): boolean => error instanceof RuntimeError && error.code === 'CALL_OUTCOME_UNKNOWN'
+
+export type LoadOptions = {
+  runtime: Runtime
+  facts: string
+  run: string
+  chance: Chance
+  desk: Desk
+  sagas: SagaDesk
+  /** The node may lose its epoch: a caller without a row then hears that the outcome is not known: no promise. */
+  mayLose: boolean
+}
 
 export class Load {
   readonly #options: LoadOptions
@@ -114,6 +125,7 @@ export class Load {
       writeFact(facts, { f: 'done', id })
     } catch (error) {
       if (this.#stopped) return
+      if (this.#options.mayLose && isUnknown(error)) return
       writeFact(facts, { f: 'failed', id, why: error instanceof Error ? error.message : String(error) })
     }
   }

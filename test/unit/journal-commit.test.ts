@@ -30,6 +30,7 @@ const counter = agent('counter', {
     },
     rearm: (ctx) => ctx.after(10, 'add', 'timer', { name: 't' }),
     nap: (ctx) => ctx.sleep(3_600_000),
+    hang: (ctx) => ctx.step('hang', () => new Promise<void>(() => void oracle.hit('hangs'))),
   },
   queries: { n: (state) => state.n },
 })
@@ -280,6 +281,16 @@ describe('fencing', () => {
     expect((await lost).code).toBe('CALL_OUTCOME_UNKNOWN')
     await world.until(() => a.seen('process:fenced').length > 0)
     expect(await b.stored('counter/k')).toEqual({ n: 2, seen: ['first', 'b'] })
+  })
+
+  test('[N1] the caller of a turn that another node took over in the middle does not know the outcome', async () => {
+    const a = await world.node('a', [counter])
+    const lost = a.ref(counter, 'k').hang().run({ timeoutMs: 3_600_000 })
+    lost.catch(() => {})
+    await world.until(() => oracle.count('hangs') === 1)
+    world.db?.sessions.delete(a.core.node.id)
+    await world.node('b', [counter])
+    expect((await world.refusal(lost)).code).toBe('CALL_OUTCOME_UNKNOWN')
   })
 
   test('[N2] a node that lost its epoch writes nothing more and joins anew; no intensity is spent', async () => {

@@ -9,7 +9,7 @@
  * - read: claims, loads, messages and timers, planned each time: they are rarer, and their joins want to know sizes.
  *   archive: Drizzle, for people, with a short patience.
  * - transaction: Drizzle, for `ctx.transaction`; the commit statement is the last one of each. Its limits are short: a
- *   transaction that hangs holds locks of the app.
+ *   transaction that hangs holds locks of the app. The callback is given up before its session is.
  * - A lost connection is made again after BACKOFF_S_MAX at most; the driver's own back-off would sleep 20 s.
  */
 import postgres from 'postgres'
@@ -57,8 +57,9 @@ const ARCHIVE_TIMEOUT_MS = 5_000
 const TRANSACTION_CONNECTIONS = 4
 /** Ms of one statement of a user transaction, as long as the whole callback may take (journal/transaction.ts). */
 const TRANSACTION_STATEMENT_MS = 10_000
-/** Ms. The callback is given up before: this is for a node that hangs, so that its locks are gone before its lease. */
-const TRANSACTION_IDLE_MS = 12_000
+/** Ms in which a transaction gets no word of its node: one that is frozen in the middle of a claim would hold its own
+ *  row of the node table for as long as it is, and nobody could bury it. Less than a lease (N11). */
+const IDLE_MS = 12_000
 /** Seconds until a connection attempt fails, and between attempts. */
 const CONNECT_TIMEOUT_S = 5
 const BACKOFF_S_STEP = 0.05
@@ -89,18 +90,22 @@ export function openClients(connection: PostgresConnection): Clients {
       settings: {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: COMMIT_TIMEOUT_MS,
+        idle_in_transaction_session_timeout: IDLE_MS,
         plan_cache_mode: 'force_custom_plan',
       },
     }),
     archive: open(connection, {
-      ...common(`${NAME} archive`, { statement_timeout: ARCHIVE_TIMEOUT_MS }),
+      ...common(`${NAME} archive`, {
+        statement_timeout: ARCHIVE_TIMEOUT_MS,
+        idle_in_transaction_session_timeout: IDLE_MS,
+      }),
       max: ARCHIVE_CONNECTIONS,
     }),
     transaction: open(connection, {
       ...common(`${NAME} transaction`, {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: TRANSACTION_STATEMENT_MS,
-        idle_in_transaction_session_timeout: TRANSACTION_IDLE_MS,
+        idle_in_transaction_session_timeout: IDLE_MS,
       }),
       max: TRANSACTION_CONNECTIONS,
     }),

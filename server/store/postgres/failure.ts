@@ -11,6 +11,7 @@ import { StoreFailure, type StoreFailureKind } from '../store.ts'
 
 const BY_STATE: Readonly<Record<string, StoreFailureKind>> = {
   '25006': 'unavailable',
+  '25P03': 'unavailable', // the session was idle within a transaction for too long: the server ended it
   '40001': 'contended',
   '40P01': 'contended',
   '53300': 'unavailable', // too many connections: no lack of room, and it passes
