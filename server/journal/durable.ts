@@ -27,7 +27,7 @@ import { backoffMs, killFailure, newFailure } from './failure.ts'
 import { finishTurn } from './finish.ts'
 import { fold } from './fold.ts'
 import { type Handler, handlerOf } from './handler.ts'
-import { forgetBegun } from './held-row.ts'
+import { forgetBegun, rejectUnknown } from './held-row.ts'
 import { keepPart, storePart } from './kept-part.ts'
 import { consume, isAwaited, woken } from './late-reply.ts'
 import { loadFailed } from './load-failure.ts'
@@ -365,6 +365,8 @@ export class DurableBehaviour implements Behaviour {
     record.failure = null
     closeTurn(record, new RuntimeError('PROCESS_EXITED', `${process.id} ended: ${exitText(reason)}`))
     if (reason.kind === 'fenced') {
+      // The message in hand is in no mailbox any more.
+      if (envelope !== null) rejectUnknown(envelope, record)
       forgetBegun(process, record, envelope)
       process.slot = null
       return
