@@ -150,26 +150,28 @@ export class Chain {
     throw new Error(`The message killed ${BOMBED_MAX} nodes and was not buried.`)
   }
 
-  /** A child is frozen under load for longer than its lease; its successor takes over and finishes what it had in hand.
-   *  Then it goes on where it was, beside the successor, and drains. */
+  /** A child is frozen under load for longer than its lease; an heir takes over and finishes what it had in hand. Then it
+   *  goes on where it was, beside the heir; both drain. */
   async freeze(loadMs: number): Promise<void> {
     const frozen = new Child(this.#place, { run: this.#run(), seed: this.chance.below(2 ** 31), mode: 'load-through' })
     await frozen.says('up', POINT_MS)
     await this.#pause(loadMs)
     frozen.kill('SIGSTOP')
-    const thaw = async (): Promise<void> => {
+    const heir = new Child(this.#place, { run: this.#run(), seed: 1, mode: 'settle' })
+    try {
+      await heir.says('finished', POINT_MS)
       if (!(await this.#isDead(frozen))) throw new Error('The frozen node was not taken for dead.')
       frozen.kill('SIGCONT')
       await this.#pause(loadMs)
-      frozen.kill('SIGTERM')
-      const { code, errors } = await frozen.ended(POINT_MS)
-      if (code !== 0) throw new Error(`The child that was frozen ended with ${code}:\n${errors}`)
-    }
-    try {
-      this.#last = await settle(this.#place, this.#rows, this.#run(), thaw)
+      for (const child of [frozen, heir]) {
+        child.kill('SIGTERM')
+        const { code, errors } = await child.ended(POINT_MS)
+        if (code !== 0) throw new Error(`A child ended with ${code} after the freeze:\n${errors}`)
+      }
     } finally {
-      frozen.kill('SIGKILL') // does nothing where it has ended
+      for (const child of [frozen, heir]) child.kill('SIGKILL') // does nothing where it has ended
     }
+    this.#last = await settle(this.#place, this.#rows, this.#run())
   }
 
   async #isDead(child: Child): Promise<boolean> {

@@ -83,7 +83,10 @@ export class Desk {
       await this.#options.runtime.completeStep(token, value)
       writeFact(this.#options.facts, { f: 'stamped', id, by: value })
     } catch (error) {
-      if (!this.#stopped && !(error instanceof RuntimeError && EXPECTED.has(error.code))) throw error
+      const code = error instanceof RuntimeError ? error.code : null
+      // Stored or not: asking again says which.
+      if (code === 'STORE_UNAVAILABLE') return this.#stamp(id, token, { by, afterMs })
+      if (!this.#stopped && !(code !== null && EXPECTED.has(code))) throw error
     }
   }
 }

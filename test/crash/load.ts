@@ -57,7 +57,8 @@ const mayPark = (of: Errand): boolean => of === 'nap' || of === 'order'
 /** A process of its own: nobody waits behind it, and nobody else sends to it. */
 const ownsItsKey = (of: Errand): boolean => of === 'nap' || of === 'order' || of === 'tell'
 
-const isUnknown = (error: unknown): boolean => error instanceof RuntimeError && error.code === 'CALL_OUTCOME_UNKNOWN'
+/** What a node hears whose epoch ended, or whose statement the database gave up while it was frozen. */
+const UNKNOWN = new Set(['CALL_OUTCOME_UNKNOWN', 'STORE_UNAVAILABLE'])
 
 export type LoadOptions = {
   runtime: Runtime
@@ -125,7 +126,9 @@ export class Load {
       writeFact(facts, { f: 'done', id })
     } catch (error) {
       if (this.#stopped) return
-      if (this.#options.mayLose && isUnknown(error)) return
+      if (this.#options.mayLose && error instanceof RuntimeError && UNKNOWN.has(error.code)) {
+        return isStarted(op) ? this.#ask(id, op) : undefined
+      }
       writeFact(facts, { f: 'failed', id, why: error instanceof Error ? error.message : String(error) })
     }
   }

@@ -33,17 +33,11 @@ const LOOK_MS = 100
 
 export type Settled = { operations: number; promised: number; effects: number; rows: number }
 
-/** `meanwhile` runs when the successor has finished what was begun. @throws listing everything that was found wrong */
-export async function settle(
-  place: Place,
-  rows: Rows,
-  run: string,
-  meanwhile: () => Promise<void> = async () => {},
-): Promise<Settled> {
+/** @throws listing everything that was found wrong */
+export async function settle(place: Place, rows: Rows, run: string): Promise<Settled> {
   const child = new Child(place, { run, seed: 1, mode: 'settle' })
   try {
     await child.says('finished', UP_MS + FINISH_MS)
-    await meanwhile()
   } catch (error) {
     child.kill('SIGKILL') // or it would bring the server up again that the end of the suite takes down
     throw error
