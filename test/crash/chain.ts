@@ -150,8 +150,8 @@ export class Chain {
     throw new Error(`The message killed ${BOMBED_MAX} nodes and was not buried.`)
   }
 
-  /** A child is frozen under load for longer than its lease; an heir takes over and finishes what it had in hand. Then it
-   *  goes on where it was, beside the heir; both drain. */
+  /** A child is frozen under load for longer than its lease; an heir takes over and finishes what it had in hand. Then
+   *  it goes on where it was, beside the heir; both drain. */
   async freeze(loadMs: number): Promise<void> {
     const frozen = new Child(this.#place, { run: this.#run(), seed: this.chance.below(2 ** 31), mode: 'load-through' })
     await frozen.says('up', POINT_MS)
