@@ -121,8 +121,8 @@ export class DurableBehaviour implements Behaviour {
       process.elsewhere = true
       const waiting = process.mailbox?.drain() ?? []
       for (const envelope of waiting) {
-        // What is stored already must not be stored twice: its owner was told to look.
-        if (rowOf(envelope) === null) this.#ports.forward(activated.record, envelope)
+        // What is stored already must not be stored twice: its owner was told to look, and has hooks of its own.
+        if (rowOf(envelope) === null && envelope.op !== ACTIVATED_OP) this.#ports.forward(activated.record, envelope)
       }
       // Rows that are stored already: their owner must look.
       this.#ports.hintOwner(activated.record)

@@ -23,6 +23,7 @@ import { rowOf } from './message.ts'
 import { ParkedCallers } from './parked-caller.ts'
 import { type DurableRecord, isCall, type OpenTurn } from './record.ts'
 import { isPassing } from './store-failure.ts'
+import { ACTIVATED_OP } from './turn.ts'
 import { hasUnstored } from './turn-stream.ts'
 import { firstWait } from './wait.ts'
 
@@ -85,7 +86,10 @@ export class Parking {
     cancelWaits(record)
     process.slot = null
     record.fenced = true
-    for (const envelope of waiting) if (rowOf(envelope) === null) this.#ports.keep(id, envelope)
+    for (const envelope of waiting) {
+      // A hook belongs to the life that ends here; the next one has its own.
+      if (rowOf(envelope) === null && envelope.op !== ACTIVATED_OP) this.#ports.keep(id, envelope)
+    }
     const { promise, resolve } = Promise.withResolvers<void>()
     const { releasing } = this.#ports
     releasing.set(id, promise)

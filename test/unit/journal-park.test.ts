@@ -133,6 +133,31 @@ describe('parking', () => {
     expect(await world.run(call)).toBe('rested')
   })
 
+  test('[W2] the hook of its life stays in memory when it leaves again, and runs behind the turn', async () => {
+    const guest = agent('guest', {
+      state: () => ({}),
+      activated: () => void oracle.hit('activated'),
+      passivateAfterMs: 2_000,
+      on: {
+        async stay(ctx) {
+          await ctx.sleep(HOUR)
+          await ctx.sleep(HOUR)
+          oracle.hit('leaves')
+        },
+      },
+    })
+    const a = await world.node('a', [guest])
+    await world.run(a.send(a.ref(guest, 'k').stay()))
+    await parked(a, 'guest/k')
+    await world.advance(HOUR)
+    await parked(a, 'guest/k')
+    // The message of the turn, and nothing of this node's own.
+    expect(world.db?.mailbox.get('default\u0000guest/k')?.size).toBe(1)
+    await world.advance(HOUR + 10_000)
+    expect([oracle.count('leaves'), oracle.count('activated')]).toEqual([1, 2])
+    expect(a.seen('dead-letter')).toEqual([])
+  })
+
   test('[W2] a turn that waits for a durable call is parked and woken by the answer', async () => {
     const node = await world.node('a', [sleeper, helper])
     await node.call(node.send(node.ref(sleeper, 'k').ask(HOUR)))
