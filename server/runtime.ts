@@ -177,10 +177,9 @@ export class RuntimeCore {
 
   #layerPorts(random: Random, crash: CrashPoints): LayerPorts {
     const { emit, watching } = this.bus
-    const { store } = this.backend.handle
     return {
       namespace: this.namespace,
-      store,
+      store: this.backend.handle.store,
       kernel: this.kernel,
       clock: this.clock,
       ...{ random, emit, crash, watching },
@@ -197,6 +196,7 @@ export class RuntimeCore {
         this.kernel.call(from, call.target, call.op, call.message, { timeoutMs, lineage: { ...NO_LINEAGE, chain } }),
       begin: async (call, options, lineage) => (await this.messenger.beginInside(call, options, lineage)).created,
       started: (id, key, signal) => this.waits.result(id, key, signal),
+      endStarted: (id, key, by) => this.messenger.endStarted(id, key, by),
       query: (id, op, args) => this.queries.query(id, op, args),
       whereis: (name) => this.messenger.whereis(name),
       draining: () => this.state === 'draining',

@@ -78,7 +78,7 @@ export const CODES = {
   SUPERVISOR_GAVE_UP: operating(503, 'Mend the cause, then restart the supervisor.', false),
 
   // Turns and steps
-  STEP_KEY_REQUIRED: programmer('Give parallel steps of one name an explicit key.'),
+  STEP_KEY_REQUIRED: programmer('Give parallel steps or calls of one name an explicit key.'),
   STEP_FAILED: operating(500, 'The step used up its attempts; its cause says why.', false),
   STEP_TIMEOUT: operating(504, 'Raise timeoutMs of the step or make it faster.'),
   STEP_HEARTBEAT_TIMEOUT: operating(504, 'Call info.heartbeat() more often than heartbeatMs, or raise it.'),

@@ -7,9 +7,16 @@
  */
 import type { ProcessId } from '../../shared/id.ts'
 
+export type CallOptions = {
+  /** Ms until it is given up. */
+  timeoutMs?: number
+  /** Names it among calls of one operation to one process that a turn has open at once, as `key` of a step does. */
+  key?: string
+}
+
 /** Carries a call to its target; the turn's context or the runtime from outside. */
 export interface Caller {
-  call(call: Call<unknown>, options?: { timeoutMs?: number }): Promise<unknown>
+  call(call: Call<unknown>, options?: CallOptions): Promise<unknown>
   /** Told of each call made on its references, so that unused ones are found. */
   made?(call: Call<unknown>): void
 }
@@ -51,7 +58,7 @@ export class Call<T> implements PromiseLike<T> {
   }
 
   /** Starts the call at the first time and gives its one outcome ever after. */
-  run(options?: { timeoutMs?: number }): Promise<T> {
+  run(options?: CallOptions): Promise<T> {
     this.used = true
     // The op's declared result type is what the target's handler returns; the border carries it as a Value.
     this.#outcome ??= this.caller.call(this, options) as Promise<T>

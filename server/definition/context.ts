@@ -10,7 +10,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import type { DownSignal, ExitSignal } from '../kernel/envelope.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import type { AgentDefinition, AnyAgent } from './agent.ts'
-import type { Call } from './call.ts'
+import type { Call, CallOptions } from './call.ts'
 import type { Ref } from './ref.ts'
 import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
 import type { StreamOut } from './stream.ts'
@@ -66,6 +66,9 @@ export type StartedOperation = {
   /** Its result, recorded when it is first heard. @throws the error the operation ended with  @throws REQUEST_UNKNOWN
    *  it ended more than 30 days ago */
   result(): Promise<unknown>
+  /** Asks for its end, once, whatever dies meanwhile; false when it was over before. Not begun, it is taken back; else
+   *  its code hears CANCELLED at a wait. `result()` then tells what became of it. */
+  cancel(reason?: string): Promise<boolean>
 }
 
 /** What becomes of an operation that a turn started when the turn ends, however it ends. `detach`: nothing, it goes on.
@@ -134,8 +137,10 @@ export interface Context<S> {
   receive<M = unknown>(pattern: MessagePattern | undefined, options: ReceiveOptions): Promise<Received<M> | null>
   /** Calls with options; `await ref.op(x)` is the short form. Exactly once between durable agents (M2). A call that is
    *  given up is taken back if it had not begun: `detail.outcome` of CALL_TIMEOUT says `withdrawn` or `unknown` (M3).
-   *  @throws CALL_TIMEOUT CALL_REJECTED CALL_CYCLE DEAD_LETTERED PROCESS_NOT_FOUND MAILBOX_FULL */
-  call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T>
+   *  Calls of one operation to one process that are open at once need a `key` each (T5); it does nothing in ephemeral
+   *  agents.
+   *  @throws CALL_TIMEOUT CALL_REJECTED CALL_CYCLE DEAD_LETTERED PROCESS_NOT_FOUND MAILBOX_FULL STEP_KEY_REQUIRED */
+  call<T>(call: Call<T>, options?: CallOptions): Promise<T>
   /** Starts an operation of a durable agent that outlives this turn, once, whatever dies: under a key that the caller
    *  chose, or one that follows from the turn. Its result may be awaited here, or anywhere by its key.
    *  `parentClose` makes it a child of this turn: stopped with it, or waited for; default `detach`.

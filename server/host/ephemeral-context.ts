@@ -10,7 +10,7 @@ import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/
 import type { Wait } from '../../shared/snapshot.ts'
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import { Call, type Caller } from '../definition/call.ts'
+import { Call, type Caller, type CallOptions } from '../definition/call.ts'
 import type { Context, Log, MessageInfo, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
@@ -34,7 +34,17 @@ import { type ProcessTimer, TIMER_MS_MAX } from '../kernel/process-timer.ts'
 
 export type EphemeralPorts = Pick<
   DurablePorts,
-  'kernel' | 'clock' | 'random' | 'emit' | 'watching' | 'tracing' | 'start' | 'whereis' | 'begin' | 'started'
+  | 'kernel'
+  | 'clock'
+  | 'random'
+  | 'emit'
+  | 'watching'
+  | 'tracing'
+  | 'start'
+  | 'whereis'
+  | 'begin'
+  | 'started'
+  | 'endStarted'
 > & {
   /** Checks and routes a call of a process or of the outside world. */
   call(from: Process, call: Call<unknown>, options: { timeoutMs?: number; lineage: Lineage }): Promise<unknown>
@@ -96,11 +106,12 @@ export class EphemeralContext implements Context<unknown>, Caller {
     return makeRef(definition, key, this)
   }
 
-  call<T>(call: Call<T>, options: { timeoutMs?: number } = {}): Promise<T> {
+  call<T>(call: Call<T>, options: CallOptions = {}): Promise<T> {
     if (call.caller !== this || !call.used) return call.run(options)
     this.#assertAlive()
     const lineage = this.#lineage()
-    return this.#ports.call(this.#process, call, { ...options, lineage }) as Promise<T> // the op's declared result
+    const { key: _key, ...rest } = options
+    return this.#ports.call(this.#process, call, { ...rest, lineage }) as Promise<T> // the op's declared result
   }
 
   async start(
@@ -111,12 +122,16 @@ export class EphemeralContext implements Context<unknown>, Caller {
     options: { idempotencyKey?: string } = {},
   ): Promise<StartedOperation> {
     this.#assertAlive()
-    const { begin, started, random } = this.#ports
+    const { begin, started, endStarted, random } = this.#ports
     const target = processId(definition.name, key)
     const label = options.idempotencyKey ?? random.id()
     const call = new Call<unknown>(this, { id: target, agent: definition.name, key }, op, message)
     const created = await begin(call, { idempotencyKey: label }, { ...this.#lineage(), chain: [] })
-    return { process: target, key: label, created, result: () => started(target, label, this.signal) }
+    return {
+      ...{ process: target, key: label, created },
+      result: () => started(target, label, this.signal),
+      cancel: (reason) => endStarted(target, label, { reason, from: this.id }),
+    }
   }
 
   send(call: Call<unknown>): void {

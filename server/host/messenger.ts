@@ -206,17 +206,37 @@ export class Messenger implements Caller {
     })
   }
 
+  /** The same for a turn in hand, which may go on while the node drains. */
+  async endStarted(
+    scope: ProcessId,
+    key: string,
+    { reason, from }: { reason: string | undefined; from: ProcessId },
+  ): Promise<boolean> {
+    const row = await this.#ports.store.requestRow(this.#ports.node().namespace, scope, key)
+    if (row?.status !== 'pending') return false
+    await this.#askEnd(row.process, row.messageId, { reason, actor: null, from })
+    return true
+  }
+
   /** Y1: resolves once the request for the end of the message's turn is stored. */
   async cancel(
     process: ProcessId,
     messageId: string,
     by: { reason?: string | undefined; actor: string | null },
   ): Promise<void> {
-    const { layer, store } = this.#ports
     this.#ports.assertAccepting()
+    await this.#askEnd(process, messageId, { ...by, from: null })
+  }
+
+  async #askEnd(
+    process: ProcessId,
+    messageId: string,
+    by: { reason?: string | undefined; actor: string | null; from: ProcessId | null },
+  ): Promise<void> {
+    const { layer, store } = this.#ports
     const id = this.#ports.newId()
     const message = newMessage({
-      ...{ id, target: process, kind: 'cancel', op: messageId, args: cancelArgs(by.reason), sender: null, n: 0 },
+      ...{ id, target: process, kind: 'cancel', op: messageId, args: cancelArgs(by.reason), sender: by.from, n: 0 },
       lineage: { ...NO_LINEAGE, root: id, actor: by.actor },
     })
     const [ord] = await underEpoch(this.#ports, (node) => store.enqueue(node, [message]))

@@ -6,7 +6,7 @@ import { errorData, RuntimeError } from '../../shared/error.ts'
 import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/id.ts'
 import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import type { Call, Caller } from '../definition/call.ts'
+import type { Call, Caller, CallOptions } from '../definition/call.ts'
 import type {
   Context,
   Log,
@@ -105,9 +105,9 @@ export class DurableContext implements Context<unknown>, Caller {
     this.#turn.calls.push(call)
   }
 
-  call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T> {
+  call<T>(call: Call<T>, options?: CallOptions): Promise<T> {
     if (call.caller !== this || !call.used) return call.run(options)
-    return callFromTurn(this.#turn, call, options?.timeoutMs) as Promise<T> // the op's declared result type
+    return callFromTurn(this.#turn, call, options) as Promise<T> // the op's declared result type
   }
 
   ref<D extends AnyAgent>(definition: D, key: string): Ref<D> {

@@ -77,6 +77,8 @@ export type DurablePorts = {
   begin(call: Call<unknown>, options: { idempotencyKey: string }, lineage: Lineage): Promise<boolean>
   /** Result of a started operation. */
   started(id: ProcessId, key: string, signal: AbortSignal): Promise<Value>
+  /** Asks for its end; false when it was over before. */
+  endStarted(id: ProcessId, key: string, by: { reason: string | undefined; from: ProcessId }): Promise<boolean>
   /** Committed value of a query, from wherever the process is. */
   query(id: ProcessId, op: string, args: Value): Promise<Value>
   /** Looks for ties of the process whose end was missed. */

@@ -7,7 +7,7 @@
 import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
-import type { Call } from '../definition/call.ts'
+import type { Call, CallOptions } from '../definition/call.ts'
 import type { ParentClose, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
@@ -29,7 +29,7 @@ export class SandboxContext extends DurableContext {
     this.#turn = turn
   }
 
-  override call<T>(call: Call<T>, options?: { timeoutMs?: number }): Promise<T> {
+  override call<T>(call: Call<T>, options?: CallOptions): Promise<T> {
     const ask = (): Promise<T> => super.call(call, options)
     const target = this.#turn.ports.agent(call.agent)
     if (target === null) return ask() // refused as anywhere

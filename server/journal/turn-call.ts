@@ -8,10 +8,10 @@
  * - M7: a call to oneself or up the chain fails at once; every call has a deadline, which survives a crash.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { type ProcessId, processId } from '../../shared/id.ts'
+import { assertLabel, type ProcessId, processId } from '../../shared/id.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import { copy, type Value } from '../../shared/value.ts'
-import type { Call } from '../definition/call.ts'
+import type { Call, CallOptions } from '../definition/call.ts'
 import type { Timer } from '../kernel/clock-port.ts'
 import type { MessageRow, NewMessage } from '../store/store.ts'
 import { checkMessage } from './border.ts'
@@ -29,14 +29,16 @@ import { callTimeout, WITHDRAW_WAIT_MS, withdrawalOf } from './withdrawal.ts'
 /** Ms a call inside a turn waits by default. Long, because the callee may be restarting; never for ever. */
 export const TURN_CALL_TIMEOUT_MS = 60_000
 
-export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_CALL_TIMEOUT_MS): Promise<unknown> {
+export function callFromTurn(turn: Turn, call: Call<unknown>, options: CallOptions = {}): Promise<unknown> {
   turn.assertOpen()
+  const { timeoutMs = TURN_CALL_TIMEOUT_MS, key: explicit } = options
+  if (explicit !== undefined) assertLabel('Call key', explicit)
   assertDuration('A timeout', timeoutMs)
   const target = turn.ports.agent(call.agent)
   if (target === null) throw unknownAgent(call)
   const { args, isQuery } = checkMessage(target, call.op, call.message)
   if (isQuery) {
-    const key = turn.key(`query:${call.target} ${call.op}`)
+    const key = turn.key(`query:${call.target} ${call.op}`, explicit)
     return turn.request(key, () => recordedOutcome(turn, key, () => turn.ports.query(call.target, call.op, args)))
   }
   const chain = [...turn.envelope.lineage.chain, turn.process.id]
@@ -46,7 +48,7 @@ export function callFromTurn(turn: Turn, call: Call<unknown>, timeoutMs = TURN_C
       `${turn.process.id} calls ${call.target}, which waits for it: ${chain.join(' -> ')}.`,
     )
   }
-  const key = turn.key(`call:${call.target} ${call.op}`)
+  const key = turn.key(`call:${call.target} ${call.op}`, explicit)
   if (!target.definition.durable) {
     return turn.request(key, () => inMemory(turn, { call, key, timeoutMs, chain }))
   }

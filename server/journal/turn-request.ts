@@ -124,8 +124,10 @@ export class Requests {
 }
 
 function ambiguous(name: string, key: string): RuntimeError {
+  const isCall = name.startsWith('call:') || name.startsWith('query:')
+  const example = isCall ? 'ctx.call(ref.op(message), { key: item.id })' : '{ key: item.id }'
   return new RuntimeError(
     'STEP_KEY_REQUIRED',
-    `A second "${name}" began while "${key}" is open. Give parallel ones an explicit key, e.g. { key: item.id }.`,
+    `A second "${name}" began while "${key}" is open. Give parallel ones an explicit key: ${example}.`,
   )
 }

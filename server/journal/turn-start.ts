@@ -43,7 +43,25 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
   const begun = requestStep(turn, { name, key: place, plan: PLAIN, fn, firm: true })
   if (parentClose !== 'detach') turn.children?.starts(begun)
   const created = await begun
-  return { process: target, key, created: created === true, result: () => heardResult(turn, target, key) }
+  return {
+    ...{ process: target, key, created: created === true },
+    result: () => heardResult(turn, target, key),
+    cancel: (reason) => cancelStarted(turn, { target, key, reason }),
+  }
+}
+
+/** Y7: a recorded request; asked again by an attempt that a crash cut short, which is without harm (Y1). */
+async function cancelStarted(
+  turn: Turn,
+  { target, key, reason }: { target: string; key: string; reason: string | undefined },
+): Promise<boolean> {
+  turn.assertOpen()
+  if (reason !== undefined && typeof reason !== 'string') {
+    throw new RuntimeError('REQUEST_INVALID', `The reason of a cancellation is ${typeof reason}; give a text.`)
+  }
+  const name = `cancel:${target} ${key}`
+  const fn = (): Promise<boolean> => turn.ports.endStarted(target, key, { reason, from: turn.process.id })
+  return (await requestStep(turn, { name, key: turn.nextKey(name), plan: PLAIN, fn, firm: true })) === true
 }
 
 /** Children whose end the code has heard of are over. */

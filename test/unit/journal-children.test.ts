@@ -10,11 +10,13 @@ const HOUR = 3_600_000
 let world: World
 let oracle: Oracle
 let held = gate()
+let begun = gate()
 
 beforeEach(() => {
   world = World.memory()
   oracle = new Oracle()
   held = gate()
+  begun = gate()
 })
 afterEach(() => world.close())
 
@@ -60,6 +62,17 @@ const parent = agent('parent', {
     async hasty(ctx) {
       void ctx.start(child, 'c', 'work', null, { parentClose: 'stop', idempotencyKey: 'hasty' })
       return 'parent'
+    },
+    /** Asks for the end of what it started, and hears what came of it. */
+    async gives(ctx, crash: boolean) {
+      const started = await ctx.start(child, 'c', 'work')
+      await ctx.step('until it works', () => begun.promise)
+      const asked = await started.cancel('changed my mind')
+      oracle.hit('asked')
+      if (crash) await ctx.step('hang', () => held.promise)
+      const heard = await started.result().then(String, (error: { code: string; message: string }) => error.message)
+      ctx.state.results.push(asked, heard, await started.cancel())
+      return ctx.state.results
     },
     async own(ctx) {
       await ctx.start(parent as never, ctx.key, 'bad' as never, null, { parentClose: 'wait' })
@@ -168,4 +181,46 @@ test('[Y6] a policy that does not exist is refused', async () => {
   const node = await world.node('a', [parent, child])
   const handle = await node.start(node.ref(parent, 'p').bad())
   expect((await world.refusal(handle.result())).message).toContain('use stop, wait or detach')
+})
+
+test('[Y7] a turn asks for the end of what it started, and hears its end', async () => {
+  const node = await world.node('a', [parent, child])
+  const answer = node.call(node.ref(parent, 'p').gives(false))
+  await until('work')
+  begun.open()
+  const [asked, heard, again] = (await answer) as unknown[]
+  expect([asked, again]).toEqual([true, false])
+  expect(heard).toContain('cancelled by parent/p: changed my mind')
+  oracle.expectStep('stopped').once()
+})
+
+test('[Y7] the request is recorded: a node that dies after it does not ask again, and the end is the same', async () => {
+  const a = await world.node('a', [parent, child])
+  await a.send(a.ref(parent, 'p').gives(true))
+  await until('work')
+  begun.open()
+  await until('asked')
+  await world.until(() => a.written().some((entry) => entry.k === 'step' && entry.key.startsWith('cancel:')))
+  a.kill()
+  const b = await world.node('b', [parent, child])
+  held.open()
+  await world.until(() => b.written().some((entry) => entry.k === 'end' && entry.op === 'gives'), 'the end')
+  const { results } = (await b.stored('parent/p')) as { results: unknown[] }
+  expect(results).toEqual([true, expect.stringContaining('changed my mind'), false])
+  oracle.expectStep('stopped').once()
+})
+
+test('[Y7] a reason that is no text is refused', async () => {
+  const odd = agent('odd', {
+    state: () => null,
+    maxAttempts: 1,
+    on: {
+      async run(ctx) {
+        const started = await ctx.start(child, 'c', 'quick')
+        await started.cancel(7 as never)
+      },
+    },
+  })
+  const node = await world.node('a', [odd, child])
+  expect((await world.refusal(node.ref(odd, 'o').run())).message).toContain('is number')
 })
