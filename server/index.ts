@@ -26,13 +26,15 @@ export type { Value } from '../shared/value.ts'
 export type { Control } from './control.ts'
 export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
 export { agent } from './definition/agent.ts'
-export { Call } from './definition/call.ts'
+export { Call, type CallOptions } from './definition/call.ts'
 export type {
   Context,
   MessagePattern,
   ParentClose,
   Received,
   ReceiveOptions,
+  Scope,
+  ScopeOptions,
   StartedOperation,
 } from './definition/context.ts'
 export type { Ref } from './definition/ref.ts'

@@ -201,7 +201,7 @@ export function errorData(thrown: unknown, depth = 0): ErrorData {
   if (thrown.cause !== undefined && depth < CAUSE_DEPTH_MAX) data.cause = errorData(thrown.cause, depth + 1)
   const outcome = thrown instanceof RuntimeError ? thrown.detail['outcome'] : undefined
   if (outcome === 'withdrawn' || outcome === 'unknown') data.outcome = outcome
-  if (isRuntimeError(thrown, 'CALL_REJECTED')) {
+  if (isRuntimeError(thrown, 'CALL_REJECTED') || isRuntimeError(thrown, 'CANCELLED')) {
     const { original: _original, ...detail } = thrown.detail
     if (Object.keys(detail).length > 0) data.detail = detail
   }

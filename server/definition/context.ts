@@ -76,6 +76,18 @@ export type StartedOperation = {
  *  after it. */
 export type ParentClose = 'detach' | 'stop' | 'wait'
 
+export type ScopeOptions = {
+  /** Milliseconds until everything in it is cancelled, from its beginning on and through crashes; up to 100 years. No
+   *  default: for ever. */
+  timeoutMs?: number
+}
+
+/** A section of a turn, see `ctx.scope`. */
+export type Scope = {
+  /** Cancels everything in it, once; without effect when it was left. */
+  cancel(reason?: string): void
+}
+
 export type TaskHandle<T> = {
   /** @throws STEP_FAILED  the task crashed; its cause says why */
   result(): Promise<T>
@@ -130,7 +142,8 @@ export interface Context<S> {
    *
    *  What was received is consumed by the commit that makes it count, that of the turn's end or of a checkpoint; a turn
    *  that ends without one puts it back in its place. Replays are given the same message. Rather give it a time than
-   *  let it race: a receive that lost a race goes on waiting and takes the next message. Durable agents only.
+   *  let it race: a receive that lost a race goes on waiting and takes the next message, unless it is in a `ctx.scope`
+   *  that was left. Durable agents only.
    *  @throws OPERATION_UNKNOWN  an operation that the agent does not define */
   receive<M = unknown>(pattern?: MessagePattern): Promise<Received<M>>
   /** The same; null when nothing came in time. */
@@ -201,6 +214,15 @@ export interface Context<S> {
   /** Runs `fn` with this turn protected from cancellation: one that comes meanwhile is heard at the first wait after
    *  the section, also on replay. In ephemeral agents, which nobody cancels, it is a plain call. */
   shield<T>(fn: () => T | Promise<T>): Promise<T>
+  /** Runs `fn` as a section that is cancelled alone: when its time limit passes, or by `scope.cancel`. Every step,
+   *  sleep, receive and call in it that is open then ends with CANCELLED (`detail.reason` says why), as does what is
+   *  asked for in it later; what it started with `parentClose: 'stop'` is cancelled. A checkpoint, a transaction and
+   *  the begin of an operation come to their outcome, and nothing is cut off inside `ctx.shield`: do cleanup there, or
+   *  after the section. Await what you begin in it. Scopes nest. When `fn` is done, whatever it left open is given up: a
+   *  receive that lost a race takes no message any more. Uncaught, the error fails the turn. A replay hears all of it at
+   *  the same places. Durable agents only.
+   *  @throws what `fn` throws  @throws REQUEST_INVALID an option that does not exist or is out of its bounds */
+  scope<T>(options: ScopeOptions, fn: (scope: Scope) => T | Promise<T>): Promise<T>
   /** Commits state and outbox so far; a replay begins here (T2). Resolves once stored. */
   checkpoint(): Promise<void>
   /** A checkpoint whose commit also carries SQL of your own: state and outbox so far, the result of `fn`, and your rows

@@ -342,6 +342,13 @@ export class EphemeralContext implements Context<unknown>, Caller {
     return fn()
   }
 
+  /** What is open here ends by itself only: no journal says in which order a limit and its results were heard. */
+  async scope(): Promise<never> {
+    this.#assertAlive()
+    const text = `${this.#process.id} is ephemeral; a scope needs a durable agent. Give each verb a time of its own.`
+    throw new RuntimeError('REQUEST_INVALID', text)
+  }
+
   checkpoint(): Promise<void> {
     this.#assertAlive()
     return Promise.resolve()

@@ -51,7 +51,7 @@ function summary(entry: Entry): string {
     case 'cancel':
       return `cancelled${entry.by === null ? '' : ` by ${entry.by}`}${entry.reason === null ? '' : `: ${entry.reason}`}`
     case 'cancelled':
-      return `${entry.key} given up`
+      return `${entry.key} given up${entry.scope === undefined ? '' : ` with ${entry.scope}`}`
     case 'child':
       return `child ${entry.process}: ${entry.policy === 'stop' ? 'stopped' : 'waited for'} at the end`
     case 'undo':

@@ -7,10 +7,10 @@
  *   replay hears it at the same place. What was begun for them is ended.
  * - Y3: it waits for firm requests, for shielded sections, and for the end of a replay.
  */
-import { type ErrorData, errorFromData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import { decode, type Value } from '../../shared/value.ts'
 import type { Envelope } from '../kernel/envelope.ts'
-import type { MessageRow } from '../store/store.ts'
+import type { MessageRow, NewMessage } from '../store/store.ts'
 import { abandoned } from './abandoned.ts'
 import type { EndKind, Entry } from './entry.ts'
 import { keepPart } from './kept-part.ts'
@@ -20,6 +20,7 @@ import type { DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn } from './record.ts'
 import type { Turn } from './turn.ts'
 import { CHILD, childrenToStop } from './turn-child.ts'
+import type { OpenRequest } from './turn-request.ts'
 
 type CancelEntry = Extract<Entry, { k: 'cancel' }>
 
@@ -32,7 +33,11 @@ export type CancelArgs = { readonly reason: string | null; readonly key?: string
 /** From the journal of an open turn. */
 export function recordedCancel(entries: readonly Entry[]): Cancel | null {
   const entry = entries.find((one) => one.k === 'cancel')
-  return entry === undefined ? null : { entry, delivered: entries.some((one) => one.k === 'cancelled') }
+  return entry === undefined ? null : { entry, delivered: entries.some(isDelivered) }
+}
+
+function isDelivered(entry: Entry): boolean {
+  return entry.k === 'cancelled' && entry.scope === undefined
 }
 
 /** What a request that was given up says to whoever still looks at it. */
@@ -73,37 +78,38 @@ function cancelledError(
 export function deliverCancel(turn: Turn): void {
   const { cancel, shields } = turn
   if (cancel === null || cancel.delivered || shields > 0 || turn.closed || turn.replaying) return
-  const { list } = turn.requests
+  // Time limits of sections go on: after this all verbs work (Y8).
+  const list = turn.requests.list.filter(({ shape }) => shape !== 'scope')
   if (list.length === 0 || list.some(({ firm }) => firm)) return
   cancel.delivered = true
-  const err = dataOfError(cancelledIn(turn))
-  // All at once, so that they leave in one row: a crash finds all of them cancelled, or none.
-  const release = turn.hold()
-  let children = childrenToStop(turn.record, turn.accept(), 'was cancelled')
-  let onStored: (() => void) | undefined = () => turn.ports.crash.hit('cancel:heard')
-  for (const { key, shape, stop } of list) {
-    const { messages = [], ...lists } = stop?.() ?? {}
-    const entry = { k: 'cancelled' as const, turn: turn.id, key, shape, err, at: turn.stamp() }
-    turn.append(entry, { ...lists, messages: [...messages, ...children] }, onStored)
-    children = []
-    onStored = undefined
-  }
-  handOut(turn, err, release)
+  const children = childrenToStop(turn.record, turn.accept(), 'was cancelled')
+  giveUp(turn, list, { error: cancelledIn(turn), children })
 }
 
-/** T5: one per macrotask, as a replay does it. */
-function handOut(turn: Turn, err: ErrorData, release: () => void): void {
-  const waiting = turn.requests.drop()
-  const { clock } = turn.ports
-  const next = (): void => {
-    const request = waiting.shift()
-    if (request === undefined) return release()
-    // What a killed turn still runs finds every verb closed; it hears nothing.
-    if (turn.closed || turn.process.epoch !== turn.epoch) return
-    request.reject(errorFromData(err))
-    clock.macrotask(next)
+/** The section of the turn that ended, where it is not the turn itself; `left` where the code left it. */
+export type OfScope = { readonly scope: string; readonly left?: true }
+
+type GivenUp = { readonly error: RuntimeError; readonly children: readonly NewMessage[]; readonly of?: OfScope }
+
+/** Ends open requests, each with the error as its recorded result. */
+export function giveUp(turn: Turn, list: readonly OpenRequest[], { error, children, of }: GivenUp): void {
+  const err = dataOfError(error)
+  let more = children
+  let onStored: (() => void) | undefined = () => turn.ports.crash.hit('cancel:heard')
+  // All at once, so that they leave in one row: a crash finds all of them cancelled, or none.
+  for (const { key, shape, stop } of list) {
+    const { messages = [], ...lists } = stop?.(error) ?? {}
+    turn.append(
+      { k: 'cancelled', turn: turn.id, key, shape, err, ...of, at: turn.stamp() },
+      { ...lists, messages: [...messages, ...more] },
+      onStored,
+    )
+    more = []
+    onStored = undefined
   }
-  clock.macrotask(next)
+  turn.requests.drop([...list])
+  // What a killed turn still runs finds every verb closed; it hears nothing.
+  turn.requests.tell(list, err, () => turn.closed || turn.process.epoch !== turn.epoch)
 }
 
 // The owner's side

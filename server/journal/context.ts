@@ -15,6 +15,8 @@ import type {
   ParentClose,
   Received,
   ReceiveOptions,
+  Scope,
+  ScopeOptions,
   StartedOperation,
   TaskHandle,
 } from '../definition/context.ts'
@@ -31,6 +33,7 @@ import { makeLog } from './log.ts'
 import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
 import { onRollbackInTurn } from './rollback.ts'
+import { scopeInTurn } from './scope.ts'
 import { shieldInTurn } from './shield.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
 import { taskInTurn } from './task-step.ts'
@@ -202,6 +205,10 @@ export class DurableContext implements Context<unknown>, Caller {
 
   shield<T>(fn: () => T | Promise<T>): Promise<T> {
     return shieldInTurn(this.#turn, fn)
+  }
+
+  scope<T>(options: ScopeOptions, fn: (scope: Scope) => T | Promise<T>): Promise<T> {
+    return scopeInTurn(this.#turn, options, fn)
   }
 
   after(ms: number, op: string, message: unknown = null, options: { name?: string } = {}): string {

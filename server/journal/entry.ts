@@ -16,7 +16,7 @@ import type { TreeNote } from './tree-state.ts'
 export type Outcome = { readonly ok: Value } | { readonly err: ErrorData }
 
 /** What the code is given: a request of one shape is never answered with a result of another. */
-export type Shape = 'result' | 'message' | 'sleep' | 'checkpoint'
+export type Shape = 'result' | 'message' | 'sleep' | 'checkpoint' | 'scope'
 
 /** A rejection and a cancellation are ordinary ends; what the turn did to state and outbox is dropped. */
 export type EndKind = 'done' | 'rejected' | 'cancelled'
@@ -124,22 +124,27 @@ export type Entry =
       readonly reason: string | null
       readonly at: number
     }
-  /** A request ended by the cancellation; `shape` is that of what the code asked for (Y2). */
+  /** A request ended by the cancellation; `shape` is that of what the code asked for (Y2). `scope`: by that of a
+   *  section of the turn (Y8); `left`: because the code left that one. */
   | {
       readonly k: 'cancelled'
       readonly turn: string
       readonly key: string
       readonly shape: Shape
       readonly err: ErrorData
+      readonly scope?: string
+      readonly left?: true
       readonly at: number
     }
-  /** An operation is started as a child of the turn (Y6); `of` is the key of its request. */
+  /** An operation is started as a child of the turn (Y6); `of` is the key of its request, `in` are the sections that it
+   *  was started in. */
   | {
       readonly k: 'child'
       readonly turn: string
       readonly process: ProcessId
       readonly of: string
       readonly policy: 'stop' | 'wait'
+      readonly in?: readonly string[]
     }
   /** A compensation was registered; `of` is the key of its step (Y4). */
   | { readonly k: 'undo'; readonly turn: string; readonly of: string; readonly name: string }

@@ -116,12 +116,18 @@ export class Replay {
 
   /** The code waits, but not for what comes next. It may still be busy on its own; after STALL_MS it is judged. */
   #watch(next: Recorded): void {
-    if (this.#stall !== null || this.#requests.size === 0) return
+    if (this.#stall !== null || this.#isIdle) return
     this.#stall = this.#ports.clock.after(STALL_MS, () => {
       this.#stall = null
       if (this.#over || this.items[this.position] !== next || this.#requests.has(next.key)) return
       this.#diverge()
     })
+  }
+
+  /** A time limit alone is nothing that code waits for. */
+  get #isIdle(): boolean {
+    for (const { shape } of this.#requests.values()) if (shape !== 'scope') return false
+    return true
   }
 
   #diverge(): void {

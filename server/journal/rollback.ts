@@ -123,7 +123,7 @@ export class Rollback {
     const turn = this.#turn
     this.#phase = 'running'
     turn.endReplay()
-    for (const { stop } of turn.requests.drop()) stop?.()
+    for (const { stop } of turn.requests.drop()) stop?.(null)
     this.#begun ??= this.#begin(cause, error)
     if (this.#isOver) return
     const failed: Failed[] = []

@@ -23,7 +23,7 @@ import { Turn } from './turn.ts'
 import { firstWait } from './wait.ts'
 
 /** Requests of these shapes reach nobody. */
-const OWN: ReadonlySet<Shape> = new Set<Shape>(['sleep', 'message', 'checkpoint'])
+const OWN: ReadonlySet<Shape> = new Set<Shape>(['sleep', 'message', 'checkpoint', 'scope'])
 
 /** A request that waits for an operator. */
 export type Stop = {

@@ -24,7 +24,13 @@ export type ChildPolicy = 'stop' | 'wait'
 /** Keys of the results of started operations begin like this (turn-result.ts). */
 const RESULT = 'result:'
 
-type Child = { readonly process: ProcessId; readonly of: string; readonly policy: ChildPolicy }
+type Child = {
+  readonly process: ProcessId
+  readonly of: string
+  readonly policy: ChildPolicy
+  /** Sections of the turn in which it was started. */
+  readonly in?: readonly string[]
+}
 
 /** Children of the turn as its code has met them, in this run or replay. */
 export class Children {
@@ -91,29 +97,59 @@ export function joinChildren(
   })
 }
 
-/** Whether an error that `result()` gave is the child's own end, and not the cancellation of the turn that asked. */
-export function isOfChild({ cancel }: Turn, error: unknown): boolean {
-  return cancel?.delivered !== true || !isRuntimeError(error, 'CANCELLED')
+/** Whether an error that `result()` gave is the child's own end, and not the cancellation of the turn that asked, or of
+ *  a section of it. */
+export function isOfChild({ cancel, process }: Turn, error: unknown): boolean {
+  if (!isRuntimeError(error, 'CANCELLED')) return true
+  const { process: id, scope } = error.detail as { process?: unknown; scope?: unknown }
+  return cancel?.delivered !== true && (id !== process.id || scope === undefined)
 }
 
 /** Children whose result the turn has not heard, oldest first. */
 export function openChildren(entries: readonly Entry[]): Child[] {
   const found: Child[] = []
   const heard = new Set<string>()
+  const ended = new Set<string>()
   for (const entry of entries.toReversed()) {
     // What was begun before a cancellation was heard was stopped with it.
-    if (entry.k === 'cancelled') break
-    if (isResult(entry) && entry.key.startsWith(RESULT)) heard.add(entry.key.slice(0, entry.key.lastIndexOf('#')))
-    else if (entry.k === 'child' && !heard.has(RESULT + nameOf(entry))) found.unshift(entry)
+    if (entry.k === 'cancelled') {
+      if (entry.scope === undefined) break
+      if (entry.left !== true) ended.add(entry.scope)
+    } else if (isResult(entry) && entry.key.startsWith(RESULT)) {
+      heard.add(entry.key.slice(0, entry.key.lastIndexOf('#')))
+    } else if (entry.k === 'child' && !heard.has(RESULT + nameOf(entry))) {
+      // A section that ended stopped those with the policy `stop` only; others are still there (Y8).
+      const isStopped = entry.policy === 'stop' && entry.in?.some((key) => ended.has(key)) === true
+      if (!isStopped) found.unshift(entry)
+    }
   }
   return found
 }
 
 /** Cancellations of the children that a turn leaves behind. */
-export function childrenToStop({ id }: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
-  const { entries, envelope } = open
-  const stopping = openChildren(entries).filter(({ policy }) => policy === 'stop')
-  return stopping.map((child) =>
+export function childrenToStop(record: DurableRecord, open: OpenTurn, why: string): NewMessage[] {
+  return cancelsOf(record, open, { children: toStop(open), why })
+}
+
+/** Of those that were started in a section that ends (Y8). */
+export function childrenOfScope(
+  record: DurableRecord,
+  open: OpenTurn,
+  scope: { key: string; why: string },
+): NewMessage[] {
+  const children = toStop(open).filter((child) => child.in?.includes(scope.key) === true)
+  return cancelsOf(record, open, { children, why: `gave it up in ${scope.key}: ${scope.why}` })
+}
+
+function toStop({ entries }: OpenTurn): Child[] {
+  return openChildren(entries).filter(({ policy }) => policy === 'stop')
+}
+
+type Cancels = { readonly children: readonly Child[]; readonly why: string }
+
+function cancelsOf({ id }: DurableRecord, open: OpenTurn, { children, why }: Cancels): NewMessage[] {
+  const { envelope } = open
+  return children.map((child) =>
     newMessage({
       ...{
         id: `${turnNameOf(open)}/${nameOf(child)}.${why}`,

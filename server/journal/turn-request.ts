@@ -6,23 +6,26 @@
  * - Y2: a request may be given up by a cancellation. From then on nothing of it is recorded; what its work still brings
  *   is dropped here.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { type ErrorData, errorFromData, RuntimeError } from '../../shared/error.ts'
 import type { Clock } from '../kernel/clock-port.ts'
 import { Delivery } from './delivery.ts'
 import type { Shape } from './entry.ts'
 import type { Part } from './record.ts'
+import type { TurnScope } from './scope.ts'
 
 export type OpenRequest = {
   readonly key: string
   readonly shape: Shape
   /** Short, and its outcome must be known: a cancellation waits for it (a checkpoint, a transaction, a start). */
   readonly firm: boolean
+  /** The section of the turn in which it was made (scope.ts). */
+  readonly scope: TurnScope | null
   reject(error: unknown): void
   /** Ends what was begun for it; returns what must leave with the news of that. */
-  stop: (() => Partial<Part>) | null
+  stop: ((reason: RuntimeError | null) => Partial<Part>) | null
 }
 
-type Asked = { key: string; shape: Shape; firm: boolean; run: () => Promise<unknown>; over: () => void }
+type Asked = Pick<OpenRequest, 'key' | 'shape' | 'firm' | 'scope'> & { run: () => Promise<unknown>; over: () => void }
 
 export class Requests {
   readonly #clock: Clock
@@ -30,6 +33,7 @@ export class Requests {
   #counters: Map<string, number> | null = null
   #open: Map<string, OpenRequest> | null = null
   #delivery: Delivery | null = null
+  readonly #told: { readonly request: OpenRequest; readonly err: ErrorData }[] = []
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -65,25 +69,26 @@ export class Requests {
     return this.#open?.has(key) === true
   }
 
-  /** `run` begins at once. `over` is told after whoever asked has the outcome. */
-  ask({ key, shape, firm, run, over }: Asked): Promise<unknown> {
+  /** `run` begins at once; what it brings once the request was given up is heard by nobody. `over` is told after
+   *  whoever asked has the outcome. */
+  ask({ key, shape, firm, scope, run, over }: Asked): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#open ??= new Map()
       const open = this.#open
-      const request: OpenRequest = { key, shape, firm, reject, stop: null }
+      const request: OpenRequest = { key, shape, firm, scope, reject, stop: null }
       open.set(key, request)
       const end = (): boolean => open.get(key) === request && open.delete(key)
       try {
         run().then(
           (value) => {
-            const ended = end()
+            if (!end()) return
             resolve(value)
-            if (ended) over()
+            over()
           },
           (error: unknown) => {
-            const ended = end()
+            if (!end()) return
             reject(error)
-            if (ended) over()
+            over()
           },
         )
       } catch (error) {
@@ -93,7 +98,7 @@ export class Requests {
     })
   }
 
-  onStop(key: string, stop: () => Partial<Part>): void {
+  onStop(key: string, stop: (reason: RuntimeError | null) => Partial<Part>): void {
     const request = this.#open?.get(key)
     if (request !== undefined) request.stop = stop
   }
@@ -102,11 +107,27 @@ export class Requests {
     return this.#open === null ? [] : [...this.#open.values()]
   }
 
-  /** Gives all of them up; what their work still brings is not heard any more. */
-  drop(): OpenRequest[] {
-    const all = this.list
-    this.#open?.clear()
-    return all
+  /** Gives them up; what their work still brings is not heard any more. */
+  drop(requests = this.list): OpenRequest[] {
+    for (const { key } of requests) this.#open?.delete(key)
+    return requests
+  }
+
+  /** T5: those that were given up hear it one per macrotask, as a replay does it, in the order in which they were;
+   *  other results wait. `over`: nobody is there to hear any more. */
+  tell(requests: readonly OpenRequest[], err: ErrorData, over: () => boolean): void {
+    const isTelling = this.#told.length > 0
+    this.#told.push(...requests.map((request) => ({ request, err })))
+    if (isTelling) return
+    const release = this.hold()
+    const next = (): void => {
+      const told = this.#told.shift()
+      if (told === undefined) return release()
+      if (over()) return
+      told.request.reject(errorFromData(told.err))
+      this.#clock.macrotask(next)
+    }
+    this.#clock.macrotask(next)
   }
 
   /** Place of a live result in the order of results; null to go on at once. */

@@ -9,6 +9,7 @@ import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, splitId } from '../../shared/id.ts'
 import { Call, type Caller } from '../definition/call.ts'
 import type { ParentClose, StartedOperation } from '../definition/context.ts'
+import { scopeHere } from './scope.ts'
 import { idempotencyKey } from './step.ts'
 import { PLAIN } from './step-option.ts'
 import type { Turn } from './turn.ts'
@@ -36,7 +37,7 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
   const name = `start:${target} ${op}`
   const place = turn.nextKey(name)
   const key = start.idempotencyKey ?? idempotencyKey(turn.id, turn.branchHere, place)
-  if (parentClose !== 'detach') adoptChild(turn, { process: target, of: key, policy: parentClose })
+  if (parentClose !== 'detach') adoptChild(turn, { process: target, of: key, policy: parentClose, ...within(turn) })
   const { lineage } = turn
   const call = new Call<unknown>(NOBODY, { id: target, ...splitId(target) }, op, message)
   const fn = (): Promise<boolean> => turn.ports.begin(call, { idempotencyKey: key }, lineage)
@@ -48,6 +49,13 @@ export async function startInTurn(turn: Turn, start: Start): Promise<StartedOper
     result: () => heardResult(turn, target, key),
     cancel: (reason) => cancelStarted(turn, { target, key, reason }),
   }
+}
+
+/** The sections in which it is started. */
+function within(turn: Turn): { in?: readonly string[] } {
+  const keys: string[] = []
+  for (let scope = scopeHere(turn); scope !== null; scope = scope.parent) keys.push(scope.key)
+  return keys.length === 0 ? {} : { in: keys }
 }
 
 /** Y7: a recorded request; asked again by an attempt that a crash cut short, which is without harm (Y1). */

@@ -49,7 +49,7 @@ export function requestStep(turn: Turn, step: Omit<Asked, 'promise'> & { firm?: 
     asked.key,
     () => {
       const live = new LiveStep(turn, asked)
-      turn.requests.onStop(asked.key, () => live.cancel())
+      turn.requests.onStop(asked.key, (reason) => live.cancel(reason))
       return asked.plan.external ? runExternal(live) : runHere(live)
     },
     'result',
@@ -153,8 +153,8 @@ export class LiveStep implements StepHost {
   }
 
   /** Y2: the turn goes on without it. */
-  cancel(): Partial<Part> {
-    this.end(cancelledIn(this.turn))
+  cancel(reason: RuntimeError | null): Partial<Part> {
+    this.end(reason ?? cancelledIn(this.turn))
     this.turn.running?.delete(this)
     this.#unshow()
     return {}

@@ -34,6 +34,7 @@ import type { AgentEntry, DurablePorts } from './port.ts'
 import type { DurableRecord, OpenTurn, Part, Settled } from './record.ts'
 import { type Recorded, Replay, recordedOf, refusedOf } from './replay.ts'
 import { beforeRollback, type Rollback, recordedRollback } from './rollback.ts'
+import { liveInScope, scopeHere } from './scope.ts'
 import { SeededRandom } from './seeded.ts'
 import { bookOf, type StepBook } from './step-book.ts'
 import type { Children } from './turn-child.ts'
@@ -60,8 +61,7 @@ export class Turn {
   readonly epoch: number
   readonly calls: Call<unknown>[] = []
   outbox: Outbox = emptyOutbox()
-  /** Set by ctx.reply. */
-  answer: Outcome | null = null
+  answer: Outcome | null = null // of ctx.reply
   /** Set by ctx.exit: the process ends with the turn. */
   exit: ExitReason | null = null
   how: EndKind | null = null // set with its end
@@ -85,6 +85,7 @@ export class Turn {
   marks: PatchMarks | null = null
   cancel: Cancel | null = null // somebody asked for its end
   shields = 0 // sections that a cancellation must wait for
+  scoped = false // it began a section of its own (scope.ts)
   rollback: Rollback | null = null
   children: Children | null = null // that it stops or waits for at its end
   readonly #base0: Value
@@ -333,12 +334,14 @@ export class Turn {
   /** Asks for a recorded result, or makes it live. */
   request(key: string, live: () => Promise<unknown>, shape: Shape = 'result', firm = false): Promise<unknown> {
     this.accept()
+    const scope = this.scoped ? scopeHere(this) : null
     const run = (): Promise<unknown> => {
       this.marks?.asked(key)
-      const begin = (): Promise<unknown> => this.#live(key, live, firm)
+      const now = (): Promise<unknown> => this.#live(key, live, firm)
+      const begin = scope === null ? now : () => liveInScope(this, scope, { key, shape, live: now })
       return this.#replay === null || this.#replay.over ? begin() : this.#replay.request(key, shape, begin)
     }
-    return this.requests.ask({ key, shape, firm, run, over: () => firm && deliverCancel(this) })
+    return this.requests.ask({ key, shape, firm, scope, run, over: () => firm && deliverCancel(this) })
   }
 
   /** Y2: where a cancellation waits for the next request, this is it. */

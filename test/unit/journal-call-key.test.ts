@@ -71,7 +71,7 @@ const reader = agent('reader', {
 
 const log = (node: TestNode): Promise<unknown> => node.call(node.ref(reader, 'r').log())
 
-test('[T5][M2] two calls of one operation to one process run at once, and a replay binds them as they were', async () => {
+test('[T5][M2] two calls of one operation to one process run at once; a replay binds them as they were', async () => {
   const a = await world.node('a', [reader, lender])
   await a.send(a.ref(reader, 'r').both())
   await world.until(() => oracle.count('a') === 1, 'both answers')

@@ -194,7 +194,7 @@ test('[Y7] a turn asks for the end of what it started, and hears its end', async
   oracle.expectStep('stopped').once()
 })
 
-test('[Y7] the request is recorded: a node that dies after it does not ask again, and the end is the same', async () => {
+test('[Y7] the request is recorded: a node that dies after it does not ask again', async () => {
   const a = await world.node('a', [parent, child])
   await a.send(a.ref(parent, 'p').gives(true))
   await until('work')
