@@ -363,30 +363,34 @@ describe('over crashes', () => {
     ['both', ['a1 now', 'a2 now', 'b1 now', 'b2 now', 'end']],
     ['shielded', ['CANCELLED', 'end']],
     ['parent', ['CANCELLED', 'end']],
-  ] as const)('[Y8] "%s" ends the same, whichever commit its node dies at', async (op, log) => {
-    for (let n = 1; n <= 12; n++) {
+  ] as const)(
+    '[Y8] "%s" ends the same, whichever commit its node dies at',
+    async (op, log) => {
+      for (let n = 1; n <= 12; n++) {
+        world = World.memory()
+        oracle = new Oracle()
+        const a = await world.node('a', [worker, helper])
+        let left = n
+        a.faults.plan(({ method, batch }) => {
+          if (method !== 'commit' || !batch.some(({ id }) => id === 'worker/w')) return undefined
+          left -= 1
+          return left === 0 ? { kind: 'die', when: n % 2 === 0 ? 'before' : 'after' } : undefined
+        })
+        void a.send(a.ref(worker, 'w')[op]()).catch(() => {})
+        const { archive } = a.core.backend.handle
+        const isThere = async (): Promise<boolean> => (await archive.process('default', 'worker/w')) !== null
+        await world.until(() => a.dead || isEnded(a, op)(), 'a death or the end')
+        const b = await world.node('b', [worker, helper])
+        await world.until(isThere)
+        await world.until(async () => (await logOf(b)).includes('end'), `the end of ${op} after commit ${n}`)
+        expect([n, await logOf(b)]).toEqual([n, log])
+        expect(b.seen('process:diverge')).toEqual([])
+        await world.close()
+      }
       world = World.memory()
-      oracle = new Oracle()
-      const a = await world.node('a', [worker, helper])
-      let left = n
-      a.faults.plan(({ method, batch }) => {
-        if (method !== 'commit' || !batch.some(({ id }) => id === 'worker/w')) return undefined
-        left -= 1
-        return left === 0 ? { kind: 'die', when: n % 2 === 0 ? 'before' : 'after' } : undefined
-      })
-      void a.send(a.ref(worker, 'w')[op]()).catch(() => {})
-      const { archive } = a.core.backend.handle
-      const isThere = async (): Promise<boolean> => (await archive.process('default', 'worker/w')) !== null
-      await world.until(() => a.dead || isEnded(a, op)(), 'a death or the end')
-      const b = await world.node('b', [worker, helper])
-      await world.until(isThere)
-      await world.until(async () => (await logOf(b)).includes('end'), `the end of ${op} after commit ${n}`)
-      expect([n, await logOf(b)]).toEqual([n, log])
-      expect(b.seen('process:diverge')).toEqual([])
-      await world.close()
-    }
-    world = World.memory()
-  })
+    },
+    60_000,
+  ) // twelve pairs of nodes
 
   test('[Y8] a limit that passed while nobody ran it is heard at once; a later message is not taken', async () => {
     const a = await world.node('a', [worker, helper])
