@@ -218,9 +218,9 @@ export interface Context<S> {
    *  sleep, receive and call in it that is open then ends with CANCELLED (`detail.reason` says why), as does what is
    *  asked for in it later; what it started with `parentClose: 'stop'` is cancelled. A checkpoint, a transaction and
    *  the begin of an operation come to their outcome, and nothing is cut off inside `ctx.shield`: do cleanup there, or
-   *  after the section. Await what you begin in it. Scopes nest. When `fn` is done, whatever it left open is given up: a
-   *  receive that lost a race takes no message any more. Uncaught, the error fails the turn. A replay hears all of it at
-   *  the same places. Durable agents only.
+   *  after the section. Await what you begin in it. Scopes nest. When `fn` is done, whatever it left open is given up:
+   *  a receive that lost a race takes no message any more. Uncaught, the error fails the turn. A replay hears all of it
+   *  at the same places. Durable agents only.
    *  @throws what `fn` throws  @throws REQUEST_INVALID an option that does not exist or is out of its bounds */
   scope<T>(options: ScopeOptions, fn: (scope: Scope) => T | Promise<T>): Promise<T>
   /** Commits state and outbox so far; a replay begins here (T2). Resolves once stored. */
