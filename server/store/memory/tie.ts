@@ -3,6 +3,8 @@ import { linkEnds, netLinks, netNames } from '../change.ts'
 import type { Commit, LinkChange, NodeIdentity } from '../store.ts'
 import { keyOf, type MemoryDatabase, type StoredTie } from './database.ts'
 
+type Lives = Pick<StoredTie, 'incarnation' | 'peerIncarnation'>
+
 const NOPROC = '{"kind":"noproc"}'
 
 export function writeTies(db: MemoryDatabase, namespace: string, row: Commit): void {
@@ -33,7 +35,8 @@ function insert(
 ): void {
   const isLink = change.kind === 'link'
   const key = isLink ? linkKey(namespace, row.id, change.peer) : keyOf(namespace, row.id, 'monitor', change.ref)
-  if (db.ties.has(key)) return
+  const known = db.ties.get(key)
+  if (known !== undefined && !isLink) return
   // A peer that does not exist has life 0, one that this commit spawns has life 1 and is not there yet.
   const born = row.spawns?.some((child) => child.id === change.peer) === true ? 1 : 0
   const life = change.ephemeral === true ? null : (db.find(namespace, change.peer)?.incarnation ?? born)
@@ -41,8 +44,15 @@ function insert(
   const [process, peer] = isLink ? linkEnds(row.id, change.peer) : [row.id, change.peer]
   const lives = process === row.id ? [own, life] : [life, own]
   const [incarnation = null, peerIncarnation = null] = lives
+  if (known !== undefined && !isLater(known, { incarnation, peerIncarnation })) return
   const ref = isLink ? '' : change.ref
   db.ties.set(key, { namespace, process, peer, kind: change.kind, ref, incarnation, peerIncarnation })
+}
+
+/** The link that is there is of lives that are over, and nobody found out yet: it is of these two now. */
+function isLater(known: Lives, { incarnation, peerIncarnation }: Lives): boolean {
+  const later = (a: number | null, b: number | null): boolean => a !== null && b !== null && a > b
+  return later(incarnation, known.incarnation) || later(peerIncarnation, known.peerIncarnation)
 }
 
 function linkKey(namespace: string, a: string, b: string): string {

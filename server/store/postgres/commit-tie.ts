@@ -18,10 +18,11 @@ const link: Section = {
     netLinks(commit.links ?? []).flatMap((change): Item[] =>
       change.kind === 'link' || change.kind === 'monitor' ? [tieItem(commit, change)] : [],
     ),
-  // A peer that does not exist has life 0, one that this commit spawns has life 1 and is not visible here.
+  // A peer that does not exist has life 0, one that this commit spawns has life 1 and is not visible here. A link that
+  // is there already, of lives that are over and that nobody found out about yet, is of the present ones from now on.
   sql: (q, rows) => `
-    insert into ${q}links (namespace, process, peer, kind, ref, incarnation, peer_incarnation)
-    select $3::text, x.process, x.peer, x.kind, x.ref,
+    insert into ${q}links as known (namespace, process, peer, kind, ref, incarnation, peer_incarnation)
+    select distinct on (x.process, x.peer, x.kind, x.ref) $3::text, x.process, x.peer, x.kind, x.ref,
       case when x.self = x.process then me.life else it.life end,
       case when x.self = x.process then it.life else me.life end
     from ${rows} x
@@ -30,8 +31,11 @@ const link: Section = {
       select case when x.ephemeral then null else coalesce((
         select p.incarnation from ${q}processes p where p.namespace = $3::text and p.id = x.other), x.born)
       end as life offset 0) it
-    order by x.process, x.peer
-    on conflict do nothing`,
+    order by x.process, x.peer, x.kind, x.ref
+    on conflict (namespace, process, kind, peer, ref) do update
+      set incarnation = excluded.incarnation, peer_incarnation = excluded.peer_incarnation
+      where known.kind = 'link' and (excluded.incarnation > known.incarnation
+        or excluded.peer_incarnation > known.peer_incarnation)`,
 }
 
 function tieItem(commit: Commit, change: Extract<LinkChange, { kind: 'link' | 'monitor' }>): Item {

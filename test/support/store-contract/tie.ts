@@ -81,6 +81,20 @@ export function tieContract(world: StoreWorld): void {
       expect((await bench.load(node, a)).links).toEqual([])
     })
 
+    test('[D20] a link that finds an older one of the same two in its place holds', async () => {
+      const { bench, node, a } = await setUp(world)
+      await bench.write(node, a, { links: [link('d'), link('e')] })
+      // Before anybody found that there was nobody, they are there, and two of one batch make one link.
+      const [d, e] = [await bench.own(node, 'd'), await bench.own(node, 'e')]
+      await bench.commit(node, row(d, { links: [link('a'), link('e')] }), row(e, { links: [link('d'), link('a')] }))
+      expect(await bench.store.sweepTies(node, ['cart/a', 'cart/d', 'cart/e'])).toEqual([])
+      const linked = (await bench.load(node, e)).links.map(({ peer }) => peer)
+      expect(linked.toSorted()).toEqual(['cart/a', 'cart/d'])
+      d.seq += 1
+      expect((await end(bench, node, d, {})).toSorted()).toEqual(['cart/a', 'cart/e'])
+      expect((await bench.load(node, a)).links.map(({ peer }) => peer)).toEqual(['cart/e'])
+    })
+
     test('[D20] an end in the batch of the tie it misses is found afterwards', async () => {
       const { bench, node, a, b } = await setUp(world)
       const outcomes = await bench.commit(node, row(a, { links: [monitor('b', 'm')] }), row(b, ending()))
