@@ -1,6 +1,6 @@
 /**
  * SIGKILL under load, at every named point and at random moments; then nothing is lost and nothing is doubled
- * (PROTOCOL T3). The short form kills once at every second point and a few times at random; the seed says which half,
+ * (PROTOCOL T3). The short form kills once at every fourth point and a few times at random; the seed says which,
  * so that runs take turns. CRASH_LONG=1 kills three times at each point and a hundred times at random;
  * CRASH_POINTS=cancel:stored,cancel:heard chooses the points, CRASH_SEED plays a run again.
  */
@@ -14,7 +14,7 @@ const REPEATS = LONG ? 3 : 1
 const RANDOM_KILLS = LONG ? 100 : 6
 
 const CHOSEN = process.env['CRASH_POINTS']?.split(',')
-const POINTS = CRASH_POINTS.filter((point, i) => CHOSEN?.includes(point) ?? (LONG || (i + SEED) % 2 === 0))
+const POINTS = CRASH_POINTS.filter((point, i) => CHOSEN?.includes(point) ?? (LONG || (i + SEED) % 4 === 0))
 /** Ms after the start of a child within which it dies: a third while it boots and takes over, the rest under load. */
 const RANDOM_MS = LONG ? 4_000 : 2_500
 
