@@ -69,9 +69,9 @@ export class Membership {
     return this.#renewed.promise
   }
 
-  #arm(): void {
+  #arm(ms = RENEW_MS): void {
     if (this.#closed) return
-    this.#timer = this.#ports.clock.after(RENEW_MS, () => void this.#renew())
+    this.#timer = this.#ports.clock.after(ms, () => void this.#renew())
     this.#timer.keepAlive(false)
   }
 
@@ -85,6 +85,8 @@ export class Membership {
       this.renewedAt = this.#ports.clock.now()
       this.#connectedSince ??= this.#ports.clock.monotonic()
       this.#until = from + LEASE_MS
+      // An answer from before a freeze says nothing about now.
+      if (this.#ports.clock.monotonic() >= this.#until) return this.#arm(0)
       this.#renewed?.resolve()
       this.#renewed = null
     } catch (error) {

@@ -50,7 +50,7 @@ function outside(failure: StoreFailure): RuntimeError {
     }
     case 'contended':
     case 'full':
-      return new RuntimeError('STORE_UNAVAILABLE', `The database has no room for it now: ${why}. Nothing is stored.`, {
+      return new RuntimeError('STORE_UNAVAILABLE', `The database did not take it: ${why}. Nothing is stored.`, {
         cause: failure,
       })
     case 'rejected':

@@ -30,6 +30,12 @@ export type Cancel = { readonly entry: CancelEntry; delivered: boolean }
 /** Body of the stored message. */
 export type CancelArgs = { readonly reason: string | null; readonly key?: string }
 
+/** Callers may have no types. @throws REQUEST_INVALID */
+export function assertReason(reason: unknown): asserts reason is string | undefined {
+  if (reason === undefined || typeof reason === 'string') return
+  throw new RuntimeError('REQUEST_INVALID', `The reason of a cancellation is ${typeof reason}; give a text.`)
+}
+
 /** From the journal of an open turn. */
 export function recordedCancel(entries: readonly Entry[]): Cancel | null {
   const entry = entries.find((one) => one.k === 'cancel')

@@ -13,7 +13,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFromData, isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import type { Wait } from '../../shared/snapshot.ts'
 import type { Scope, ScopeOptions } from '../definition/context.ts'
-import { assertAsked, giveUp, type OfScope } from './cancellation.ts'
+import { assertAsked, assertReason, giveUp, type OfScope } from './cancellation.ts'
 import type { Shape } from './entry.ts'
 import { keepPart } from './kept-part.ts'
 import { dataOfError } from './message.ts'
@@ -138,7 +138,8 @@ export async function scopeInTurn<T>(
   const given: Scope = {
     cancel: (reason) => {
       turn.assertOpen()
-      scope.end(reasonOf(reason))
+      assertReason(reason)
+      scope.end(reason ?? 'the code gave it up')
     },
   }
   try {
@@ -196,10 +197,4 @@ function checkOptions(turn: Turn, options: ScopeOptions): void {
     )
   }
   if (options.timeoutMs !== undefined) assertDuration('A time limit', options.timeoutMs)
-}
-
-function reasonOf(reason: unknown): string {
-  if (reason === undefined) return 'the code gave it up'
-  if (typeof reason === 'string') return reason
-  throw new RuntimeError('REQUEST_INVALID', `The reason of a cancellation is ${typeof reason}; give a text.`)
 }

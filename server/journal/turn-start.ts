@@ -9,6 +9,7 @@ import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, splitId } from '../../shared/id.ts'
 import { Call, type Caller } from '../definition/call.ts'
 import type { ParentClose, StartedOperation } from '../definition/context.ts'
+import { assertReason } from './cancellation.ts'
 import { scopeHere } from './scope.ts'
 import { idempotencyKey } from './step.ts'
 import { PLAIN } from './step-option.ts'
@@ -64,9 +65,7 @@ async function cancelStarted(
   { target, key, reason }: { target: string; key: string; reason: string | undefined },
 ): Promise<boolean> {
   turn.assertOpen()
-  if (reason !== undefined && typeof reason !== 'string') {
-    throw new RuntimeError('REQUEST_INVALID', `The reason of a cancellation is ${typeof reason}; give a text.`)
-  }
+  assertReason(reason)
   const name = `cancel:${target} ${key}`
   const fn = (): Promise<boolean> => turn.ports.endStarted(target, key, { reason, from: turn.process.id })
   return (await requestStep(turn, { name, key: turn.nextKey(name), plan: PLAIN, fn, firm: true })) === true

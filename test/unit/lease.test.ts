@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LEASE_MS } from '../../server/cluster/membership.ts'
 import { agent } from '../../server/definition/agent.ts'
-import { Oracle, type TestNode, World } from '../support/runtime.ts'
+import { gate, Oracle, type TestNode, World } from '../support/runtime.ts'
 
 let world: World
 let oracle: Oracle
@@ -67,4 +67,18 @@ test('[N9] no further attempt either: the one who took over makes it, once', asy
   await world.until(async () => ((await b.stored('payer/k')) as { paid: number } | undefined)?.paid === 1)
   await world.advance(LEASE_MS)
   expect([oracle.count('attempt 2 on a'), oracle.count('attempt 2 on b')]).toEqual([0, 1])
+})
+
+test('[N9] an answer to a renewal that is older than the lease it gives renews nothing', async () => {
+  const a = await world.node('a', [payer('a')])
+  const [late, next] = [gate(), gate()]
+  for (const { promise } of [late, next]) a.faults.next('renewLease', { kind: 'hold', until: promise })
+  await world.advance(2 * LEASE_MS)
+  await world.run(a.send(a.ref(payer('a'), 'k').pay()))
+  late.open()
+  await world.advance(1_000)
+  expect(oracle.count('charge on a')).toBe(0)
+  next.open()
+  await world.advance(LEASE_MS)
+  expect(oracle.count('charge on a')).toBe(1)
 })
