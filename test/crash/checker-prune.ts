@@ -79,9 +79,13 @@ function checkPlaces(key: string, heard: readonly Heard[], { floor, lines }: Pru
   return found
 }
 
-/** What a reader is left with of each turn, resets applied: each chunk once, in order, none missing but for a gap. */
+type Chunk = { offset: number; n: number }
+
+/** What a reader is left with of each turn, resets applied: each chunk once, in order, none missing but for a gap. A gap
+ *  may hide the reset of what came before it: what a turn brings after it stands for itself. */
 function checkTurns(key: string, heard: readonly Heard[]): string[] {
-  const left = new Map<string, { offset: number; n: number }[]>()
+  const found: string[] = []
+  const left = new Map<string, Chunk[]>()
   // Nobody reads while a system comes to rest: the last turn may have gone on unheard.
   const last = heard.findLast((fact) => fact.f === 'heard')
   const torn = new Set<string>(last?.f === 'heard' ? [last.turn] : [])
@@ -90,7 +94,11 @@ function checkTurns(key: string, heard: readonly Heard[]): string[] {
     if (fact.f === 'gap') {
       gap = true
       // Whichever turns are around it may miss something.
-      for (const turn of left.keys()) if ((left.get(turn)?.at(-1)?.n ?? 0) < CRIES - 1) torn.add(turn)
+      for (const [turn, chunks] of left) {
+        found.push(...checkChunks(key, turn, { chunks, torn: torn.has(turn) || (chunks.at(-1)?.n ?? 0) < CRIES - 1 }))
+        torn.add(turn)
+      }
+      left.clear()
       continue
     }
     const { turn, offset, n, what } = fact
@@ -100,13 +108,17 @@ function checkTurns(key: string, heard: readonly Heard[]): string[] {
     const to = what.startsWith('reset') ? Number(what.split(' ')[1]) : null
     left.set(turn, to === null ? [...chunks, { offset, n }] : chunks.filter((chunk) => chunk.offset < to))
   }
-  const found: string[] = []
-  for (const [turn, chunks] of left) {
-    const numbers = chunks.map(({ n }) => n)
-    const ordered = numbers.every((n, i) => i === 0 || n > (numbers[i - 1] ?? 0))
-    const whole = numbers.length === CRIES
-    if (!ordered || (!whole && !torn.has(turn)))
-      found.push(`a reader of ${key} has ${numbers.join(' ')} of turn ${turn}`)
-  }
+  for (const [turn, chunks] of left) found.push(...checkChunks(key, turn, { chunks, torn: torn.has(turn) }))
   return found
+}
+
+function checkChunks(
+  key: string,
+  turn: string,
+  { chunks, torn }: { chunks: readonly Chunk[]; torn: boolean },
+): string[] {
+  const numbers = chunks.map(({ n }) => n)
+  const ordered = numbers.every((n, i) => i === 0 || n > (numbers[i - 1] ?? 0))
+  if (ordered && (torn || numbers.length === CRIES)) return []
+  return [`a reader of ${key} has ${numbers.join(' ')} of turn ${turn}`]
 }

@@ -211,5 +211,9 @@ test('[X38] rows that are missing behind the floor, and readers that are left wi
   expect(told(...all.slice(0, 4), { ...before, offset: 4, turn: 'u' } as Heard)[0]).toMatch('has 0 1 2 of turn t')
   const gap: Heard = { f: 'gap', run: 'r1', key: 'c0', from: 3, floor: 5 }
   expect(told(...all.slice(0, 3), gap, ...all.slice(5))).toEqual([])
+  // A gap hides the reset with which the turn began anew; without one the same chunks are too many.
+  const rest = (from: number): Heard[] => [5, 6, 7].map((n, i) => chunk(from + i, n))
+  expect(told(...all, { ...gap, from: CRIES + 1, floor: 15 }, ...rest(15))).toEqual([])
+  expect(told(...all, ...rest(CRIES + 1))[0]).toMatch('has 0 1 2 3 4 5 6 7 5 6 7 of turn t')
   expect(heard(...all.slice(0, 3), { ...gap, floor: 9 })[0]).toMatch('was told of the floor 9')
 })
