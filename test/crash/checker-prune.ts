@@ -81,7 +81,7 @@ function checkPlaces(key: string, heard: readonly Heard[], { floor, lines }: Pru
 
 type Chunk = { offset: number; n: number }
 
-/** What a reader is left with of each turn, resets applied: each chunk once, in order, none missing but for a gap. A gap
+/** What a reader is left with of each turn, resets applied: each chunk once, in order, none missing but for a gap. That
  *  may hide the reset of what came before it: what a turn brings after it stands for itself. */
 function checkTurns(key: string, heard: readonly Heard[]): string[] {
   const found: string[] = []
