@@ -35,6 +35,7 @@ export type {
   ReceiveOptions,
   Scope,
   ScopeOptions,
+  SpawnOptions,
   StartedOperation,
 } from './definition/context.ts'
 export type { Ref } from './definition/ref.ts'

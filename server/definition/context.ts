@@ -76,6 +76,15 @@ export type StartedOperation = {
  *  after it. */
 export type ParentClose = 'detach' | 'stop' | 'wait'
 
+export type SpawnOptions = {
+  link?: boolean
+  monitor?: boolean
+  /** What becomes of a durable child when this process ends and no restart follows, however that comes. `detach`, the
+   *  default: nothing. `stop`: the commit of that end sends it an exit signal with the reason `shutdown`, which ends it
+   *  unless it traps exits. A crash that is followed by another life leaves it alone, unlike `link`. */
+  parentClose?: Exclude<ParentClose, 'wait'>
+}
+
 export type ScopeOptions = {
   /** Milliseconds until everything in it is cancelled, from its beginning on and through crashes; up to 100 years. No
    *  default: for ever. */
@@ -173,8 +182,9 @@ export interface Context<S> {
   after(ms: number, op: string, message?: unknown, options?: { name?: string }): string
   /** False when no such timer is armed; a fired but not yet handled one is dropped. */
   cancel(timer: string): boolean
-  /** Starts a process below this one. For durable agents with the commit; a failed start arrives as exit signal. */
-  spawn<D extends AnyAgent>(definition: D, key?: string, options?: { link?: boolean; monitor?: boolean }): Ref<D>
+  /** Starts a process below this one. For durable agents with the commit; a failed start arrives as exit signal.
+   *  @throws REQUEST_INVALID  `parentClose: 'stop'` between others than durable agents */
+  spawn<D extends AnyAgent>(definition: D, key?: string, options?: SpawnOptions): Ref<D>
   /** Runs a function as a process of its own below this one, beside the turn; it ends with the turn. In durable turns
    *  its result is recorded like a step's. */
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>

@@ -11,7 +11,7 @@ import type { Wait } from '../../shared/snapshot.ts'
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import { Call, type Caller, type CallOptions } from '../definition/call.ts'
-import type { Context, Log, MessageInfo, StartedOperation, TaskHandle } from '../definition/context.ts'
+import type { Context, Log, MessageInfo, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { StreamOut } from '../definition/stream.ts'
@@ -266,9 +266,13 @@ export class EphemeralContext implements Context<unknown>, Caller {
     return timer !== undefined && this.#ports.kernel.cancel(timer) !== null
   }
 
-  spawn<D extends AnyAgent>(definition: D, key?: string, options: { link?: boolean; monitor?: boolean } = {}): Ref<D> {
+  spawn<D extends AnyAgent>(definition: D, key?: string, options: SpawnOptions = {}): Ref<D> {
     this.#assertAlive()
     const { kernel } = this.#ports
+    if (options.parentClose !== undefined && options.parentClose !== 'detach') {
+      const text = `${this.id} is ephemeral: no row could say that a child closes with it. Link to the child.`
+      throw new RuntimeError('REQUEST_INVALID', text)
+    }
     const childKey = key ?? kernel.newKey()
     assertKey(childKey)
     const child = this.#ports.start(processId(definition.name, childKey), definition.name, childKey)

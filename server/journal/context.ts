@@ -17,6 +17,7 @@ import type {
   ReceiveOptions,
   Scope,
   ScopeOptions,
+  SpawnOptions,
   StartedOperation,
   TaskHandle,
 } from '../definition/context.ts'
@@ -44,6 +45,7 @@ import { startInTurn } from './turn-start.ts'
 import { isInStep, type StepFn, stepInTurn } from './turn-step.ts'
 import { streamInTurn, streamOfStep } from './turn-stream.ts'
 import {
+  assertCloses,
   demonitorInTurn,
   linkInTurn,
   monitorInTurn,
@@ -248,12 +250,13 @@ export class DurableContext implements Context<unknown>, Caller {
     return fresh || arm !== undefined
   }
 
-  spawn<D extends AnyAgent>(definition: D, key?: string, options: { link?: boolean; monitor?: boolean } = {}): Ref<D> {
+  spawn<D extends AnyAgent>(definition: D, key?: string, options: SpawnOptions = {}): Ref<D> {
     const turn = this.#turn
     turn.assertOpen()
     const childKey = key ?? `${nameHere(turn)}.${++turn.spawned}`
     assertKey(childKey)
     const id = processId(definition.name, childKey)
+    assertCloses(definition, id, options.parentClose)
     turn.outbox.part.spawns = [
       ...(turn.outbox.part.spawns ?? []),
       { id, agent: definition.name, key: childKey, kind: 'agent', parent: turn.process.id },

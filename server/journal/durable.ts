@@ -41,7 +41,7 @@ import { isBackingOut, owesRollback } from './rollback.ts'
 import { SandboxTurn } from './sandbox-turn.ts'
 import { storeExit } from './store-exit.ts'
 import { isPoison, SUSPECTED_POISON, weighRecovery } from './suspicion.ts'
-import { endBySignal, heardOf, judge, restoreTies } from './tie-signal.ts'
+import { endBySignal, heardOf, judge, restoreTies, takeEnding } from './tie-signal.ts'
 import { ACTIVATED_OP, Turn } from './turn.ts'
 import { reportTurn } from './turn-report.ts'
 import { NEVER, runHandler } from './turn-run.ts'
@@ -275,6 +275,8 @@ export class DurableBehaviour implements Behaviour {
       return bury(this.#ports, record, envelope, `failed ${envelope.attempts} attempts`)
     }
     if (isPoison(record, envelope)) return bury(this.#ports, record, envelope, SUSPECTED_POISON)
+    const ending = record.open === null ? null : takeEnding(record)
+    if (ending !== null) return endBySignal(this.#ports.kernel, record, ending)
     if (envelope.kind === 'exit' || envelope.kind === 'down') {
       const verdict = judge(record, envelope)
       if (verdict === 'drop') return this.#drop(record, envelope)

@@ -8,7 +8,7 @@ import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, CallOptions } from '../definition/call.ts'
-import type { ParentClose, StartedOperation, TaskHandle } from '../definition/context.ts'
+import type { ParentClose, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { Transaction, TransactionOptions } from '../definition/transaction.ts'
@@ -19,7 +19,7 @@ import { shownProgress } from './progress.ts'
 import type { SandboxTurn } from './sandbox-turn.ts'
 import { unknownAgent } from './turn-call.ts'
 import type { StepFn } from './turn-step.ts'
-import { nameTaken } from './turn-tie.ts'
+import { assertCloses, nameTaken } from './turn-tie.ts'
 
 export class SandboxContext extends DurableContext {
   readonly #turn: SandboxTurn
@@ -79,16 +79,13 @@ export class SandboxContext extends DurableContext {
     this.#note('publish', topic, null, copy(message ?? null))
   }
 
-  override spawn<D extends AnyAgent>(
-    definition: D,
-    key?: string,
-    options: { link?: boolean; monitor?: boolean } = {},
-  ): Ref<D> {
+  override spawn<D extends AnyAgent>(definition: D, key?: string, options: SpawnOptions = {}): Ref<D> {
     const turn = this.#turn
     turn.assertOpen()
     const childKey = key ?? `${nameHere(turn)}.${++turn.spawned}`
     assertKey(childKey)
     const id = processId(definition.name, childKey)
+    assertCloses(definition, id, options.parentClose)
     this.#note('spawn', id)
     if (options.link === true) this.#note('link', id)
     if (options.monitor === true) this.monitor(id)

@@ -2,6 +2,7 @@
  * The end of an incarnation as one part: the exit, the failure with its black box, what its ties and names become.
  *
  * - P4: links, monitors and names end in the commit that carries the exit; the other ends are told by that commit.
+ * - P9: the last end takes children along that were spawned to close with it.
  * - Signals that wait are for the life that ends: their rows go with it.
  */
 import { copy, encodeCopied, type Value } from '../../shared/value.ts'
@@ -27,7 +28,7 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
   const body = copy(reason as unknown as Value) // an ExitReason is plain data
   const text = encodeCopied(body)
   const answers = last ? answerCalls(record, exited(process, reason)) : null
-  const consumed = [...takeSignals(record), ...(answers?.consumed ?? [])]
+  const consumed = [...takeSignals(record, restarts), ...(answers?.consumed ?? [])]
   record.ties = null
   record.trapExit = false
   await storePart(ports, record, {
@@ -39,7 +40,7 @@ export async function storeExit(ports: DurablePorts, record: DurableRecord, end:
       gone: !restarts,
       trapExit: false,
     },
-    ends: [{ incarnation, reason: text }],
+    ends: [{ incarnation, reason: text, ...(last ? { last } : {}) }],
     ...answers,
     ...(consumed.length === 0 ? {} : { consumed }),
     ...(failure === null ? {} : { failures: [boxed(ports, process, failure)] }),

@@ -62,6 +62,7 @@ export class TieBook {
   /** The changes are stored: what a later tie of the same processes brings is heard of again. */
   stored(changes: readonly LinkChange[], at: number): void {
     for (const change of changes) {
+      if (change.kind === 'child') continue // told of by its row alone
       if (change.kind === 'link') this.made({ kind: 'link', peer: change.peer, ephemeral: change.ephemeral === true })
       else if (change.kind === 'monitor') this.made({ ...change, ephemeral: change.ephemeral === true })
       else {

@@ -11,7 +11,7 @@ import { type DownSignal, type Envelope, type ExitSignal, NO_LINEAGE } from '../
 import { type ExitReason, NOPROC } from '../kernel/exit.ts'
 import type { Kernel } from '../kernel/kernel.ts'
 import type { Process } from '../kernel/process.ts'
-import type { LinkChange, MessageRef } from '../store/store.ts'
+import { ANY_LIFE, type LinkChange, type MessageRef } from '../store/store.ts'
 import { rowOf } from './message.ts'
 import type { DurableRecord } from './record.ts'
 import { linkKey, monitorKey, type Tie } from './tie-book.ts'
@@ -25,7 +25,7 @@ export function judge(record: DurableRecord, envelope: Envelope): Verdict {
   const row = rowOf(envelope)
   const { process, ties } = record
   if (row !== null) ties?.forget(keyOf(envelope))
-  if (row !== null && lifeOf(row.args) !== process.incarnation) return 'drop'
+  if (row !== null && !isFor(row.args, process.incarnation)) return 'drop'
   if (envelope.kind === 'down') return ties?.isCut(keyOf(envelope), envelope.at) === true ? 'drop' : 'handle'
   if (ties?.isCut(keyOf(envelope), envelope.at) === true) return 'drop'
   // What the kernel put here was trapped when it came.
@@ -42,17 +42,34 @@ export function endBySignal(kernel: Kernel, record: DurableRecord, envelope: Env
   kernel.lifecycle.die(process, reasonOf(envelope), process.current === envelope ? 'leave' : 'free')
 }
 
-/** Signals of the life that ends: taken out of its mailbox. Returns their rows, with that of the one that ended it. */
-export function takeSignals(record: DurableRecord): MessageRef[] {
+/** P6: takes the signal that came while the process was away from its open turn. The turn would end by it if it ran,
+ *  and may wait for days where it stands. */
+export function takeEnding(record: DurableRecord): Envelope | null {
+  const { mailbox } = record.process
+  return mailbox?.take((item) => item.kind === 'exit' && judge(record, item) === 'end') ?? null
+}
+
+/** Signals of the life that ends: taken out of its mailbox. Returns their rows, with that of the one that ended it.
+ *  What is for any life waits for the next one, where one follows. */
+export function takeSignals(record: DurableRecord, restarts: boolean): MessageRef[] {
   const refs: MessageRef[] = record.endedBy === null ? [] : [record.endedBy]
   record.endedBy = null
   const { mailbox } = record.process
   for (;;) {
-    const envelope = mailbox?.take((item) => item.kind === 'exit' || item.kind === 'down')
+    const envelope = mailbox?.take((item) => isSignal(item) && !(restarts && isForAny(item)))
     if (envelope === undefined) return refs
     const row = rowOf(envelope)
     if (row !== null) refs.push({ target: row.target, ord: row.ord })
   }
+}
+
+function isSignal({ kind }: Envelope): boolean {
+  return kind === 'exit' || kind === 'down'
+}
+
+function isForAny(envelope: Envelope): boolean {
+  const row = rowOf(envelope)
+  return row !== null && lifeOf(row.args) === ANY_LIFE
 }
 
 /** The tie a message in memory tells the end of, where it has a row; null for any other message. */
@@ -107,6 +124,11 @@ function reasonOf(envelope: Envelope): ExitReason {
 
 function bodyOf<T>(envelope: Envelope): T {
   return envelope.args as unknown as T // kind and body belong together
+}
+
+function isFor(args: string, life: number): boolean {
+  const to = lifeOf(args)
+  return to === life || to === ANY_LIFE
 }
 
 /** `to` of the stored body; envelopes carry the body without it. */

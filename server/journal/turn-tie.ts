@@ -8,6 +8,8 @@
  */
 import { RuntimeError } from '../../shared/error.ts'
 import { assertLabel, type ProcessId, RESERVED_AGENTS, splitId } from '../../shared/id.ts'
+import type { AnyAgent } from '../definition/agent.ts'
+import type { SpawnOptions } from '../definition/context.ts'
 import type { LinkChange } from '../store/store.ts'
 import { nameHere } from './branch.ts'
 import { lives } from './finish.ts'
@@ -49,8 +51,26 @@ export function demonitorInTurn(turn: Turn, ref: string): void {
   effect(turn, () => turn.ports.kernel.demonitor(turn.process, ref, { flush: true }))
 }
 
+/** P9. @throws REQUEST_INVALID  a policy that does not exist for processes, a child without a row */
+export function assertCloses(child: AnyAgent, id: ProcessId, parentClose: unknown): void {
+  if (parentClose === undefined || parentClose === 'detach') return
+  if (parentClose !== 'stop') {
+    const why = parentClose === 'wait' ? 'A process does not complete, so nobody can wait for its end' : 'Unknown'
+    throw new RuntimeError(
+      'REQUEST_INVALID',
+      `parentClose of ${id} is "${String(parentClose)}". ${why}; use stop or detach.`,
+    )
+  }
+  if (child.durable) return
+  throw new RuntimeError(
+    'REQUEST_INVALID',
+    `${id} is ephemeral and has no row that could close with its parent. Link to it.`,
+  )
+}
+
 /** Ties of a process that this turn spawns. */
-export function tieChild(turn: Turn, child: ProcessId, options: { link?: boolean; monitor?: boolean }): void {
+export function tieChild(turn: Turn, child: ProcessId, options: SpawnOptions): void {
+  if (options.parentClose === 'stop') change(turn, { kind: 'child', peer: child })
   const ephemeral = isEphemeral(turn.ports, child)
   if (options.link === true) tie(turn, { kind: 'link', peer: child, ephemeral })
   if (options.monitor === true) {

@@ -4,6 +4,9 @@
  */
 import { type Commit, type LinkChange, type NameChange, type NewTimer, StoreFailure } from './store.ts'
 
+/** Reason of the signal that a child gets whose parent ended (P9), as the text of an ExitReason. */
+export const CLOSED = '{"kind":"shutdown","detail":null}'
+
 /** C1: one row per process. A second one could be written without its head.
  *  @param rows  sorted by process
  *  @throws StoreFailure `broken` */
@@ -53,10 +56,21 @@ export function disarms(commit: Commit): Disarm[] {
 export function netLinks(changes: readonly LinkChange[]): LinkChange[] {
   const last = new Map<string, LinkChange>()
   for (const change of changes) {
-    const tie = change.kind === 'link' || change.kind === 'unlink' ? `l ${change.peer}` : `m ${change.ref}`
-    last.set(tie, change)
+    last.set(tieKey(change), change)
   }
   return [...last.values()]
+}
+
+function tieKey(change: LinkChange): string {
+  switch (change.kind) {
+    case 'link':
+    case 'unlink':
+      return `l ${change.peer}`
+    case 'child':
+      return `c ${change.peer}`
+    default:
+      return `m ${change.ref}`
+  }
 }
 
 /** The last change of each name. */

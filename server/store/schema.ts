@@ -252,10 +252,10 @@ function linkTable(table: MakeTable) {
       namespace: name().notNull(),
       process: name().notNull(),
       peer: name().notNull(),
-      kind: name().$type<'link' | 'monitor'>().notNull(),
+      kind: name().$type<'link' | 'monitor' | 'child'>().notNull(),
       ref: name().notNull(),
-      /** Lives of both ends when the tie was made; null where the end is in no store. An older one than the stored
-       *  process has is a tie whose end was missed. */
+      /** Lives of both ends when the tie was made; null where the end is in no store, and for a child. An older one
+       *  than the stored process has is a tie whose end was missed. */
       incarnation: integer(),
       peerIncarnation: integer('peer_incarnation'),
     },

@@ -132,11 +132,14 @@ export type LinkChange =
   | { kind: 'unlink'; peer: ProcessId }
   | { kind: 'monitor'; peer: ProcessId; ref: string; ephemeral?: boolean }
   | { kind: 'demonitor'; ref: string }
+  /** The peer is ended by the last end of this process (P9). */
+  | { kind: 'child'; peer: ProcessId }
 export type NameChange = { kind: 'register' | 'unregister'; name: string }
 
 /** The end of an incarnation. Its ties become one `down` row per monitor and one `exit` row per link, its names are
  *  free, all in the commit that carries it. `reason` is an ExitReason in the form of `encode`. */
-export type ProcessEnd = { incarnation: number; reason: string }
+/** `last`: no other incarnation follows by itself, so children that close with it are told too. */
+export type ProcessEnd = { incarnation: number; reason: string; last?: boolean }
 
 export type NewProcess = {
   id: ProcessId
@@ -310,6 +313,9 @@ export type Release = { process: Pid; claim: Claim; open?: boolean; park?: Park 
 
 /** Timer of a parked process, and operation of the message it becomes: no name of a user's timer begins like it. */
 export const WAKE = '$wake'
+
+/** `to` of a signal that is for whichever life its receiver is in (P9). Lives count from 1. */
+export const ANY_LIFE = 0
 
 /** Ms for which a message may still wake a parked turn although its `ord` says that it was offered: positions are drawn
  *  before commits are seen. Far above the time of a statement. */

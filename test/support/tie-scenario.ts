@@ -74,6 +74,16 @@ const hooked = agent('hooked', {
   onDown: (ctx, { reason }) => void ctx.state.heard.push(reason.kind),
 })
 
+/** Leaves memory in the middle of its turn. */
+const sleeper = agent('sleeper', {
+  state: () => null,
+  passivateAfterMs: 50,
+  on: {
+    link: (ctx, peer: string) => ctx.link(peer),
+    sleep: (ctx) => ctx.sleep(3_600_000),
+  },
+})
+
 const k = (text: string): string => `${text}-${run}`
 const id = (text: string): string => `watch/${k(text)}`
 const name = (process: string): string => process.replace(`-${run}`, '')
@@ -91,8 +101,15 @@ export function tieScenarios(where: string, open: () => World): void {
 
   /** Members of `lasting` stay down when they ended normally. */
   const start = (text: string): Promise<TestNode> => {
-    const children = [pool(watch, { restart: 'transient' }), pool(other, { restart: 'temporary' }), pool(hooked)]
-    return world.node(text, [watch, hooked], { root: supervisor('app', { strategy: 'one_for_one', children }) })
+    const children = [
+      pool(watch, { restart: 'transient' }),
+      pool(other, { restart: 'temporary' }),
+      pool(hooked),
+      pool(sleeper),
+    ]
+    return world.node(text, [watch, hooked, sleeper], {
+      root: supervisor('app', { strategy: 'one_for_one', children }),
+    })
   }
   const at = (node: TestNode, text: string) => node.ref(watch, k(text))
   const heard = (node: TestNode, text: string): Promise<string[]> =>
@@ -357,6 +374,20 @@ export function tieScenarios(where: string, open: () => World): void {
         return ((await a.core.backend.handle.archive.process('default', id('w')))?.incarnation ?? 0) === 2
       })
       expect(await incarnation(a, 'w')).toBe(2)
+    })
+
+    test('[P6] a process that left memory in the middle of a turn ends too', async () => {
+      const a = await start('a')
+      const process = `sleeper/${k('s')}`
+      await a.call(at(a, 't').note())
+      await a.call(a.ref(sleeper, k('s')).link(id('t')))
+      await world.run(a.send(a.ref(sleeper, k('s')).sleep()))
+      await world.until(() => a.core.kernel.find(process) === undefined, 'parking')
+      await a.call(at(a, 't').fail())
+      await world.until(() => (a.core.kernel.find(process)?.incarnation ?? 0) === 2, 'the second life')
+      // The message whose turn it was is left to it, the signal is not.
+      const left = await a.core.backend.handle.store.messages('default', process, 0, 9)
+      expect(left.map(({ op }) => op)).toEqual(['sleep'])
     })
 
     test('[P6] trapExit survives passivation and the death of the node, not the life', async () => {

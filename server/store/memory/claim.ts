@@ -72,7 +72,9 @@ export function recordOf(process: StoredProcess): ProcessRecord {
 export function load(db: MemoryDatabase, pid: Pid): Loaded {
   const process = db.processes.get(pid)
   const snapshot = db.snapshots.get(pid)
-  const ties = [...db.ties.values()].filter((tie) => tie.namespace === process?.namespace)
+  const ties = [...db.ties.values()].flatMap(({ kind, ...tie }) =>
+    kind === 'child' || tie.namespace !== process?.namespace ? [] : [{ ...tie, kind }],
+  )
   const own = ties.filter((tie) => tie.process === process?.id)
   const foreign = ties.filter((tie) => tie.peer === process?.id)
   const rows = {

@@ -32,7 +32,7 @@ export type StoredTie = {
   readonly namespace: string
   readonly process: string
   readonly peer: string
-  readonly kind: 'link' | 'monitor'
+  readonly kind: 'link' | 'monitor' | 'child'
   readonly ref: string
   /** Lives of both ends when the tie was made; null where the end is in no store. */
   readonly incarnation: number | null

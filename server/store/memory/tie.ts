@@ -1,6 +1,6 @@
 /** Ties and names on memory: the verdicts of postgres/commit-tie.ts and sweep-ties.ts. */
-import { linkEnds, netLinks, netNames } from '../change.ts'
-import type { Commit, LinkChange, NodeIdentity } from '../store.ts'
+import { CLOSED, linkEnds, netLinks, netNames } from '../change.ts'
+import { ANY_LIFE, type Commit, type LinkChange, type NodeIdentity } from '../store.ts'
 import { keyOf, type MemoryDatabase, type StoredTie } from './database.ts'
 
 type Lives = Pick<StoredTie, 'incarnation' | 'peerIncarnation'>
@@ -16,6 +16,15 @@ export function writeTies(db: MemoryDatabase, namespace: string, row: Commit): v
       case 'unlink':
         db.ties.delete(linkKey(namespace, row.id, change.peer))
         break
+      case 'child': {
+        const tie = { namespace, process: change.peer, peer: row.id, kind: 'child', ref: '' } as const
+        db.ties.set(keyOf(namespace, row.id, 'child', change.peer), {
+          ...tie,
+          incarnation: null,
+          peerIncarnation: null,
+        })
+        break
+      }
       default:
         insert(db, namespace, row, change)
     }
@@ -74,6 +83,7 @@ export function tellEnd(
     if (holder === row.id && key.startsWith(keyOf(namespace, ''))) db.names.delete(key)
   const told = new Set<string>()
   for (const [key, tie] of tiesOf(db, namespace, row.id)) {
+    if (tie.kind === 'child' && end.last !== true) continue
     db.ties.delete(key)
     const from = { id: row.id, incarnation: end.incarnation, reason: end.reason }
     if (ending.has(tie.process) && ending.has(tie.peer)) continue
@@ -119,14 +129,15 @@ function tell(
   from: { id: string; incarnation: number; reason: string },
 ): string | null {
   const isPeer = tie.peer === from.id
-  if (tie.kind === 'monitor' && !isPeer) return null
+  if (tie.kind !== 'link' && !isPeer) return null
   const target = isPeer ? tie.process : tie.peer
-  const life = isPeer ? tie.incarnation : tie.peerIncarnation
+  const isChild = tie.kind === 'child'
+  const life = isChild ? ANY_LIFE : isPeer ? tie.incarnation : tie.peerIncarnation
   if (life === null) return null
   const kind = tie.kind === 'monitor' ? 'down' : 'exit'
   const id = JSON.stringify(from.id)
   const who = kind === 'down' ? `{"ref":${JSON.stringify(tie.ref)},"process":${id}` : `{"from":${id}`
-  const args = `${who},"incarnation":${from.incarnation},"reason":${from.reason},"to":${life}}`
+  const args = `${who},"incarnation":${from.incarnation},"reason":${isChild ? CLOSED : from.reason},"to":${life}}`
   db.deliver(tie.namespace, {
     ...{
       id: `${kind}/${from.id}/${from.incarnation}/${db.lastOrd + 1}`,

@@ -5,9 +5,11 @@
  *   at the same time is found afterwards (sweep-ties.ts), since its stored life is a later one.
  * - An end cuts the ties of its process and tells the other ends in this very statement. Rows are deleted before they
  *   are told of, so of two ends of one link, and of an end and a demonitor, one finds the row.
+ * - A child (P9) is tied to all lives of both ends: only the last end cuts that, and tells the child, whichever life it
+ *   is in by then.
  */
-import { linkEnds, netLinks, netNames } from '../change.ts'
-import type { Commit, LinkChange } from '../store.ts'
+import { CLOSED, linkEnds, netLinks, netNames } from '../change.ts'
+import { ANY_LIFE, type Commit, type LinkChange } from '../store.ts'
 import { among, type Item, type Section } from './section.ts'
 import { DOWN_OR_EXIT, signalInsert } from './tie-signal.ts'
 
@@ -16,15 +18,15 @@ const link: Section = {
   columns: 'process text, peer text, kind text, ref text, self text, other text, ephemeral boolean, born int',
   items: (commit) =>
     netLinks(commit.links ?? []).flatMap((change): Item[] =>
-      change.kind === 'link' || change.kind === 'monitor' ? [tieItem(commit, change)] : [],
+      change.kind === 'unlink' || change.kind === 'demonitor' ? [] : [tieItem(commit, change)],
     ),
   // A peer that does not exist has life 0, one that this commit spawns has life 1 and is not visible here. A link that
   // is there already, of lives that are over and that nobody found out about yet, is of the present ones from now on.
   sql: (q, rows) => `
     insert into ${q}links as known (namespace, process, peer, kind, ref, incarnation, peer_incarnation)
     select distinct on (x.process, x.peer, x.kind, x.ref) $3::text, x.process, x.peer, x.kind, x.ref,
-      case when x.self = x.process then me.life else it.life end,
-      case when x.self = x.process then it.life else me.life end
+      case when x.kind = 'child' then null when x.self = x.process then me.life else it.life end,
+      case when x.kind = 'child' then null when x.self = x.process then it.life else me.life end
     from ${rows} x
     cross join lateral (select p.incarnation as life from ${q}processes p where p.pid = x.pid offset 0) me
     cross join lateral (
@@ -38,7 +40,11 @@ const link: Section = {
         or excluded.peer_incarnation > known.peer_incarnation)`,
 }
 
-function tieItem(commit: Commit, change: Extract<LinkChange, { kind: 'link' | 'monitor' }>): Item {
+function tieItem(commit: Commit, change: Extract<LinkChange, { kind: 'link' | 'monitor' | 'child' }>): Item {
+  if (change.kind === 'child') {
+    const ends = { process: change.peer, peer: commit.id, self: commit.id, other: change.peer }
+    return { ...ends, kind: 'child', ref: '', ephemeral: true, born: 0 }
+  }
   const isLink = change.kind === 'link'
   const [process, peer] = isLink ? linkEnds(commit.id, change.peer) : [commit.id, change.peer]
   const born = commit.spawns?.some((child) => child.id === change.peer) === true ? 1 : 0
@@ -92,9 +98,9 @@ function nameItems(commit: Commit, kind: 'register' | 'unregister'): Item[] {
 
 const end: Section = {
   key: 'ended',
-  columns: 'process text, incarnation int, reason text',
+  columns: 'process text, incarnation int, reason text, last boolean',
   told: 'ended_told',
-  items: (commit) => (commit.ends ?? []).slice(-1).map((item) => ({ ...item, process: commit.id })),
+  items: (commit) => (commit.ends ?? []).slice(-1).map((item) => ({ last: false, ...item, process: commit.id })),
   between: (q, rows, sends) => [
     `ended_names as (
     delete from ${q}names t using ${rows} x
@@ -102,15 +108,19 @@ const end: Section = {
     `ended_places as materialized (
     select t.place from ${rows} x
     cross join lateral (
-      (select l.ctid as place from ${q}links l where l.namespace = $3::text and l.process = x.process offset 0)
+      (select l.ctid as place from ${q}links l where l.namespace = $3::text and l.process = x.process
+         and (x.last or l.kind <> 'child') offset 0)
       union all
-      (select l.ctid from ${q}links l where l.namespace = $3::text and l.peer = x.process offset 0)) t)`,
+      (select l.ctid from ${q}links l where l.namespace = $3::text and l.peer = x.process
+         and (x.last or l.kind <> 'child') offset 0)) t)`,
     `ended_ties as (
     delete from ${q}links t where t.ctid = any(array(select place from ended_places))
     returning t.process, t.peer, t.kind, t.ref, t.incarnation, t.peer_incarnation)`,
     `ended_told as materialized (
     select nextval('${q}ords') as ord, s.* from (
-      select x.pid, c.process as target, c.incarnation as life, x.process as sender, x.incarnation, x.reason, c.ref,
+      select x.pid, c.process as target, case c.kind when 'child' then ${ANY_LIFE} else c.incarnation end as life,
+        x.process as sender, x.incarnation,
+        case c.kind when 'child' then '${CLOSED}' else x.reason end as reason, c.ref,
         ${DOWN_OR_EXIT} from ended_ties c join ${rows} x on x.process = c.peer
       union all
       select x.pid, c.peer, c.peer_incarnation, x.process, x.incarnation, x.reason, c.ref,

@@ -130,7 +130,7 @@ function tieSql(q: string): string {
     cross join lateral (
       select t.kind, t.${other} as other, t.ref,
         t.${outgoing ? 'peer_' : ''}incarnation is null as ephemeral from ${q}links t
-      where t.namespace = $1::text and t.${own} = p.id offset 0) l
+      where t.namespace = $1::text and t.${own} = p.id and t.kind <> 'child' offset 0) l
     where p.pid = any(${bigints('$2')})`
   return `${ties('process', 'peer', true)} union all ${ties('peer', 'process', false)} order by 1, 3, 4, 5`
 }

@@ -34,6 +34,32 @@ export function tieContract(world: StoreWorld): void {
       expect((await signals(bench, 'cart/c')).map(([kind]) => kind)).toEqual(['exit', 'down'])
     })
 
+    test('[P9] a child is told by the last end of its parent only, whichever life it is in by then', async () => {
+      const { bench, node, a, b, c } = await setUp(world)
+      await bench.write(node, a, { links: [child('b'), child('c'), child('b')] })
+      for (const owned of [a, b, c]) expect((await bench.load(node, owned)).links).toEqual([])
+      expect(await end(bench, node, a, {})).toEqual([])
+      expect(await end(bench, node, b, { patch: { incarnation: 2 } })).toEqual([])
+      // Its last end takes the tie of a child along, and its parent hears nothing.
+      expect(await end(bench, node, c, { ends: [lastEnd(1)] })).toEqual([])
+      expect(await bench.store.sweepTies(node, ['cart/a', 'cart/b', 'cart/c'])).toEqual([])
+      expect(await end(bench, node, a, { patch: { incarnation: 3, gone: true }, ends: [lastEnd(2)] })).toEqual([
+        'cart/b',
+      ])
+      const body = { from: 'cart/a', incarnation: 2, reason: { kind: 'shutdown', detail: null }, to: 0 }
+      expect(await signals(bench, 'cart/b')).toEqual([['exit', 'cart/a', body]])
+      for (const key of ['cart/a', 'cart/c']) expect(await bench.mailbox(key)).toEqual([])
+      expect(await end(bench, node, a, { patch: { incarnation: 4, gone: true }, ends: [lastEnd(3)] })).toEqual([])
+    })
+
+    test('[P9] parent and child that end for good in one batch tell nobody', async () => {
+      const { bench, node, a, b } = await setUp(world)
+      await bench.write(node, a, { links: [child('b')] })
+      const parts = { ends: [lastEnd(1)] }
+      expect(await bench.commit(node, row(a, ending(parts)), row(b, ending(parts)))).toMatchObject([{ told: [] }, {}])
+      expect([await bench.mailbox('cart/a'), await bench.mailbox('cart/b')]).toEqual([[], []])
+    })
+
     test('[D19] a refused end tells nobody', async () => {
       const { bench, node, a, b } = await setUp(world)
       await bench.write(node, a, { links: [monitor('b', 'm1')], names: [{ kind: 'register', name: 'n' }] })
@@ -158,6 +184,8 @@ export function tieContract(world: StoreWorld): void {
 }
 
 const monitor = (key: string, ref: string) => ({ kind: 'monitor', peer: `cart/${key}`, ref }) as const
+const child = (key: string) => ({ kind: 'child', peer: `cart/${key}` }) as const
+const lastEnd = (incarnation: number) => ({ incarnation, reason: CRASH, last: true })
 const link = (key: string) => ({ kind: 'link', peer: `cart/${key}` }) as const
 
 function ending(parts: Partial<Commit> = {}): Partial<Commit> {
