@@ -4,6 +4,7 @@
  * The only file outsiders import. Everything exported here is documented where it is declared.
  */
 import { RuntimeError } from '../shared/error.ts'
+import { computePlan } from './compute/option.ts'
 import { readConfig } from './config.ts'
 import { ArmedCrashPoint, NO_CRASH } from './crash-point.ts'
 import type { AnyAgent } from './definition/agent.ts'
@@ -23,10 +24,13 @@ export type { ProcessId } from '../shared/id.ts'
 export type { RecordedProcess, ReplayOutcome, ReplayReport, TurnReplay } from '../shared/recorded.ts'
 export { replayText } from '../shared/recorded.ts'
 export type { Value } from '../shared/value.ts'
+export type { ComputePoolOptions } from './compute/option.ts'
 export type { Control } from './control.ts'
 export type { AgentDefinition, AgentOptions } from './definition/agent.ts'
 export { agent } from './definition/agent.ts'
 export { Call, type CallOptions } from './definition/call.ts'
+export type { ComputeModule, ComputeOptions } from './definition/compute.ts'
+export { computeModule } from './definition/compute.ts'
 export type {
   Context,
   MessagePattern,
@@ -37,6 +41,7 @@ export type {
   ScopeOptions,
   SpawnOptions,
   StartedOperation,
+  TaskHandle,
 } from './definition/context.ts'
 export type { Ref } from './definition/ref.ts'
 export { Reject } from './definition/reject.ts'
@@ -72,11 +77,12 @@ export type { ExitReason } from './kernel/exit.ts'
 export type { Inspect } from './observe/inspect.ts'
 
 /** Starts a runtime and resolves when its tree is up and what waited in the store is being worked on.
- *  @throws MODULE_LOAD_FAILED DEFINITION_INVALID CHILD_SPEC_INVALID  before anything runs
+ *  @throws MODULE_LOAD_FAILED DEFINITION_INVALID CHILD_SPEC_INVALID CONFIG_INVALID  before anything runs
  *  @throws CHILD_START_FAILED  a static child did not start; nothing is left running
  *  @throws EMBEDDED_* STORE_UNAVAILABLE STORE_VERSION_UNSUPPORTED MIGRATION_FAILED  the database cannot be used */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const config = readConfig()
+  computePlan(options.compute)
   const crash = options.crash ?? (config.crashPoint === null ? NO_CRASH : armed(config.crashPoint))
   const databaseUrl = options.databaseUrl ?? (options.data === undefined ? config.databaseUrl : null)
   const loaded = await loadModules(options.modules ?? [])

@@ -14,6 +14,8 @@ import { realClock } from './clock.ts'
 import { hostIdentity } from './cluster/host-identity.ts'
 import { LEASE_MS, Membership } from './cluster/membership.ts'
 import { Recovery } from './cluster/recovery.ts'
+import { computePlan } from './compute/option.ts'
+import { ComputePool } from './compute/pool.ts'
 import { readConfig } from './config.ts'
 import { type CrashPoints, NO_CRASH } from './crash-point.ts'
 import type { AnyAgent } from './definition/agent.ts'
@@ -80,6 +82,7 @@ export class RuntimeCore {
   readonly waits: RequestWaits
   readonly streams = streamHubOf(this)
   readonly messenger: Messenger
+  readonly compute: ComputePool
   readonly startedAt: number
   state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
   #node: NodeIdentity
@@ -118,10 +121,7 @@ export class RuntimeCore {
     const { random } = this
     const { emit, watching } = this.bus
     this.kernel = new Kernel({
-      clock: this.clock,
-      random,
-      emit,
-      watching,
+      ...{ clock: this.clock, random, emit, watching },
       around: (process, envelope, fn) => this.telemetry.around(process, envelope, fn),
       tracing: () => this.telemetry.enabled,
       missing: (id, envelope) => this.messenger.missing(id, envelope),
@@ -131,6 +131,9 @@ export class RuntimeCore {
     const crash = options.crash ?? NO_CRASH
     const { store } = backend.handle
     this.waits = new RequestWaits({ store, clock: this.clock, kernel: this.kernel, node: () => this.#node })
+    this.compute = new ComputePool(computePlan(options.compute), this.clock, (what, error) =>
+      this.complain(what, error),
+    )
     this.layer = new DurableLayer(this.#layerPorts(random, crash))
     this.tree = new Tree({
       kernel: this.kernel,
@@ -178,11 +181,8 @@ export class RuntimeCore {
   #layerPorts(random: Random, crash: CrashPoints): LayerPorts {
     const { emit, watching } = this.bus
     return {
-      namespace: this.namespace,
-      store: this.backend.handle.store,
-      kernel: this.kernel,
-      clock: this.clock,
-      ...{ random, emit, crash, watching },
+      ...{ namespace: this.namespace, store: this.backend.handle.store },
+      ...{ kernel: this.kernel, clock: this.clock, random, emit, crash, watching },
       tracing: this.telemetry,
       codeVersion: this.#options.codeVersion ?? 'dev',
       node: () => this.#node,
@@ -207,7 +207,7 @@ export class RuntimeCore {
       hintNode: (id, target) => this.backend.hint(id, target),
       ownerOf: async (id) => (await this.backend.handle.archive.process(this.namespace, id))?.owner ?? null,
       lastEvents: (id) => this.ring.recent(BLACK_BOX_EVENTS, id).map(eventLine),
-      streams: this.streams.writer,
+      ...{ streams: this.streams.writer, compute: this.compute },
       requestsStored: (results) => this.waits.stored(results),
       answered: (call) => this.waits.answered(call),
       failed: (what, error) => this.complain(what, error),
@@ -440,6 +440,7 @@ export class RuntimeCore {
     this.#hints.close()
     await this.#drainTurns()
     for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
+    await this.#bounded(this.compute.close())
     await this.#bounded(this.layer.committer.idle())
     this.#options.crash?.hit('shutdown:drained')
     this.membership.close()

@@ -30,6 +30,8 @@ export type WaitKind =
   | 'retry' // back-off before the next attempt; `attempt` counts
   | 'commit' // the store has not acknowledged yet
   | 'task' // a task's result
+  | 'thread' // a task waits for a thread of the compute pool
+  | 'compute' // a thread runs its code
   | 'user' // user code awaits something the runtime does not know
   | 'start' // children or activation
   | 'restart' // back-off before a restart

@@ -70,6 +70,8 @@ const AREAS: Areas = {
     packages: ['drizzle-orm', 'postgres'],
     builtins: true,
   },
+  // Threads that run functions: told what to run and by whom it is ended, they know no agent, turn or store.
+  'server/compute': { imports: [...DEFINITION, 'server/clock.ts', 'server/paths.ts'], packages: [], builtins: true },
   'server/scheduler': { imports: SCHEDULER, packages: [], builtins: true },
   'server/cluster': { imports: [...SCHEDULER, 'server/cluster'], packages: [], builtins: true },
   'server/observe/inspect.ts': { imports: ['shared'], packages: [], builtins: false },
@@ -85,6 +87,7 @@ const AREAS: Areas = {
   'server/host': {
     imports: [
       ...SCHEDULER,
+      'server/compute',
       'server/cluster',
       'server/store',
       'server/feed',
@@ -101,6 +104,7 @@ const AREAS: Areas = {
   'server/runtime.ts': {
     imports: [
       ...SCHEDULER,
+      'server/compute',
       'server/host',
       'server/cluster',
       'server/store',
@@ -116,6 +120,7 @@ const AREAS: Areas = {
     imports: [
       ...DEFINITION,
       'server/runtime.ts',
+      'server/compute',
       'server/host',
       'server/journal',
       'server/config.ts',
@@ -172,6 +177,7 @@ const ENTRIES = [
   'test/random/main.ts',
   'test/sim/main.ts',
   'server/cli/main.ts',
+  'server/compute/entry.ts',
   'web/main.tsx',
   'web/build.ts',
   'web/vite.config.ts',

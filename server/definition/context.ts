@@ -11,6 +11,7 @@ import type { DownSignal, ExitSignal } from '../kernel/envelope.ts'
 import type { ExitReason } from '../kernel/exit.ts'
 import type { AgentDefinition, AnyAgent } from './agent.ts'
 import type { Call, CallOptions } from './call.ts'
+import type { ComputeAsked, ComputeName, ComputeResult } from './compute.ts'
 import type { Ref } from './ref.ts'
 import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
 import type { StreamOut } from './stream.ts'
@@ -188,6 +189,14 @@ export interface Context<S> {
   /** Runs a function as a process of its own below this one, beside the turn; it ends with the turn. In durable turns
    *  its result is recorded like a step's. */
   task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  /** Runs an exported function of a compute module on a thread of the pool, so that no agent waits for its CPU. At
+   *  least once: it begins anew when the node dies before its result is recorded. Arguments and result are copies.
+   *  It waits for a free thread, ends in the middle of a loop when the turn, its time limit or an operator ends it, and
+   *  has no `ctx`. Parallel tasks of one name need a `key` each.
+   *  @throws VALUE_UNSUPPORTED  an argument is no plain value  @throws REQUEST_INVALID  an option is out of its bounds
+   *  `result()` throws STEP_FAILED; its cause is what the function threw, or OVERLOADED MODULE_LOAD_FAILED
+   *  EXPORT_MISSING VALUE_UNSUPPORTED VALUE_TOO_LARGE OUT_OF_MEMORY THREAD_ENDED STEP_TIMEOUT TASK_FAILED (killed) */
+  task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
   /** Ties both ends: when one ends abnormally, the other ends too, or hears of it at `onExit` where it traps exits.
    *  Ties of durable agents leave with the commit, survive passivation and node death, and end with the incarnation.
    *  @throws LINK_NO_PROCESS  an ephemeral process that is not alive; a durable one is heard of as `noproc` */

@@ -11,6 +11,7 @@ import type { Wait } from '../../shared/snapshot.ts'
 import { copy } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import { Call, type Caller, type CallOptions } from '../definition/call.ts'
+import type { ComputeAsked, ComputeName, ComputeResult } from '../definition/compute.ts'
 import type { Context, Log, MessageInfo, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
@@ -22,7 +23,7 @@ import { shownProgress } from '../journal/progress.ts'
 import { assertDuration } from '../journal/sleep.ts'
 import { idempotencyKey, StepRun } from '../journal/step.ts'
 import { planOf } from '../journal/step-option.ts'
-import { runTask } from '../journal/task-step.ts'
+import { stepOptions, taskAsked, taskRun } from '../journal/task-step.ts'
 import type { StepFn } from '../journal/turn-step.ts'
 import { nameTaken } from '../journal/turn-tie.ts'
 import type { Lineage } from '../kernel/envelope.ts'
@@ -36,6 +37,7 @@ export type EphemeralPorts = Pick<
   DurablePorts,
   | 'kernel'
   | 'clock'
+  | 'compute'
   | 'random'
   | 'emit'
   | 'watching'
@@ -191,12 +193,13 @@ export class EphemeralContext implements Context<unknown>, Caller {
     }
   }
 
-  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    const { kernel } = this.#ports
-    const process = this.#process
-    // A task gives back what `fn` gave, copied.
-    const run = (info: StepInfo): Promise<T> => runTask(kernel, process, name, { fn, info }) as Promise<T>
-    const result = this.step<T>(`task:${name}`, run, { retry: { max: 1 } })
+  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
+  task(...asked: Parameters<typeof taskAsked>): TaskHandle<never> {
+    const task = taskAsked(...asked)
+    // A task gives back what its function gave, copied: the overloads say what that is.
+    const run = taskRun(this.#ports, this.#process, task)
+    const result = this.step<never>(`task:${task.name}`, run, stepOptions(task))
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
   }

@@ -1,5 +1,6 @@
 /** Options of `createRuntime`, with their defaults; what is left out comes from config.ts or the constants named. */
 
+import type { ComputePoolOptions } from '../compute/option.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { PoolDefinition, SupervisorDefinition } from '../definition/supervisor.ts'
@@ -29,6 +30,8 @@ export type RuntimeOptions = {
   codeVersion?: string
   /** Milliseconds a drain may take before open turns are parked, default 8_000. */
   drainMs?: number
+  /** Threads for CPU work (`ctx.task` of a compute module): how many, how large, how many tasks may wait. */
+  compute?: ComputePoolOptions
   /** Start the OpenTelemetry SDK if the standard `OTEL_*` variables ask for it (docs/telemetry.md). For programs
    *  without a setup of their own; default false. */
   exportTelemetry?: boolean

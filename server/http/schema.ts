@@ -11,7 +11,10 @@ const time = z.int().meta({ description: 'Epoch milliseconds' })
 export const statusSchema = z.enum(PROCESS_STATUSES)
 
 export const waitSchema = z.object({
-  kind: z.enum(['call', 'step', 'retry', 'commit', 'task', 'user', 'start', 'restart', 'sleep', 'receive', 'sandbox']),
+  kind: z.enum([
+    ...['call', 'step', 'retry', 'commit', 'task', 'thread', 'compute', 'user', 'start', 'restart', 'sleep'],
+    ...['receive', 'sandbox'],
+  ] as const),
   target: z.string().nullable(),
   since: time,
   deadline: time.nullable(),

@@ -7,6 +7,7 @@ import { assertKey, assertLabel, type ProcessId, processId } from '../../shared/
 import { copy, encodeCopied } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, Caller, CallOptions } from '../definition/call.ts'
+import type { ComputeAsked, ComputeName, ComputeResult } from '../definition/compute.ts'
 import type {
   Context,
   Log,
@@ -37,7 +38,7 @@ import { onRollbackInTurn } from './rollback.ts'
 import { scopeInTurn } from './scope.ts'
 import { shieldInTurn } from './shield.ts'
 import { assertDuration, sleepInTurn, sleepUntilInTurn } from './sleep.ts'
-import { taskInTurn } from './task-step.ts'
+import { type TaskAsked, taskAsked, taskInTurn } from './task-step.ts'
 import { assertNoTransaction, isInTransaction, transactInTurn } from './transaction.ts'
 import type { Turn } from './turn.ts'
 import { assertRoom, callFromTurn, unknownAgent } from './turn-call.ts'
@@ -156,9 +157,15 @@ export class DurableContext implements Context<unknown>, Caller {
     return stepInTurn(this.#turn, name, fn, options) as Promise<T> // recorded as a Value of the same shape (T6)
   }
 
-  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    // A task gives back what `fn` gave, copied.
-    const result = taskInTurn(this.#turn, name, fn) as Promise<T>
+  task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
+  task(...asked: Parameters<typeof taskAsked>): TaskHandle<never> {
+    return this.taskOf(taskAsked(...asked))
+  }
+
+  protected taskOf(task: TaskAsked): TaskHandle<never> {
+    // A task gives back what its function gave, copied: the overloads say what that is.
+    const result = taskInTurn(this.#turn, task) as Promise<never>
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
   }

@@ -8,6 +8,7 @@ import type { Value } from '../../shared/value.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call } from '../definition/call.ts'
+import type { Compute } from '../definition/compute.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { AgentCode } from '../kernel/ephemeral.ts'
@@ -41,6 +42,7 @@ export type DurablePorts = {
   readonly committer: Committer
   readonly suspects: Suspects
   readonly streams: StreamWriter
+  readonly compute: Compute
   readonly codeVersion: string
   watching(kind: EventKind): boolean
   node(): NodeIdentity

@@ -8,6 +8,7 @@ import { assertKey, type ProcessId, processId } from '../../shared/id.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, CallOptions } from '../definition/call.ts'
+import type { ComputeAsked, ComputeName, ComputeResult } from '../definition/compute.ts'
 import type { ParentClose, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
@@ -17,6 +18,7 @@ import { nameHere } from './branch.ts'
 import { DurableContext } from './context.ts'
 import { shownProgress } from './progress.ts'
 import type { SandboxTurn } from './sandbox-turn.ts'
+import { taskAsked } from './task-step.ts'
 import { unknownAgent } from './turn-call.ts'
 import type { StepFn } from './turn-step.ts'
 import { assertCloses, nameTaken } from './turn-tie.ts'
@@ -42,8 +44,12 @@ export class SandboxContext extends DurableContext {
     return this.#turn.about({ what: `step ${name}`, args: null }, () => super.step(name, fn, options))
   }
 
-  override task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T> {
-    return this.#turn.about({ what: `task ${name}`, args: null }, () => super.task(name, fn))
+  override task<T>(name: string, fn: (info: StepInfo) => T | Promise<T>): TaskHandle<T>
+  override task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
+  override task(...asked: Parameters<typeof taskAsked>): TaskHandle<never> {
+    const task = taskAsked(...asked)
+    const args = task.kind === 'here' ? null : shownProgress(task.args)
+    return this.#turn.about({ what: `task ${task.name}`, args }, () => this.taskOf(task))
   }
 
   override start(

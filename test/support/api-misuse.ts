@@ -1,8 +1,31 @@
 /**
  * What the compiler must refuse. This file is never run: `npm run typecheck` fails when an expectation does not hold.
  */
-import { agent, type Runtime } from 'vivarium'
+import { agent, type Context, computeModule, type Runtime } from 'vivarium'
 import { cart, inventory } from '../../examples/shop.ts'
+
+const work = computeModule<typeof import('./compute-work.ts')>(new URL('./compute-work.ts', import.meta.url))
+
+export async function misuseThreads(ctx: Context<null>): Promise<void> {
+  // @ts-expect-error no such export
+  ctx.task(work, 'scroe', [['a']])
+  // @ts-expect-error an argument of another type
+  ctx.task(work, 'score', ['a'])
+  // @ts-expect-error an argument is missing
+  ctx.task(work, 'add', [1])
+  // @ts-expect-error the result is a number
+  const text: string = await ctx.task(work, 'add', [1, 2]).result()
+  // @ts-expect-error no function
+  ctx.task(work, 'VERSION', [])
+  // @ts-expect-error no function but a class
+  ctx.task(work, 'Model', [])
+  // @ts-expect-error its result has a method
+  ctx.task(work, 'makeModel', [])
+  // @ts-expect-error it takes a function
+  ctx.task(work, 'callback', [() => {}])
+  // @ts-expect-error no heartbeats come from a thread
+  ctx.task(work, 'echo', [new Map()], { heartbeatMs: 5, key: text })
+}
 
 export async function misuse(runtime: Runtime): Promise<void> {
   const alice = runtime.ref(cart, 'alice')

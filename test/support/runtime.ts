@@ -71,6 +71,14 @@ export class World {
     return new World({ clock: realClock(), virtual: null, db: null, open })
   }
 
+  /** Nodes over one memory store under real time: for what happens on threads, which no clock of ours drives. */
+  static real(): World {
+    const clock = realClock()
+    const db = new MemoryDatabase(clock)
+    const open = (): ReturnType<Open> => ({ handle: openMemory(db), control: () => openMemoryControl(db) })
+    return new World({ clock, virtual: null, db, open })
+  }
+
   /** Starts a node with these agents, each in a pool of its own unless a tree is given. */
   async node(name: string, agents: readonly AnyAgent[], options: NodeOptions = {}): Promise<TestNode> {
     const clock = new NodeClock(this.clock)

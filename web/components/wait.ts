@@ -65,6 +65,10 @@ function lineOf(wait: Wait, now: number): WaitLine {
       return { text: 'waiting for the store', time, long: passed > LONG_WAIT_MS / 10 }
     case 'task':
       return { text: `waiting for task ${target}`, time: withDeadline(time, wait, now), long }
+    case 'thread':
+      return { text: `waiting for a thread to run ${target}`, time, long }
+    case 'compute':
+      return { text: `a thread runs ${target}`, time, long: false }
     case 'user':
       return { text: 'awaiting something in its own code', time, long }
     case 'start':
