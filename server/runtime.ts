@@ -115,7 +115,7 @@ export class RuntimeCore {
     this.metrics = new Metrics({
       bus: this.bus,
       scan: (visit) => countProcesses(this.kernel, visit),
-      droppedEvents: () => this.bus.stats.dropped,
+      ...{ droppedEvents: () => this.bus.stats.dropped, tasks: () => this.compute.stats },
     })
     this.random = options.random ?? realRandom()
     const { random } = this

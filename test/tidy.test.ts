@@ -178,6 +178,7 @@ const ENTRIES = [
   'test/sim/main.ts',
   'server/cli/main.ts',
   'server/compute/entry.ts',
+  'test/support/compute-broken.ts',
   'web/main.tsx',
   'web/build.ts',
   'web/vite.config.ts',

@@ -94,8 +94,10 @@ export class Thread {
       this.#heard(left.message as ThreadMessage) // of our own entry
     }
     const what = `ended its thread with process.exit(${code})`
+    const known = this.#ending || this.#tainted
+    this.#tainted = true
     if (this.#job !== null) this.#fail('THREAD_ENDED', what)
-    else if (!this.#ending && !this.#tainted) this.#host.stray(this, new RuntimeError('THREAD_ENDED', `It ${what}.`))
+    else if (!known) this.#host.stray(this, new RuntimeError('THREAD_ENDED', `It ${what}.`))
     this.#port.close()
     this.#host.ended(this)
   }

@@ -19,7 +19,18 @@ import { RUNTIME_ID } from './complaint.ts'
 type Numbers = { readonly [name: string]: Value }
 
 /** In the order of the list. */
-const NAMES = ['committer', 'database', 'feed', 'node', 'recovery', 'retention', 'snapshots', 'timers', 'tree'] as const
+const NAMES = [
+  'committer',
+  'compute',
+  'database',
+  'feed',
+  'node',
+  'recovery',
+  'retention',
+  'snapshots',
+  'timers',
+  'tree',
+] as const
 type Name = (typeof NAMES)[number]
 
 const IDS: ReadonlySet<ProcessId> = new Set([RUNTIME_ID, ...NAMES.map(idOf)])
@@ -107,6 +118,10 @@ export class Services {
         const { batches, rows, latencyMs, refused, retries } = committer.stats
         const meanLatencyMs = batches === 0 ? 0 : latencyMs / batches
         return { up: committer.up, batches, rows, meanLatencyMs, refused, retries, inFlight: committer.flights }
+      }
+      case 'compute': {
+        const { stats, plan } = this.#core.compute
+        return { ...stats, threadsMax: plan.threads, memoryMb: plan.memoryMb, queueMax: plan.queueMax }
       }
       case 'database': {
         const { place, dataDir } = backend

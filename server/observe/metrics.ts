@@ -43,6 +43,8 @@ export type MetricsOptions = {
   scan(visit: (row: Counted) => void): void
   /** Events that reached nobody though somebody listened. */
   droppedEvents(): number
+  /** Tasks that have a thread, and tasks that wait for one. */
+  tasks(): { busy: number; queued: number }
   /** Put on every measurement: tells two runtimes of one program apart. */
   attributes?: Attributes
 }
@@ -177,6 +179,9 @@ export class Metrics {
     const own = this.#with({})
     result.observe(instruments.delayP50, delaySeconds(delay, 50), own)
     result.observe(instruments.delayP99, delaySeconds(delay, 99), own)
+    const { busy, queued } = this.#options.tasks()
+    result.observe(instruments.tasks, busy, this.#with({ 'vivarium.compute.state': 'running' }))
+    result.observe(instruments.tasks, queued, this.#with({ 'vivarium.compute.state': 'queued' }))
     result.observe(instruments.dropped, this.#options.droppedEvents(), own)
     delay.reset()
   }
@@ -206,6 +211,10 @@ function makeInstruments(meter: Meter) {
     delayP99: meter.createObservableGauge('nodejs.eventloop.delay.p99', {
       description: '99th percentile of the delay of the event loop since the last collection.',
       unit: 's',
+    }),
+    tasks: meter.createObservableUpDownCounter('vivarium.compute.tasks', {
+      description: 'Tasks for threads: those that run and those that wait for one.',
+      unit: '{task}',
     }),
     dropped: meter.createObservableCounter('vivarium.events.dropped', {
       description: 'Events that a listener could not take.',

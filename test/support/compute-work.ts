@@ -99,6 +99,14 @@ export function grow(): number {
   for (;;) kept.push(new Array<number>(10_000).fill(kept.length))
 }
 
+/** Says that it began, and waits without blocking its thread until the gate is open and 20 ms have passed. */
+export async function pause(gate: string, name: string): Promise<string> {
+  begin(gate, name)
+  while (!waitFor(gate, 0)) await new Promise((resolve) => setTimeout(resolve, 1))
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  return name
+}
+
 export function large(characters: number): string {
   return 'x'.repeat(characters)
 }

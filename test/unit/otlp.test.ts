@@ -57,7 +57,8 @@ beforeEach(async () => {
   receiver = await OtlpReceiver.start()
   bus = new Bus(() => 0)
   telemetry = new Telemetry<Owner>({ bus, isExit: () => false })
-  meters = new Metrics({ bus, scan: (visit) => ROWS.forEach(visit), droppedEvents: () => 4 })
+  const tasks = () => ({ busy: 2, queued: 5 })
+  meters = new Metrics({ bus, scan: (visit) => ROWS.forEach(visit), droppedEvents: () => 4, tasks })
 })
 afterEach(async () => {
   meters.close()
@@ -112,6 +113,10 @@ describe.each([
     expect(points('vivarium.mailbox.messages')).toEqual([[cart, 7, 1]])
     expect(points('vivarium.mailbox.length.max')).toEqual([[cart, 5, 1]])
     expect(points('vivarium.events.dropped')).toEqual([[{}, 4, 1]])
+    expect(points('vivarium.compute.tasks')).toEqual([
+      [{ 'vivarium.compute.state': 'running' }, 2, 1],
+      [{ 'vivarium.compute.state': 'queued' }, 5, 1],
+    ])
     expect(points('vivarium.processes')).toHaveLength(9)
     expect(points('vivarium.processes')).toContainEqual([{ 'vivarium.process.status': 'running' }, 1, 1])
     expect(points('vivarium.processes')).toContainEqual([{ 'vivarium.process.status': 'exited' }, 0, 1])

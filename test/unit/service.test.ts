@@ -11,6 +11,7 @@ import { ledgered } from '../support/tree-world.ts'
 
 const NAMES = [
   'committer',
+  'compute',
   'database',
   'feed',
   'node',

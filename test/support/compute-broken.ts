@@ -1,0 +1,4 @@
+/** A module that does not load. */
+export function run(): void {}
+
+throw new TypeError('no weights here')
