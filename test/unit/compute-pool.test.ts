@@ -139,7 +139,7 @@ test('[U4] one that was aborted before is not begun', async () => {
   expect(pool.stats.threads).toBe(0)
 })
 
-test('[U4] closing ends what runs and what waits, and leaves no thread and nothing that keeps a program alive', async () => {
+test('[U4] closing ends what runs and what waits, and leaves nothing that keeps a program alive', async () => {
   const held = (): string[] => process.getActiveResourcesInfo().filter((name) => /MessagePort|Worker/.test(name))
   const before = held()
   await run('nothing')

@@ -168,7 +168,7 @@ async function failed(result: Promise<unknown>): Promise<string> {
   return `${cause?.detail?.original ?? cause?.code ?? ''} ${error.message}`
 }
 
-test('[U1] what is no plain value is refused with its path: arguments at the verb, a result as the failure', async () => {
+test('[U1] what is no plain value is refused with its path: an argument at once, a result later', async () => {
   const node = await world.node('a', [mean])
   expect(await node.call(node.ref(mean, 'm').odd())).toContain('Value at $[0].f is a function')
   expect(await node.call(node.ref(mean, 'm').lie())).toMatch(
