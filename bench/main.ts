@@ -13,6 +13,7 @@ export const BENCHES = [
   'feed-fanout',
   'recovery',
   'boot',
+  'compute',
   'store-commit',
   'vs-dbos',
   'vs-restate',

@@ -7,8 +7,9 @@
  */
 import { CODES, type ErrorCode, type ErrorData, errorData, RuntimeError } from '../../shared/error.ts'
 
-/** Characters of all arguments, and of a result, in text form. Each is read and written once in the runtime's thread,
- *  some 10 ms per million, which stalls it: larger data is better read by the function from where it is. */
+/** Characters of all arguments, and of a result, in text form. Each is read or written once in the runtime's thread,
+ *  some 30 ms per million in small objects, which stalls it: larger data is better read by the function from its place.
+ */
 export const COMPUTE_CHARACTERS_MAX = 16_777_216
 
 export type ThreadJob = { readonly n: number; readonly url: string; readonly name: string; readonly args: string }

@@ -8,7 +8,7 @@
  * - A thread counts until it is gone, so that one that cannot be stopped at once does not become two.
  */
 import { RuntimeError } from '../../shared/error.ts'
-import { copy, decode, encodeCopied, type Value } from '../../shared/value.ts'
+import { decode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Compute, ComputeJob } from '../definition/compute.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import { COMPUTE_CHARACTERS_MAX } from './message.ts'
@@ -78,7 +78,7 @@ export class ComputePool implements Compute {
       reject(refused)
       return promise
     }
-    const args = encodeCopied(copy(job.args))
+    const args = encodeCopied(job.args)
     if (args.length > COMPUTE_CHARACTERS_MAX) {
       reject(tooLarge(job, args.length))
       return promise
@@ -117,7 +117,14 @@ export class ComputePool implements Compute {
   /** Jobs get the threads that are free. */
   #next(): void {
     for (const waiting of this.#queue) {
-      const thread = this.#free()
+      let thread: Thread | null
+      try {
+        thread = this.#free()
+      } catch (error) {
+        this.#queue.delete(waiting)
+        refuse(waiting, notStarted(waiting.job, error))
+        continue
+      }
       if (thread === null) return
       this.#queue.delete(waiting)
       this.#busy.set(thread, waiting)
@@ -214,4 +221,10 @@ function stopped({ name }: ComputeJob): RuntimeError {
 function tooLarge({ name }: ComputeJob, length: number): RuntimeError {
   const text = `The arguments of ${name} have ${length} characters; at most ${COMPUTE_CHARACTERS_MAX} are handed over.`
   return new RuntimeError('VALUE_TOO_LARGE', text)
+}
+
+/** The host forbids threads, or has no resources for one more. */
+function notStarted({ name }: ComputeJob, cause: unknown): RuntimeError {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new RuntimeError('THREAD_ENDED', `No thread could be started for ${name}: ${why}`, { cause })
 }

@@ -81,6 +81,7 @@ export function computeModule<M>(url: URL): ComputeModule<M> {
 export type ComputeJob = {
   readonly url: string
   readonly name: string
+  /** Copied already. */
   readonly args: readonly Value[]
   /** Ends it: a task that waits leaves the queue, the thread of one that runs is terminated. */
   readonly signal: AbortSignal

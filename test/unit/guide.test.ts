@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const GUIDES = ['README.md', 'docs/durable-execution.md', 'docs/transactions.md']
+const GUIDES = ['README.md', 'docs/compute.md', 'docs/durable-execution.md', 'docs/transactions.md']
 const folders: string[] = []
 
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))))
@@ -41,7 +41,9 @@ async function blocks(): Promise<Map<string, string>> {
     const text = await readFile(join(root, guide), 'utf8')
     const found = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = '']) => code)
     const name = guide.replaceAll('/', '-')
-    for (const [i, code] of found.entries()) modules.set(`${name}-${i + 1}.ts`, code)
+    // A block that begins with the name of its file can be imported by others.
+    const named = (code: string): string | undefined => /^\/\/ ([\w-]+\.ts)\n/.exec(code)?.[1]
+    for (const [i, code] of found.entries()) modules.set(named(code) ?? `${name}-${i + 1}.ts`, code)
   }
   return modules
 }
