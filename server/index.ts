@@ -13,6 +13,7 @@ import { loadModules } from './host/module-loader.ts'
 import type { RuntimeOptions } from './host/options.ts'
 import { openBackend, registerNode } from './host/postgres-backend.ts'
 import { Runtime } from './host/runtime-facade.ts'
+import { watchOptions } from './host/thread-watch.ts'
 import { checkTree } from './host/tree.ts'
 import { RuntimeCore } from './runtime.ts'
 
@@ -83,6 +84,7 @@ export type { Inspect } from './observe/inspect.ts'
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const config = readConfig()
   computePlan(options.compute)
+  watchOptions(options) // refuses before anything runs
   const crash = options.crash ?? (config.crashPoint === null ? NO_CRASH : armed(config.crashPoint))
   const databaseUrl = options.databaseUrl ?? (options.data === undefined ? config.databaseUrl : null)
   const loaded = await loadModules(options.modules ?? [])

@@ -23,6 +23,7 @@ import { makeRef, type Ref } from './definition/ref.ts'
 import { agentEntry } from './host/agent-code.ts'
 import type { Backend } from './host/backend.ts'
 import { complaint } from './host/complaint.ts'
+import { Drain } from './host/drain.ts'
 import { EphemeralContext, type EphemeralPorts } from './host/ephemeral-context.ts'
 import { BLACK_BOX_EVENTS, eventLine } from './host/event-line.ts'
 import { LostHints } from './host/lost-hint.ts'
@@ -35,16 +36,16 @@ import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
 import { rethrow } from './host/store-border.ts'
 import { streamHubOf } from './host/stream-hub.ts'
+import type { ThreadWatch } from './host/thread-watch.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer } from './journal/layer.ts'
 import type { LayerPorts } from './journal/layer-port.ts'
 import type { AgentEntry } from './journal/port.ts'
 import type { Behaviour } from './kernel/behaviour.ts'
-import { type Clock, pause, type Random } from './kernel/clock-port.ts'
+import type { Clock, Random } from './kernel/clock-port.ts'
 import { NO_LINEAGE } from './kernel/envelope.ts'
 import { EphemeralBehaviour } from './kernel/ephemeral.ts'
-import { SHUTDOWN } from './kernel/exit.ts'
 import { Kernel } from './kernel/kernel.ts'
 import { ExitUnwind } from './kernel/outcome.ts'
 import { poolOf } from './kernel/pool.ts'
@@ -61,8 +62,6 @@ import type { NodeIdentity } from './store/store.ts'
 
 /** Ms between measurements of the store's clock. */
 const CLOCK_OFFSET_MS = 30_000
-/** Ms between looks for turns that still run while draining. */
-const DRAIN_LOOK_MS = 20
 /** Ms at the end to send what telemetry is left: with the drain before it still within the ten seconds of a SIGTERM. */
 const EXPORT_MS = 1_500
 
@@ -85,6 +84,7 @@ export class RuntimeCore {
   readonly compute: ComputePool
   readonly startedAt: number
   state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
+  watch: ThreadWatch | null = null
   #node: NodeIdentity
   #clockOffset = 0
   readonly #options: RuntimeOptions
@@ -438,18 +438,19 @@ export class RuntimeCore {
     this.recovery.close()
     this.#passivator.close()
     this.#hints.close()
-    await this.#drainTurns()
-    for (const process of [...this.kernel.all()]) if (process.parent === null) await this.#stopRoot(process)
-    await this.#bounded(this.compute.close())
-    await this.#bounded(this.layer.committer.idle())
+    const drain = new Drain(this, this.#options.drainMs ?? DRAIN_MS)
+    await drain.turns()
+    for (const process of [...this.kernel.all()]) if (process.parent === null) await drain.root(process)
+    await drain.bounded(this.compute.close())
+    await drain.bounded(this.layer.committer.idle())
     this.#options.crash?.hit('shutdown:drained')
     this.membership.close()
     this.layer.close()
     this.streams.close()
     this.#unwatch?.()
-    await this.#bounded(this.backend.handle.store.leave(this.#node)).catch((error: unknown) =>
-      this.complain('leaving', error),
-    )
+    await drain
+      .bounded(this.backend.handle.store.leave(this.#node))
+      .catch((error: unknown) => this.complain('leaving', error))
     this.state = 'stopped'
     this.waits.close()
     this.bus.emit({ kind: 'runtime:stop', at: this.clock.now() })
@@ -459,42 +460,10 @@ export class RuntimeCore {
     await this.backend.close()
     // Last, so that what ended above is exported as well. A backend of telemetry that is away spoils no clean end.
     if (this.#exporting !== null) {
-      const sent = this.#bounded(this.#exporting.shutdown(), EXPORT_MS)
+      const sent = drain.bounded(this.#exporting.shutdown(), EXPORT_MS)
       await sent.catch((error: unknown) => this.complain('exporting', error))
     }
     this.#logRecords.close()
     this.metrics.close()
-  }
-
-  /** No new turn begins; those in hand may finish; what still runs at the deadline is parked: its journal goes on. */
-  async #drainTurns(): Promise<void> {
-    const deadline = this.clock.monotonic() + (this.#options.drainMs ?? DRAIN_MS)
-    for (const process of this.kernel.all()) if (process.durable) process.suspended = true
-    const left = (): number => deadline - this.clock.monotonic()
-    const { parking } = this.layer
-    while (left() > 0 && this.#busy().some((process) => !parking.outlasts(process, left()))) {
-      await pause(this.clock, DRAIN_LOOK_MS)
-    }
-    for (const process of this.#busy()) if (!parking.park(process, 0)) this.kernel.end(process, SHUTDOWN)
-    await this.#bounded(parking.idle())
-  }
-
-  #busy(): Process[] {
-    return [...this.kernel.all()].filter((process) => process.durable && process.busy && process.alive)
-  }
-
-  async #stopRoot(process: Process): Promise<void> {
-    if (!process.alive) return
-    const dead = this.kernel.dead(process)
-    this.kernel.lifecycle.requestStop(process, SHUTDOWN, 0)
-    await this.#bounded(dead)
-  }
-
-  /** Waits at most a drain's time: a database that is gone must not keep a node from ending. */
-  async #bounded(work: Promise<unknown>, limitMs = this.#options.drainMs ?? DRAIN_MS): Promise<void> {
-    const timeout = new Promise<void>((resolve) => {
-      this.clock.after(limitMs, resolve).keepAlive(false)
-    })
-    await Promise.race([work, timeout])
   }
 }

@@ -41,6 +41,7 @@ export type RuntimeEvent = { at: number } & (
   | ({ kind: 'failure'; failureId: string; class: string; error: ErrorData; decision: string; op: string | null } & Of)
   | ({ kind: 'dead-letter'; messageId: string; op: string; reason: string } & Of)
   | ({ kind: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string; data: unknown } & Of)
+  | ({ kind: 'thread:block'; op: string | null; durationMs: number; stack: readonly string[] } & Of)
   | { kind: 'commit:stop'; rows: number; turns: number; durationMs: number; outcome: 'done' | 'rejected' | 'unknown' }
   | { kind: 'store:down'; error: ErrorData }
   | { kind: 'store:up'; downMs: number }

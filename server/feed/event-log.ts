@@ -23,6 +23,7 @@ const RARE: readonly EventKind[] = [
   'failure',
   'dead-letter',
   'log',
+  'thread:block',
   'store:down',
   'store:up',
   'node:join',

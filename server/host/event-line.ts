@@ -30,6 +30,8 @@ function textOf(event: RuntimeEvent): string {
       return `${event.level} ${event.message}`
     case 'audit':
       return `${event.verb} by ${event.actor}: ${event.outcome}`
+    case 'thread:block':
+      return `held the thread for ${Math.round(event.durationMs)} ms in ${event.op ?? 'no message'}`
     case 'supervisor:give-up':
       return `gave up over ${event.child}`
     case 'supervisor:child-failed':

@@ -7,6 +7,7 @@ import type { PoolDefinition, SupervisorDefinition } from '../definition/supervi
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import type { Process } from '../kernel/process.ts'
 import type { Telemetry } from '../observe/telemetry.ts'
+import type { WatchOptions } from '../scheduler/watchdog.ts'
 import type { Backend } from './backend.ts'
 
 export type RuntimeOptions = {
@@ -32,6 +33,9 @@ export type RuntimeOptions = {
   drainMs?: number
   /** Threads for CPU work (`ctx.task` of a compute module): how many, how large, how many tasks may wait. */
   compute?: ComputePoolOptions
+  /** Who holds the thread of the agents for longer than `warnMs` (default 250, at least 100) is told as `thread:block`,
+   *  with the live stack. A thread of its own looks for it; `false` starts none. */
+  watchdog?: false | WatchOptions
   /** Start the OpenTelemetry SDK if the standard `OTEL_*` variables ask for it (docs/telemetry.md). For programs
    *  without a setup of their own; default false. */
   exportTelemetry?: boolean

@@ -25,6 +25,7 @@ import { RuntimeInspect } from './runtime-inspect.ts'
 import { StepDoor } from './step-door.ts'
 import { bordered } from './store-border.ts'
 import type { StreamHub, StreamReadOptions } from './stream-hub.ts'
+import { ThreadWatch, watchOptions } from './thread-watch.ts'
 
 export type ObserverOptions = Partial<GuardOptions> & { basePath?: string }
 
@@ -50,6 +51,8 @@ export class Runtime {
     this.inspect = bordered(this.#reader)
     this.control = bordered(new RuntimeControl(core))
     this.#closers.push(() => this.#reader.close())
+    const watched = watchOptions(options)
+    if (watched !== null) this.#watch(new ThreadWatch(core, watched))
   }
 
   /** Name of this node, e.g. `host:1234`. */
@@ -162,6 +165,11 @@ export class Runtime {
     })
     this.#closers.push(() => listening.close())
     return listening
+  }
+
+  #watch(watch: ThreadWatch): void {
+    this.#core.watch = watch
+    this.#closers.push(() => watch.close())
   }
 
   /** One for all places it is attached at: what two viewers watch is collected once, and its cost is counted once. */

@@ -30,6 +30,7 @@ const NAMES = [
   'snapshots',
   'timers',
   'tree',
+  'watchdog',
 ] as const
 type Name = (typeof NAMES)[number]
 
@@ -143,6 +144,12 @@ export class Services {
         return { armed: this.#armed(), fired: timers.fired, next: timers.next }
       case 'tree':
         return { ...layer.book.count() }
+      case 'watchdog': {
+        const { watch } = this.#core
+        if (watch === null) return { watches: false }
+        const { warnMs, blocks, blockedMs, longest } = watch.stats
+        return { watches: watch.beat !== null, warnMs, blocks, blockedMs, longest }
+      }
       default:
         return name satisfies never
     }

@@ -19,6 +19,7 @@ const KINDS = [
   'process:diverge',
   'process:fenced',
   'supervisor:give-up',
+  'thread:block',
   'store:down',
   'store:up',
   'node:leave',
@@ -72,6 +73,7 @@ function severityOf(event: Told): SeverityNumber {
       return SeverityNumber.ERROR
     case 'dead-letter':
     case 'process:fenced':
+    case 'thread:block':
       return SeverityNumber.WARN
     case 'store:up':
     case 'node:leave':
@@ -96,6 +98,8 @@ function textOf(event: Told): string {
       return `${event.id} belongs to another node now.`
     case 'supervisor:give-up':
       return `${event.id} gave up: ${event.child} failed more than ${event.intensity} times in ${event.periodMs} ms.`
+    case 'thread:block':
+      return blockText(event)
     case 'store:down':
       return `The database cannot be reached: ${event.error.message}`
     case 'store:up':
@@ -107,6 +111,12 @@ function textOf(event: Told): string {
     default:
       return event satisfies never
   }
+}
+
+function blockText({ id, op, durationMs, stack }: EventOf<'thread:block'>): string {
+  const [top] = stack
+  const where = top === undefined ? '' : ` at ${top}`
+  return `${id} held the thread of its node for ${Math.round(durationMs)} ms in ${op ?? 'no message'}${where}.`
 }
 
 function inBrackets(text: string | null): string {
@@ -127,6 +137,8 @@ function ownAttributes(event: Told): Attributes {
       return errorAttributes(event.error)
     case 'dead-letter':
       return { 'messaging.message.id': event.messageId, 'vivarium.op': event.op }
+    case 'thread:block':
+      return { 'code.stacktrace': event.stack.join('\n'), 'vivarium.op': event.op ?? '' }
     case 'audit':
       return { 'vivarium.actor': event.actor, 'vivarium.verb': event.verb, 'vivarium.target': event.target }
     default:

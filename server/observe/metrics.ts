@@ -64,7 +64,13 @@ export class Metrics {
     const meter = metrics.getMeter(SCOPE_NAME)
     if (meter === createNoopMeter()) return false
     this.#attached = true
-    this.#stops = [this.#count(meter), this.#measureTurns(meter), this.#measureCommits(meter), ...this.#observe(meter)]
+    this.#stops = [
+      this.#count(meter),
+      this.#measureTurns(meter),
+      this.#measureCommits(meter),
+      this.#measureBlocks(meter),
+      ...this.#observe(meter),
+    ]
     return true
   }
 
@@ -144,6 +150,19 @@ export class Metrics {
         duration.record(event.durationMs / 1_000, attributes)
       },
       'metrics of commits',
+    )
+  }
+
+  #measureBlocks(meter: Meter): () => void {
+    const duration = meter.createHistogram('vivarium.thread.block.duration', {
+      description: 'Time for which code of one agent held the thread of all.',
+      unit: 's',
+      advice: { explicitBucketBoundaries: TURN_BUCKETS },
+    })
+    return this.#options.bus.listen(
+      ['thread:block'],
+      (event) => duration.record(event.durationMs / 1_000, this.#with(agentOf(event))),
+      'metrics of blocks',
     )
   }
 

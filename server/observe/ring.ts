@@ -37,6 +37,7 @@ const LANES = {
   'supervisor:child-failed': 'notable',
   failure: 'notable',
   'dead-letter': 'notable',
+  'thread:block': 'notable',
   'store:down': 'notable',
   'store:up': 'notable',
   'node:join': 'notable',

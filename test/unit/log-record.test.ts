@@ -98,6 +98,13 @@ test('[O13] what an operator should hear of has a name, a severity and a sentenc
     { ...of, kind: 'process:diverge', turn: 'm1', expected: 'step a#0', found: 'step b#0', codeVersion: '1' },
     { ...of, kind: 'process:fenced' },
     { ...of, kind: 'supervisor:give-up', intensity: 3, periodMs: 5_000, child: 'cart' },
+    {
+      ...of,
+      kind: 'thread:block',
+      op: 'add',
+      durationMs: 612.4,
+      stack: ['spin (file:///a.ts:1:2)', 'add (file:///a.ts:3:4)'],
+    },
     { kind: 'store:down', at: 1, error },
     { kind: 'store:up', at: 1, downMs: 40 },
     { kind: 'node:leave', at: 1, node: 'n', epoch: 1, reason: 'dead' },
@@ -118,6 +125,7 @@ test('[O13] what an operator should hear of has a name, a severity and a sentenc
     ['vivarium.process.diverge', 'error'],
     ['vivarium.process.fenced', 'warn'],
     ['vivarium.supervisor.give_up', 'error'],
+    ['vivarium.thread.block', 'warn'],
     ['vivarium.store.down', 'error'],
     ['vivarium.store.up', 'info'],
     ['vivarium.node.leave', 'info'],
@@ -131,6 +139,8 @@ test('[O13] what an operator should hear of has a name, a severity and a sentenc
     'exception.stacktrace': error.stack,
     'vivarium.failure.id': 'f1',
   })
-  expect(records[8]?.body).toBe('operator:ana: kill cart/alice: done (stuck)')
+  expect(records[5]?.body).toBe('cart/alice held the thread of its node for 612 ms in add at spin (file:///a.ts:1:2).')
+  expect(records[5]?.attributes).toMatchObject({ 'code.stacktrace': expect.stringContaining('a.ts:3:4') })
+  expect(records[9]?.body).toBe('operator:ana: kill cart/alice: done (stuck)')
   bridge.close()
 })

@@ -21,6 +21,7 @@ const NAMES = [
   'snapshots',
   'timers',
   'tree',
+  'watchdog',
 ]
 const SERVICES = NAMES.map((name) => `vivarium/${name}`)
 

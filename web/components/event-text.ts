@@ -30,6 +30,8 @@ export function eventLine(event: RuntimeEvent): EventLine {
       return critical(
         `gave up: more than ${event.intensity} restarts in ${durationText(event.periodMs)} (${event.child})`,
       )
+    case 'thread:block':
+      return critical(blockText(event))
     case 'supervisor:child-failed':
       return warning(`child ${event.child} failed (${event.attempt} in a row): ${event.error.message}`)
     case 'failure':
@@ -57,6 +59,7 @@ type Told =
   | 'process:diverge'
   | 'process:fenced'
   | 'supervisor:give-up'
+  | 'thread:block'
   | 'supervisor:child-failed'
   | 'failure'
   | 'dead-letter'
@@ -101,6 +104,12 @@ function workLine(event: Exclude<RuntimeEvent, { kind: Told }>): EventLine {
     default:
       return event satisfies never
   }
+}
+
+function blockText({ op, durationMs, stack }: Extract<RuntimeEvent, { kind: 'thread:block' }>): string {
+  const [top] = stack
+  const code = op === null ? 'code outside a message' : opText(op)
+  return `${code} held the thread of its node for ${workText(durationMs)}${top === undefined ? '' : `, at ${top}`}`
 }
 
 /** Hooks are turns of their own; their names begin with a dollar sign. */
