@@ -62,6 +62,19 @@ export async function migrate(connection: PostgresConnection, options: MigrateOp
   }
 }
 
+/** `server_version_num`: 180004 is 18.4. @throws StoreFailure  the server cannot be reached */
+export async function serverVersion(connection: PostgresConnection): Promise<number> {
+  const sql = openClient(connection, 'vivarium version', 1)
+  try {
+    const [row] = await sql<{ number: number }[]>`select current_setting('server_version_num')::int as number`
+    return row?.number ?? 0
+  } catch (error) {
+    throw asFailure(error)
+  } finally {
+    await sql.end({ timeout: 0 })
+  }
+}
+
 async function checkServer(sql: Sql): Promise<void> {
   const [row] = await sql<{ version: string; number: number }[]>`
     select current_setting('server_version') as version, current_setting('server_version_num')::int as number`

@@ -60,6 +60,12 @@ const TRANSACTION_STATEMENT_MS = 10_000
 /** Ms in which a transaction gets no word of its node: one that is frozen in the middle of a claim would hold its own
  *  row of the node table for as long as it is, and nobody could bury it. Less than a lease (N11). */
 const IDLE_MS = 12_000
+/** Ms of a whole transaction, a lone statement included. A node that is frozen between the parts of one message is busy
+ *  for the server, not idle: nothing else ends that session. More than a callback of the user's may take, less
+ *  than a lease (N11). */
+const TRANSACTION_SESSION_MS = 18_000
+/** The first server that knows `transaction_timeout`; others refuse the connection for it. */
+const TRANSACTION_TIMEOUT_VERSION = 170_000
 /** Seconds until a connection attempt fails, and between attempts. */
 const CONNECT_TIMEOUT_S = 5
 const BACKOFF_S_STEP = 0.05
@@ -75,12 +81,15 @@ const bigint = {
   parse: (text: string) => Number(text),
 }
 
-export function openClients(connection: PostgresConnection): Clients {
+/** @param serverVersion  `server_version_num`; where it is not known, as of an old one */
+export function openClients(connection: PostgresConnection, serverVersion = 0): Clients {
+  const bound = serverVersion < TRANSACTION_TIMEOUT_VERSION ? {} : { transaction_timeout: TRANSACTION_SESSION_MS }
   return {
     commit: openClient(connection, `${NAME} commit`, COMMIT_CONNECTIONS, {
       settings: {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: COMMIT_TIMEOUT_MS,
+        ...bound,
         plan_cache_mode: 'force_generic_plan',
         enable_seqscan: 'off', // as a text: the driver leaves out what is false
         enable_bitmapscan: 'off',
@@ -91,6 +100,7 @@ export function openClients(connection: PostgresConnection): Clients {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: COMMIT_TIMEOUT_MS,
         idle_in_transaction_session_timeout: IDLE_MS,
+        ...bound,
         plan_cache_mode: 'force_custom_plan',
       },
     }),
@@ -106,6 +116,7 @@ export function openClients(connection: PostgresConnection): Clients {
         lock_timeout: LOCK_TIMEOUT_MS,
         statement_timeout: TRANSACTION_STATEMENT_MS,
         idle_in_transaction_session_timeout: IDLE_MS,
+        ...bound,
       }),
       max: TRANSACTION_CONNECTIONS,
     }),

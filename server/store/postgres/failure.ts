@@ -12,6 +12,7 @@ import { StoreFailure, type StoreFailureKind } from '../store.ts'
 const BY_STATE: Readonly<Record<string, StoreFailureKind>> = {
   '25006': 'unavailable',
   '25P03': 'unavailable', // the session was idle within a transaction for too long: the server ended it
+  '25P04': 'unavailable', // its transaction was open for too long: likewise
   '40001': 'contended',
   '40P01': 'contended',
   '53300': 'unavailable', // too many connections: no lack of room, and it passes

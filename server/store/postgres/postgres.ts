@@ -39,6 +39,8 @@ import { whereis } from './whereis.ts'
 
 export type PostgresOptions = {
   readonly connection: PostgresConnection
+  /** Of the server (`serverVersion`): what newer ones can do for us is asked of them. */
+  readonly serverVersion?: number
   readonly clock: Clock
   /** Postgres schema of the tables; `vivarium` by default. */
   readonly schema?: string
@@ -51,7 +53,7 @@ const CLOSE_SECONDS = 5
 /** Opens no connection yet: the first query does, and fails as `unavailable` when the server is away. */
 export function openPostgres(options: PostgresOptions): StoreHandle {
   const schema = schemaName(options.schema ?? SCHEMA_DEFAULT)
-  const clients = openClients(options.connection)
+  const clients = openClients(options.connection, options.serverVersion)
   const at = context(clients, schema, options.crash)
   let closing: Promise<void> | null = null
   const close = () => {

@@ -31,6 +31,9 @@ const CANCELED = '57014'
 /** Tables and schemas that do not exist: most likely they are in another database. */
 const ABSENT = new Set(['42P01', '3F000'])
 
+/** `idle_in_transaction_session_timeout` and `transaction_timeout` end the session, not the statement. */
+const SESSION_OVER = new Set(['25P03', '25P04'])
+
 class Refused extends Error {}
 
 const NEVER = new Promise<never>(() => {})
@@ -75,7 +78,8 @@ export async function transact(context: Context, node: NodeIdentity, wanted: Wan
 /** The server ends the session with this error; the end itself may take a moment to come. */
 function isFatal(error: unknown): boolean {
   const failure = asFailure(error)
-  return failure instanceof StoreFailure && failure.sqlState?.startsWith('57P') === true
+  if (!(failure instanceof StoreFailure) || failure.sqlState === null) return false
+  return failure.sqlState.startsWith('57P') || SESSION_OVER.has(failure.sqlState)
 }
 
 function verdict(error: unknown, at: { thrown: { error: unknown } | null; committing: boolean }): Transacted {
