@@ -36,7 +36,7 @@ import { QueryReader } from './host/query-reader.ts'
 import { RequestWaits } from './host/request-wait.ts'
 import { rethrow } from './host/store-border.ts'
 import { streamHubOf } from './host/stream-hub.ts'
-import type { ThreadWatch } from './host/thread-watch.ts'
+import type { Watching } from './host/thread-watch.ts'
 import { Tree } from './host/tree.ts'
 import { recordOf } from './journal/durable.ts'
 import { DurableLayer } from './journal/layer.ts'
@@ -84,7 +84,7 @@ export class RuntimeCore {
   readonly compute: ComputePool
   readonly startedAt: number
   state: 'starting' | 'running' | 'draining' | 'stopped' = 'starting'
-  watch: ThreadWatch | null = null
+  watch: Watching | null = null
   #node: NodeIdentity
   #clockOffset = 0
   readonly #options: RuntimeOptions

@@ -221,6 +221,9 @@ export type AuditItem = {
 
 export type StateSnapshot = { version: number; value: unknown; seq: number | null; at: number | null }
 
+/** One hold of a thread by code of one process; `vivarium/runtime` for code of none. */
+export type ThreadBlock = { id: ProcessId; op: string | null; durationMs: number; at: number }
+
 /** Vital signs of one node; every number is measured, none estimated. */
 export type Vitals = {
   at: number
@@ -239,6 +242,16 @@ export type Vitals = {
   deadLetters: number
   eventLoopDelayP99Ms: number
   cpuPercent: number
+  /** The thread of the agents: the part of the time since the last look in which it worked, 0 to 1, what garbage
+   *  collection took of that; and since the start who held it for longer than the watchdog lets pass. */
+  thread: {
+    utilisation: number
+    gcMs: number
+    gcMaxMs: number
+    blocks: number
+    blockedMs: number
+    longest: ThreadBlock | null
+  }
   rssBytes: number
   heapBytes: number
   store: 'up' | 'down'
@@ -260,6 +273,7 @@ export type Need = {
     | 'store'
     | 'near-limit'
     | 'suspended'
+    | 'thread'
   process: ProcessId | null
   since: number
   text: string

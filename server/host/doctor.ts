@@ -50,12 +50,18 @@ export function diagnose(facts: DoctorFacts, living: Living | null): Diagnosis {
     ...noNode(symptoms, live),
     ...symptoms.mail.flatMap((mail) => ofMail(mail, { now: symptoms.now, live, living })),
     ...symptoms.open.map((open) => ofOpen(open, live)),
-    ...needs.filter(({ kind }) => kind === 'suspended').map(ofNeed),
+    ...needs
+      .filter(isWork)
+      .filter(({ kind }) => kind === 'suspended')
+      .map(ofNeed),
     ...symptoms.held.flatMap(ofHeld),
     ...symptoms.timers.map((timer) => ofTimer(timer, live)),
     ...symptoms.claims.map((claim) => ofClaim(claim, live)),
     ...nodes.filter((node) => node.state === 'dead').map(ofNode),
-    ...needs.filter(({ kind }) => kind !== 'suspended').map(ofNeed),
+    ...needs
+      .filter(isWork)
+      .filter(({ kind }) => kind !== 'suspended')
+      .map(ofNeed),
     ...symptoms.loops.map(ofLoop),
     ...symptoms.blobs.map(ofBlob),
     ...ofLetters(letters),
@@ -229,7 +235,14 @@ function ofLetters(letters: readonly DeadLetter[]): Finding[] {
   })
 }
 
-function ofNeed({ kind, severity, process, since, text: why }: Need): Finding {
+type WorkNeed = Need & { kind: Exclude<Need['kind'], 'thread'> }
+
+/** A thread that was held works on by itself. */
+function isWork(need: Need): need is WorkNeed {
+  return need.kind !== 'thread'
+}
+
+function ofNeed({ kind, severity, process, since, text: why }: WorkNeed): Finding {
   const id = process ?? ''
   const at = { severity, process, since, why }
   switch (kind) {

@@ -3,6 +3,7 @@ import { SEVERITY_RANK, WAITING_MS } from '../../shared/doctor.ts'
 import type { DeadLetter, Need } from '../../shared/snapshot.ts'
 import type { Process } from '../kernel/process.ts'
 import type { RuntimeCore } from '../runtime.ts'
+import { isService } from './service.ts'
 
 /** Failures after which a process counts as looping, if it restarted within the last minute. */
 const LOOP_RESTARTS = 3
@@ -24,10 +25,23 @@ export function needsOf(core: RuntimeCore, letters: readonly DeadLetter[]): Need
       text: 'The database does not answer. Turns wait and lose nothing; work goes on when it is back.',
     })
   }
+  needs.push(...needsOfThread(core, now))
   for (const process of core.kernel.all()) needs.push(...needsOfProcess(process, now, core.clock.monotonic()))
   needs.push(...needsOfLetters(letters))
   needs.sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || a.since - b.since)
   return needs.slice(0, NEEDS_MAX)
+}
+
+/** Who held the thread lately: everybody else waited for it. Code of no process has nobody to go to. */
+function needsOfThread({ watch }: RuntimeCore, now: number): Need[] {
+  const recent = watch?.blocks.recent(now).filter(({ longest }) => !isService(longest.id)) ?? []
+  return recent.map(({ longest, lastAt, times }): Need => {
+    const { id, op, durationMs } = longest
+    const how = `for ${Math.round(durationMs)} ms${op === null ? '' : ` in "${op}"`}`
+    const often = times === 1 ? '' : `, the longest of ${times} times`
+    const text = `${id} held the thread of its node ${how}${often}; nothing else ran meanwhile.`
+    return { key: `thread:${id}`, severity: 'warning', kind: 'thread', process: id, since: lastAt, text }
+  })
 }
 
 /** One need for all letters of a process and operation: forty of one cause must not hide what else needs somebody. */

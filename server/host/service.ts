@@ -146,9 +146,9 @@ export class Services {
         return { ...layer.book.count() }
       case 'watchdog': {
         const { watch } = this.#core
-        if (watch === null) return { watches: false }
-        const { warnMs, blocks, blockedMs, longest } = watch.stats
-        return { watches: watch.beat !== null, warnMs, blocks, blockedMs, longest }
+        return watch === null
+          ? { watches: false }
+          : { watches: watch.watches, warnMs: watch.warnMs, ...watch.blocks.stats }
       }
       default:
         return name satisfies never

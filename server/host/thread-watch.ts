@@ -12,21 +12,12 @@ import type { RuntimeCore } from '../runtime.ts'
 import { BEAT_MS } from '../scheduler/beat.ts'
 import type { Hold } from '../scheduler/hold.ts'
 import { WARN_MS, type Watch, type WatchOptions, watchThread } from '../scheduler/watchdog.ts'
-import { complaint, RUNTIME_ID } from './complaint.ts'
+import { BlockLog } from './block-log.ts'
+import { RUNTIME_ID } from './complaint.ts'
 import type { RuntimeOptions } from './options.ts'
 
-export type BlockStats = {
-  readonly warnMs: number
-  /** Since the runtime began. */
-  readonly blocks: number
-  readonly blockedMs: number
-  readonly longest: {
-    readonly id: ProcessId
-    readonly op: string | null
-    readonly durationMs: number
-    readonly at: number
-  } | null
-}
+/** What others read of it. */
+export type Watching = Pick<ThreadWatch, 'warnMs' | 'watches' | 'blocks'>
 
 /** Ms. Below this many beats a hold and an ordinary delay look the same. */
 const WARN_MS_MIN = 4 * BEAT_MS
@@ -47,30 +38,27 @@ export function watchOptions({
 }
 
 export class ThreadWatch {
+  readonly warnMs: number
+  readonly blocks = new BlockLog()
   readonly #core: RuntimeCore
   readonly #watch: Watch | null
-  #stats: BlockStats
 
   constructor(core: RuntimeCore, options: WatchOptions) {
     this.#core = core
-    this.#stats = { warnMs: options.warnMs ?? WARN_MS, blocks: 0, blockedMs: 0, longest: null }
+    this.warnMs = options.warnMs ?? WARN_MS
     this.#watch = watchThread(
       {
         holder: () => this.#holder(),
         held: (hold) => this.#held(hold),
-        failed: (error) => core.bus.emit(complaint(core.clock.now(), 'watching the thread', error)),
+        failed: (error) => core.complain('watching the thread', error),
       },
       options,
     )
   }
 
-  /** What the watchdog shares with the thread; null where it has none. */
-  get beat(): Watch['beat'] | null {
-    return this.#watch?.beat ?? null
-  }
-
-  get stats(): BlockStats {
-    return this.#stats
+  /** False in a thread that cannot be looked into. */
+  get watches(): boolean {
+    return this.#watch !== null
   }
 
   async close(): Promise<void> {
@@ -86,14 +74,7 @@ export class ThreadWatch {
   #held({ durationMs, holder, stack }: Hold): void {
     const at = this.#core.clock.now()
     const { id, incarnation, op } = holder ?? { id: RUNTIME_ID, incarnation: 1, op: null }
-    const { warnMs, blocks, blockedMs, longest } = this.#stats
-    const isLongest = longest === null || durationMs > longest.durationMs
-    this.#stats = {
-      warnMs,
-      blocks: blocks + 1,
-      blockedMs: blockedMs + durationMs,
-      longest: isLongest ? { id, op, durationMs, at } : longest,
-    }
+    this.blocks.add({ id, op, durationMs, at })
     this.#core.bus.emit({ kind: 'thread:block', at, id, incarnation, op, durationMs, stack })
   }
 }

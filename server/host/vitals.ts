@@ -3,10 +3,11 @@
  *
  * Rates are differences between two looks, so the first look after a pause shows the mean of the pause.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { PROCESS_STATUSES, type ProcessStatus, type Vitals } from '../../shared/snapshot.ts'
 import { statusOf } from '../kernel/row.ts'
 import type { RuntimeCore } from '../runtime.ts'
+import { GarbageWatch } from './garbage-watch.ts'
 
 /** Looks kept: ten minutes at one a second. */
 const HISTORY_MAX = 600
@@ -23,6 +24,8 @@ const COUNT_MS = 10_000
 export class VitalSigns {
   readonly #core: RuntimeCore
   readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
+  readonly #garbage: GarbageWatch
+  #loop = performance.eventLoopUtilization()
   #history: Vitals[] = []
   #before: Totals
   #last: Vitals | null = null
@@ -39,6 +42,7 @@ export class VitalSigns {
   constructor(core: RuntimeCore) {
     this.#core = core
     this.#delay.enable()
+    this.#garbage = new GarbageWatch(core.clock)
     this.#before = this.#totals()
     this.#stop = core.bus.listen(['failure', 'dead-letter', 'process:restart'], (event) => {
       if (event.kind === 'failure') this.#failures += 1
@@ -50,6 +54,7 @@ export class VitalSigns {
   close(): void {
     this.#stop()
     this.#delay.disable()
+    this.#garbage.close()
   }
 
   history(): Vitals[] {
@@ -92,6 +97,15 @@ export class VitalSigns {
     if (this.#history.length > HISTORY_MAX) this.#history.shift()
     this.#delay.reset()
     return vitals
+  }
+
+  #thread(): Vitals['thread'] {
+    const loop = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(loop, this.#loop)
+    this.#loop = loop
+    const { totalMs, maxMs } = this.#garbage.take()
+    const held = this.#core.watch?.blocks.stats ?? { blocks: 0, blockedMs: 0, longest: null }
+    return { utilisation: utilization, gcMs: totalMs, gcMaxMs: maxMs, ...held }
   }
 
   #totals(): Totals {
@@ -137,6 +151,7 @@ export class VitalSigns {
       deadLetters: this.#deadLetters,
       eventLoopDelayP99Ms: Math.max(0, this.#delay.percentile(99) / 1e6 - DELAY_RESOLUTION_MS),
       cpuPercent: ((now.cpuUs - before.cpuUs) / 1e6 / seconds) * 100,
+      thread: this.#thread(),
       rssBytes: memory.rss,
       heapBytes: memory.heapUsed,
       store: layer.committer.up ? 'up' : 'down',

@@ -211,11 +211,12 @@ export class ToyWorld implements Inspect, Control {
     for (const row of this.rows.values()) processes[row.status]++
     const zero = { turns: 0, turnsPerSecond: 0, commitsPerSecond: 0, commitRowsPerBatch: 0, commitLatencyMs: 0 }
     const load = { eventLoopDelayP99Ms: 0, cpuPercent: 0, rssBytes: 1, heapBytes: 1, mailbox: 0, restarts: 0 }
+    const thread = { utilisation: 0, gcMs: 0, gcMaxMs: 0, blocks: 0, blockedMs: 0, longest: null }
     const feed = { viewers: 0, bytesPerSecond: 0, dropped: 0, cpuPercent: 0 }
     const store = this.storeUp ? ('up' as const) : ('down' as const)
     const rest = { failures: this.failureRecords.length, deadLetters: this.deadLetterRecords.length, feed, store }
     const head = { at: this.reads.vitals, node: 'toy', uptimeMs: 1, total: this.rows.size }
-    return { ...head, processes, ...zero, ...load, ...rest }
+    return { ...head, processes, ...zero, ...load, thread, ...rest }
   }
 
   async counted(): Promise<void> {}

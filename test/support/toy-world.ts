@@ -107,6 +107,7 @@ export class ToyWorld {
       restarts: this.#restarts,
       failures: this.failures.length,
       deadLetters: this.letters.filter((letter) => letter.redeliveredAt === null).length,
+      thread: { utilisation: 0.3, gcMs: 4, gcMaxMs: 2, blocks: 0, blockedMs: 0, longest: null },
       eventLoopDelayP99Ms: 2.2 + this.chance() * 3,
       cpuPercent: 21 + wave * 4,
       rssBytes: 148_000_000 + wave * 6_000_000,

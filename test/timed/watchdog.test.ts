@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { agent, pool, type Runtime, type RuntimeEvent } from 'vivarium'
-import type { BlockStats } from '../../server/host/thread-watch.ts'
+import type { BlockLog } from '../../server/host/block-log.ts'
 import { CONTEXTS, holder, holdOn, theBeat } from '../support/holder.ts'
 import { memoryRuntime } from '../support/memory-runtime.ts'
 
@@ -44,7 +44,7 @@ test.each(CONTEXTS)('[I1] code that holds the thread is named with its live stac
   expect(blocks[0]?.stack.join('\n')).toMatch(/holdOn \(.*holder\.ts:\d+:\d+\)/)
   // It went on as if nobody had looked.
   expect(await runtime.ref(holder, 'a').held()).toBe(1)
-  const numbers = (await runtime.inspect.state('vivarium/watchdog')).value as BlockStats
+  const numbers = (await runtime.inspect.state('vivarium/watchdog')).value as unknown as BlockLog['stats']
   expect(numbers).toMatchObject({ watches: true, warnMs: 100 })
   expect(numbers.blockedMs).toBeGreaterThanOrEqual(blocks[0]?.durationMs ?? 0)
   expect(numbers.longest?.durationMs).toBeGreaterThanOrEqual(blocks[0]?.durationMs ?? 0)

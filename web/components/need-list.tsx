@@ -18,6 +18,7 @@ const KIND_TITLE: Record<Need['kind'], string> = {
   store: 'store',
   'near-limit': 'near limit',
   suspended: 'suspended',
+  thread: 'held thread',
 }
 
 /** Needs listed; the rest is counted. */

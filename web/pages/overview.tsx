@@ -5,7 +5,7 @@ import { NeedList, useNeeds } from '../components/need-list.tsx'
 import { StatusStrip } from '../components/status-strip.tsx'
 import { VitalTile } from '../components/vital-tile.tsx'
 import { useVitals } from '../components/vitals.ts'
-import { durationText } from '../ui/duration.ts'
+import { durationText, workText } from '../ui/duration.ts'
 import { Link } from '../ui/link.tsx'
 import { bytesText, countText, plural, rateText } from '../ui/quantity.ts'
 
@@ -103,7 +103,7 @@ function VitalGrid({ vitals, history }: { vitals: Vitals; history: readonly Vita
         title="Event-loop delay"
         value={vitals.eventLoopDelayP99Ms.toFixed(1)}
         unit="ms p99"
-        note={`${vitals.cpuPercent.toFixed(0)} % CPU`}
+        note={threadText(vitals)}
         values={series((v) => v.eventLoopDelayP99Ms)}
         tone={vitals.eventLoopDelayP99Ms > DELAY_HIGH_MS ? 'warning' : 'plain'}
       />
@@ -131,6 +131,13 @@ function VitalGrid({ vitals, history }: { vitals: Vitals; history: readonly Vita
       />
     </div>
   )
+}
+
+/** `held` stays after the page of needs has forgotten it: a counter since the start. */
+function threadText({ cpuPercent, thread }: Vitals): string {
+  const { gcMs, blocks, longest } = thread
+  const held = longest === null ? '' : `; held ${plural(blocks, 'time')}, up to ${workText(longest.durationMs)}`
+  return `${cpuPercent.toFixed(0)} % CPU, GC ${gcMs.toFixed(0)} ms${held}`
 }
 
 /** A counter as what it rose by from value to value. */
