@@ -44,6 +44,8 @@ export type {
   StartedOperation,
   TaskHandle,
 } from './definition/context.ts'
+export type { InferOptions, ModelDefinition, ModelOptions } from './definition/model.ts'
+export { model } from './definition/model.ts'
 export type { Ref } from './definition/ref.ts'
 export { Reject } from './definition/reject.ts'
 export type { StandardSchema } from './definition/schema.ts'

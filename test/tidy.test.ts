@@ -179,6 +179,8 @@ const ENTRIES = [
   'server/cli/main.ts',
   'server/compute/entry.ts',
   'test/support/compute-broken.ts',
+  'test/support/compute-model-broken.ts',
+  'test/support/compute-model-short.ts',
   'web/main.tsx',
   'web/build.ts',
   'web/vite.config.ts',

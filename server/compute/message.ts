@@ -12,7 +12,14 @@ import { CODES, type ErrorCode, type ErrorData, errorData, RuntimeError } from '
  */
 export const COMPUTE_CHARACTERS_MAX = 16_777_216
 
-export type ThreadJob = { readonly n: number; readonly url: string; readonly name: string; readonly args: string }
+export type ThreadJob = {
+  readonly n: number
+  readonly url: string
+  readonly name: string
+  readonly args: string
+  /** What the function gives back is nobody's. */
+  readonly quiet?: boolean
+}
 
 export type ThrownData = ErrorData & { retryable?: boolean; retryAfterMs?: number }
 

@@ -10,8 +10,10 @@
 import { RuntimeError } from '../../shared/error.ts'
 import { decode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Compute, ComputeJob } from '../definition/compute.ts'
+import type { Inference, InferJob } from '../definition/model.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
 import { COMPUTE_CHARACTERS_MAX } from './message.ts'
+import { type ModelStats, ModelThread } from './model-thread.ts'
 import type { ComputePlan } from './option.ts'
 import { Thread, type ThreadHost, type ThreadOutcome } from './thread.ts'
 
@@ -37,7 +39,7 @@ type Waiting = {
   readonly reject: (error: unknown) => void
 }
 
-export class ComputePool implements Compute {
+export class ComputePool implements Compute, Inference {
   readonly plan: ComputePlan
   readonly #clock: Clock
   readonly #failed: (what: string, error: unknown) => void
@@ -46,6 +48,7 @@ export class ComputePool implements Compute {
   readonly #threads = new Set<Thread>()
   readonly #busy = new Map<Thread, Waiting>()
   readonly #idle = new Map<Thread, Timer>()
+  readonly #models = new Map<string, ModelThread>()
   #count = 0
   #done = 0
   #lost = 0
@@ -91,6 +94,28 @@ export class ComputePool implements Compute {
     return promise
   }
 
+  /** Of each model that was asked for something. */
+  get models(): Record<string, ModelStats> {
+    return Object.fromEntries([...this.#models].map(([name, model]) => [name, model.stats]))
+  }
+
+  async infer(job: InferJob): Promise<Value> {
+    const { name, url } = job.model
+    if (this.#closed)
+      throw new RuntimeError('RUNTIME_STOPPED', `The runtime was stopped; model ${name} gives no answer.`)
+    let thread = this.#models.get(name)
+    if (thread === undefined) {
+      const host = { clock: this.#clock, memoryMb: this.plan.memoryMb, failed: this.#failed }
+      thread = new ModelThread(job.model, host)
+      this.#models.set(name, thread)
+    }
+    if (thread.model.url !== url) {
+      const text = `Model ${name} is ${thread.model.url} and ${url}; give one of them another name.`
+      throw new RuntimeError('DEFINITION_INVALID', text)
+    }
+    return thread.infer(job)
+  }
+
   /** Ends everything: what waits or runs is refused with RUNTIME_STOPPED. Resolves when no thread is left. */
   async close(): Promise<void> {
     this.#closed = true
@@ -101,7 +126,8 @@ export class ComputePool implements Compute {
     for (const timer of this.#idle.values()) timer.cancel()
     this.#idle.clear()
     for (const waiting of open) refuse(waiting, stopped(waiting.job))
-    await Promise.all([...this.#threads].map((thread) => thread.end()))
+    const threads = [...this.#threads].map((thread) => thread.end())
+    await Promise.all([...threads, ...[...this.#models.values()].map((model) => model.close())])
   }
 
   #refusal(job: ComputeJob): unknown {

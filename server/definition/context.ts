@@ -12,6 +12,7 @@ import type { ExitReason } from '../kernel/exit.ts'
 import type { AgentDefinition, AnyAgent } from './agent.ts'
 import type { Call, CallOptions } from './call.ts'
 import type { ComputeAsked, ComputeName, ComputeResult } from './compute.ts'
+import type { InferOptions, ModelDefinition, ModelInput, ModelOutput } from './model.ts'
 import type { Ref } from './ref.ts'
 import type { ExternalStepInfo, ExternalStepOptions, StepInfo, StepOptions } from './step.ts'
 import type { StreamOut } from './stream.ts'
@@ -197,6 +198,12 @@ export interface Context<S> {
    *  `result()` throws STEP_FAILED; its cause is what the function threw, or OVERLOADED MODULE_LOAD_FAILED
    *  EXPORT_MISSING VALUE_UNSUPPORTED VALUE_TOO_LARGE OUT_OF_MEMORY THREAD_ENDED STEP_TIMEOUT TASK_FAILED (killed) */
   task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
+  /** Asks a model: one input, which shares a call of `run` with those that others ask for at the same time. A step,
+   *  with a step's policy: three attempts, recorded once. Parallel ones of one model need a `key` each.
+   *  @throws STEP_FAILED  its cause is what `load` or `run` threw, or OVERLOADED OUT_OF_MEMORY THREAD_ENDED
+   *  MODULE_LOAD_FAILED EXPORT_MISSING DEFINITION_INVALID VALUE_UNSUPPORTED VALUE_TOO_LARGE STEP_TIMEOUT
+   *  @throws VALUE_UNSUPPORTED  the input is no plain value  @throws REQUEST_INVALID  an option is out of its bounds */
+  infer<M>(model: ModelDefinition<M>, input: ModelInput<M>, options?: InferOptions): Promise<ModelOutput<M>>
   /** Ties both ends: when one ends abnormally, the other ends too, or hears of it at `onExit` where it traps exits.
    *  Ties of durable agents leave with the commit, survive passivation and node death, and end with the incarnation.
    *  @throws LINK_NO_PROCESS  an ephemeral process that is not alive; a durable one is heard of as `noproc` */

@@ -13,10 +13,12 @@ import type { AnyAgent } from '../definition/agent.ts'
 import { Call, type Caller, type CallOptions } from '../definition/call.ts'
 import type { ComputeAsked, ComputeName, ComputeResult } from '../definition/compute.ts'
 import type { Context, Log, MessageInfo, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
+import type { InferOptions, ModelDefinition, ModelInput, ModelOutput } from '../definition/model.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { StreamOut } from '../definition/stream.ts'
 import { reasonOf } from '../journal/context.ts'
+import { inferAsked, inferRun, inferStep } from '../journal/infer-step.ts'
 import { makeLog } from '../journal/log.ts'
 import type { DurablePorts } from '../journal/port.ts'
 import { shownProgress } from '../journal/progress.ts'
@@ -202,6 +204,12 @@ export class EphemeralContext implements Context<unknown>, Caller {
     const result = this.step<never>(`task:${task.name}`, run, stepOptions(task))
     result.catch(() => {}) // heard through result(); an unheard task must not look like a floating rejection
     return { result: () => result }
+  }
+
+  infer<M>(model: ModelDefinition<M>, input: ModelInput<M>, options?: InferOptions): Promise<ModelOutput<M>> {
+    const asked = inferAsked(model, input, options)
+    const run = inferRun(this.#ports.compute, model, asked.input)
+    return this.step<ModelOutput<M>>(inferStep(model), run, asked.options)
   }
 
   stream(name: string): StreamOut {

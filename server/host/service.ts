@@ -24,6 +24,7 @@ const NAMES = [
   'compute',
   'database',
   'feed',
+  'models',
   'node',
   'recovery',
   'retention',
@@ -130,6 +131,8 @@ export class Services {
       }
       case 'feed':
         return { ...this.#feed() }
+      case 'models':
+        return { ...this.#core.compute.models }
       case 'node': {
         const { renewedAt } = membership
         return { name: node.name, id: node.id, epoch: node.epoch, leaseMs: LEASE_MS, renewedAt }

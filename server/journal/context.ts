@@ -22,6 +22,7 @@ import type {
   StartedOperation,
   TaskHandle,
 } from '../definition/context.ts'
+import type { InferOptions, ModelDefinition, ModelInput, ModelOutput } from '../definition/model.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { StreamOut } from '../definition/stream.ts'
@@ -31,6 +32,7 @@ import { WAKE } from '../store/store.ts'
 import { checkMessage } from './border.ts'
 import { nameHere } from './branch.ts'
 import { checkpointInTurn } from './checkpoint.ts'
+import { inferAsked, inferInTurn } from './infer-step.ts'
 import { makeLog } from './log.ts'
 import { patchedInTurn } from './patch-mark.ts'
 import { receiveInTurn } from './receive.ts'
@@ -161,6 +163,11 @@ export class DurableContext implements Context<unknown>, Caller {
   task<M, K extends ComputeName<M>>(...asked: ComputeAsked<M, K>): TaskHandle<ComputeResult<M, K>>
   task(...asked: Parameters<typeof taskAsked>): TaskHandle<never> {
     return this.taskOf(taskAsked(...asked))
+  }
+
+  infer<M>(model: ModelDefinition<M>, input: ModelInput<M>, options?: InferOptions): Promise<ModelOutput<M>> {
+    // `run` of the module answered it, and the types of the module say what that is.
+    return inferInTurn(this.#turn, inferAsked(model, input, options)) as Promise<ModelOutput<M>>
   }
 
   protected taskOf(task: TaskAsked): TaskHandle<never> {

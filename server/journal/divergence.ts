@@ -12,7 +12,7 @@ import type { Turn } from './turn.ts'
 const AROUND = 5
 
 /** Verbs whose results are recorded as a step's, by what their keys begin with. */
-const VERBS: ReadonlySet<string> = new Set(['call', 'query', 'start', 'result', 'whereis', 'task'])
+const VERBS: ReadonlySet<string> = new Set(['call', 'query', 'start', 'result', 'whereis', 'task', 'infer'])
 
 export type Asked = { readonly key: string; readonly shape: Shape }
 /** What the code did instead: it waits for something else, or the turn ended. */

@@ -9,6 +9,7 @@ import type { CrashPoints } from '../crash-point.ts'
 import type { AnyAgent } from '../definition/agent.ts'
 import type { Call } from '../definition/call.ts'
 import type { Compute } from '../definition/compute.ts'
+import type { Inference } from '../definition/model.ts'
 import type { Clock, Random } from '../kernel/clock-port.ts'
 import type { Envelope, Lineage } from '../kernel/envelope.ts'
 import type { AgentCode } from '../kernel/ephemeral.ts'
@@ -42,7 +43,7 @@ export type DurablePorts = {
   readonly committer: Committer
   readonly suspects: Suspects
   readonly streams: StreamWriter
-  readonly compute: Compute
+  readonly compute: Compute & Inference
   readonly codeVersion: string
   watching(kind: EventKind): boolean
   node(): NodeIdentity

@@ -10,6 +10,7 @@ import type { AnyAgent } from '../definition/agent.ts'
 import type { Call, CallOptions } from '../definition/call.ts'
 import type { ComputeAsked, ComputeName, ComputeResult } from '../definition/compute.ts'
 import type { ParentClose, SpawnOptions, StartedOperation, TaskHandle } from '../definition/context.ts'
+import type { InferOptions, ModelDefinition, ModelInput, ModelOutput } from '../definition/model.ts'
 import { makeRef, type Ref } from '../definition/ref.ts'
 import type { ExternalStepOptions, StepInfo, StepOptions } from '../definition/step.ts'
 import type { Transaction, TransactionOptions } from '../definition/transaction.ts'
@@ -50,6 +51,11 @@ export class SandboxContext extends DurableContext {
     const task = taskAsked(...asked)
     const args = task.kind === 'here' ? null : shownProgress(task.args)
     return this.#turn.about({ what: `task ${task.name}`, args }, () => this.taskOf(task))
+  }
+
+  override infer<M>(model: ModelDefinition<M>, input: ModelInput<M>, options?: InferOptions): Promise<ModelOutput<M>> {
+    const about = { what: `infer ${model.name}`, args: shownProgress(copy(input)) }
+    return this.#turn.about(about, () => super.infer(model, input, options))
   }
 
   override start(

@@ -50,13 +50,18 @@ export function taskAsked(
   const name = String(given)
   assertLabel('Function name', name)
   if (!Array.isArray(args)) throw new RuntimeError('REQUEST_INVALID', `The arguments of ${name} are no array.`)
+  assertTaskOptions(name, options)
+  // Copied at once: what the caller changes later is not the function's.
+  return { kind: 'thread', name, url: what.url, args: copy(args) as readonly Value[], options }
+}
+
+/** @throws REQUEST_INVALID for options of steps that code on a thread knows nothing of */
+export function assertTaskOptions(name: string, options: ComputeOptions): void {
   for (const option in options) {
     if (COMPUTE_OPTIONS.has(option)) continue
     const text = `Option ${option} of task ${name} does not exist; use ${[...COMPUTE_OPTIONS].join(', ')}.`
     throw new RuntimeError('REQUEST_INVALID', text, { detail: { option } })
   }
-  // Copied at once: what the caller changes later is not the function's.
-  return { kind: 'thread', name, url: what.url, args: copy(args) as readonly Value[], options }
 }
 
 export function taskInTurn(turn: Turn, asked: TaskAsked): Promise<unknown> {

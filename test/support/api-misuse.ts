@@ -1,10 +1,11 @@
 /**
  * What the compiler must refuse. This file is never run: `npm run typecheck` fails when an expectation does not hold.
  */
-import { agent, type Context, computeModule, type Runtime } from 'vivarium'
+import { agent, type Context, computeModule, model, type Runtime } from 'vivarium'
 import { cart, inventory } from '../../examples/shop.ts'
 
 const work = computeModule<typeof import('./compute-work.ts')>(new URL('./compute-work.ts', import.meta.url))
+const sizes = model<typeof import('./compute-model.ts')>('sizes', { module: new URL(import.meta.url) })
 
 export async function misuseThreads(ctx: Context<null>): Promise<void> {
   // @ts-expect-error no such export
@@ -25,6 +26,12 @@ export async function misuseThreads(ctx: Context<null>): Promise<void> {
   ctx.task(work, 'callback', [() => {}])
   // @ts-expect-error no heartbeats come from a thread
   ctx.task(work, 'echo', [new Map()], { heartbeatMs: 5, key: text })
+  // @ts-expect-error an input of another type
+  await ctx.infer(sizes, { txt: 'a' })
+  // @ts-expect-error the output has no such field
+  const { tokens } = await ctx.infer(sizes, { text: `${text}` })
+  // @ts-expect-error a module without run is no model
+  await ctx.infer(model<typeof import('./compute-work.ts')>('work', { module: new URL(tokens) }), 1)
 }
 
 export async function misuse(runtime: Runtime): Promise<void> {

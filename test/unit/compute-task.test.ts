@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { computeModule } from '../../server/definition/compute.ts'
+import { model } from '../../server/definition/model.ts'
 import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import { Gate } from '../support/compute-gate.ts'
 import { type TestNode, World } from '../support/runtime.ts'
@@ -80,6 +81,24 @@ test('[U1] a replay is handed the result and starts nothing; what has none begin
   expect(next.core.compute.stats.done).toBe(1)
 })
 
+test('[E10] in a sandbox copy no thread is asked: an operator gives what a task or a model would answer', async () => {
+  const node = await world.node('a', [curious])
+  await node.call(node.ref(curious, 'c').note('before'))
+  await world.run(node.control.fork('curious/c', { actor: 'operator:ana' }))
+  const answered = node.ref(curious, 'c~1').ask().run()
+  const wait = () => node.core.kernel.find('curious/c~1')?.wait
+  for (const [target, progress, value] of [
+    ['task add', '[40,2]', 7],
+    ['infer sizes', '{"text":"a"}', { length: 9 }],
+  ] as const) {
+    await world.until(() => wait()?.target === target)
+    expect(wait()).toMatchObject({ kind: 'sandbox', progress })
+    await world.run(node.control.answer('curious/c~1', { value }, { actor: 'operator:ana' }))
+  }
+  expect(await world.run(answered)).toBe('7 9')
+  expect(node.core.compute.stats.threads).toBe(0)
+})
+
 test('[U7] the pool is a service that says what its threads do', async () => {
   const node = await world.node('a', [boss], { compute: { threads: 1, memoryMb: 64, queueMax: 9 } })
   const inspect = new RuntimeInspect(node.core)
@@ -139,6 +158,19 @@ const mean = agent('mean', {
     async parallel(ctx) {
       const all = [1, 2, 3].map((n) => ctx.task(work, 'add', [n, n], { key: `${n}` }).result())
       return (await Promise.all(all)).join()
+    },
+  },
+})
+const sizes = model<typeof import('../support/compute-model.ts')>('sizes', {
+  module: new URL('../support/compute-model.ts', import.meta.url),
+})
+const curious = agent('curious', {
+  state: () => ({ notes: [] as string[] }),
+  on: {
+    note: (ctx, text: string) => void ctx.state.notes.push(text),
+    async ask(ctx) {
+      const sum = await ctx.task(work, 'add', [40, 2]).result()
+      return `${sum} ${(await ctx.infer(sizes, { text: 'a' })).length}`
     },
   },
 })

@@ -14,6 +14,7 @@ const NAMES = [
   'compute',
   'database',
   'feed',
+  'models',
   'node',
   'recovery',
   'retention',
