@@ -173,6 +173,7 @@ export class EphemeralContext implements Context<unknown>, Caller {
       onAttempt: (attempt, deadline) => wait('step', deadline, attempt),
       onWait: (attempt, due) => wait('retry', due, attempt),
       onRetry: () => {},
+      held: () => null,
       onProgress: (value) => {
         if (process.wait !== null) process.wait = { ...process.wait, progress: shownProgress(value) }
       },

@@ -49,6 +49,8 @@ export type StepHost = AttemptHost & {
   onRetry(retry: Retry): void
   /** Resolves when the next attempt may begin: what was recorded before it is safe. */
   ready(): Promise<void> | void
+  /** N9: null while nobody else can own the process; else resolves when to ask again. */
+  held(): Promise<void> | null
 }
 
 export type StepResult =
@@ -82,6 +84,8 @@ export class StepRun {
     const deadline = plan.totalMs === null ? null : began + plan.totalMs
     if (past !== null) await this.#waitUntil(past.due, past.failed + 1)
     for (let number = (past?.failed ?? 0) + 1; ; number++) {
+      // Asked last: between this answer and the function nothing may come, or a node that is frozen there runs on.
+      for (let held = host.held(); held !== null; held = host.held()) await held
       if (this.#ended !== null) return { kind: 'ended', reason: this.#ended.reason }
       const leftMs = deadline === null ? null : deadline - host.now()
       if (leftMs !== null && leftMs <= 0) return failed(name, number - 1, totalOver(name, plan.totalMs ?? 0))

@@ -127,11 +127,12 @@ export class LiveStep implements StepHost {
     return this.turn.wallclock()
   }
 
-  /** An effect may begin: what was before it is stored, and nobody else may own its process by now (N9). */
-  async ready(): Promise<void> {
-    await this.turn.flushed()
-    const held = this.turn.ports.leaseHeld()
-    if (held !== null) await held
+  ready(): Promise<void> {
+    return this.turn.flushed()
+  }
+
+  held(): Promise<void> | null {
+    return this.turn.ports.leaseHeld()
   }
 
   idempotencyKey(): string {

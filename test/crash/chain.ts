@@ -16,6 +16,8 @@ import { checkKilled, type Settled, settle } from './settle.ts'
 
 /** Ms from the start of a child to its end at a point: boot, load, and the slowest timer in between. */
 const POINT_MS = 90_000
+/** Ms within which a child that is under load comes to the message that freezes it. */
+const FREEZE_MS = 10_000
 /** Kills between two settlements: fewer than the five deaths that bury a message, lives may be shorter than turns. */
 const SETTLE_EVERY = 4
 /** Nodes that may die of one message: it is buried after five. */
@@ -156,7 +158,7 @@ export class Chain {
     const frozen = new Child(this.#place, { run: this.#run(), seed: this.chance.below(2 ** 31), mode: 'load-through' })
     await frozen.says('up', POINT_MS)
     await this.#pause(loadMs)
-    frozen.kill('SIGSTOP')
+    await frozen.freeze(FREEZE_MS)
     const heir = new Child(this.#place, { run: this.#run(), seed: 1, mode: 'settle' })
     try {
       await heir.says('finished', POINT_MS)

@@ -1,9 +1,15 @@
 /** Starts child-main.ts, arms its crash point, and tells how it ended. */
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { CrashPointName } from '../../server/crash-point.ts'
 import type { Place } from './place.ts'
+
+const ps = promisify(execFile)
+/** Ms between two looks at a child that is to stand still. */
+const FREEZE_LOOK_MS = 20
 
 const MAIN = fileURLToPath(new URL('./child-main.ts', import.meta.url))
 
@@ -82,6 +88,18 @@ export class ForkedChild {
       this.#process.kill('SIGKILL')
       await this.#exit
       throw error
+    }
+  }
+
+  /** Stops it as a whole, at its next task. Resolves when it stands still. */
+  async freeze(withinMs: number): Promise<void> {
+    this.#process.send('freeze')
+    const deadline = Date.now() + withinMs
+    for (;;) {
+      const { stdout } = await ps('ps', ['-o', 'state=', '-p', String(this.pid)])
+      if (stdout.startsWith('T')) return
+      if (Date.now() > deadline) throw new Error(`The child did not stand still in ${withinMs} ms, but was ${stdout}.`)
+      await pause(FREEZE_LOOK_MS)
     }
   }
 

@@ -69,6 +69,41 @@ test('[N9] no further attempt either: the one who took over makes it, once', asy
   expect([oracle.count('attempt 2 on a'), oracle.count('attempt 2 on b')]).toEqual([0, 1])
 })
 
+test('[N9] nor one that was replayed and waits for its time', async () => {
+  const first = await world.node('a', [payer('a')])
+  await world.run(first.send(first.ref(payer('a'), 'k').again()))
+  await world.until(() => oracle.count('attempt 1 on a') === 1)
+  await first.stop()
+  const heir = await world.node('b', [payer('b')])
+  await world.until(() => heir.core.kernel.find('payer/k')?.wait?.kind === 'retry')
+  await lapse(heir)
+  await world.advance(2 * LEASE_MS)
+  expect(oracle.count('attempt 2 on b')).toBe(0)
+})
+
+test('[N9] the lease is asked for right before the function, in the same task', async () => {
+  let lapsed = true
+  const quick = agent('quick', {
+    state: () => ({ lapsed: [] as boolean[] }),
+    on: {
+      async pay(ctx) {
+        ctx.state.lapsed.push(await ctx.step('charge', () => lapsed))
+      },
+    },
+  })
+  const a = await world.node('a', [quick])
+  // As of a node that is frozen as soon as it may be: for whoever goes on in a later microtask the lease is over.
+  a.core.membership.held = () => {
+    lapsed = false
+    queueMicrotask(() => {
+      lapsed = true
+    })
+    return null
+  }
+  await a.call(a.ref(quick, 'k').pay())
+  expect(await a.stored('quick/k')).toEqual({ lapsed: [false] })
+})
+
 test('[N9] an answer to a renewal that is older than the lease it gives renews nothing', async () => {
   const a = await world.node('a', [payer('a')])
   const [late, next] = [gate(), gate()]
