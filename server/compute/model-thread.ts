@@ -148,7 +148,7 @@ export class ModelThread {
         memoryMb: this.model.memoryMb ?? memoryMb,
         over: (_thread, outcome, again) => this.#over(outcome, again),
         stray: (_thread, error) => {
-          failed(`model ${this.model.name}`, error)
+          failed(`the thread of model ${this.model.name}`, error)
           if (this.#state.kind === 'idle') this.#end(0)
         },
         ended: () => this.#ended(),
@@ -215,7 +215,7 @@ export class ModelThread {
       return this.#next()
     }
     if (outcome.kind === 'failed') this.#refuseAll(outcome.error)
-    this.#fail()
+    this.#fail(outcome.kind === 'failed' ? outcome.error : null)
   }
 
   #answer(batch: Request[], outputs: Value): void {
@@ -236,11 +236,13 @@ export class ModelThread {
   #lose(batch: Request[], error: Error): void {
     this.#refuse(batch, error)
     this.#size = 1
-    this.#fail()
+    this.#fail(error)
   }
 
-  #fail(): void {
+  #fail(error: Error | null): void {
     this.#failures += 1
+    // Where the next attempts come good, nobody else would hear of it.
+    if (error !== null) this.#host.failed(`the thread of model ${this.model.name}`, error)
     this.#end(Math.min(RESTART_MS_MAX, RESTART_MS_FIRST * 2 ** (this.#failures - 1)))
   }
 

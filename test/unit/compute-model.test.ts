@@ -1,6 +1,6 @@
 /** Models: one thread for many agents, inputs in batches, and what becomes of a batch that goes wrong. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { RESTART_MS_FIRST } from '../../server/compute/model-thread.ts'
+import { MODEL_QUEUE_MAX, RESTART_MS_FIRST } from '../../server/compute/model-thread.ts'
 import { computePlan } from '../../server/compute/option.ts'
 import { ComputePool } from '../../server/compute/pool.ts'
 import { agent } from '../../server/definition/agent.ts'
@@ -25,10 +25,12 @@ const plain = define()
 let clock: VirtualClock
 let pool: ComputePool
 let gate: Gate
+let complaints: string[]
 beforeEach(() => {
   clock = new VirtualClock()
   gate = new Gate()
-  pool = new ComputePool(computePlan({ threads: 1 }), clock, (what, error) => expect.fail(`${what}: ${error}`))
+  complaints = []
+  pool = new ComputePool(computePlan({ threads: 1 }), clock, (what, error) => void complaints.push(`${what}: ${error}`))
 })
 afterEach(async () => {
   await pool.close()
@@ -102,6 +104,7 @@ test.each([
     // One alone first, then two: what would kill it again dies alone.
     expect(await batches(kept)).toEqual(['d', 'e+f', 'e+f'])
     expect(pool.models['sizes']).toMatchObject({ restarts: 1, failed: 3 })
+    expect(complaints).toEqual([`the thread of model sizes: RuntimeError: ${message}`])
   },
 )
 
@@ -167,6 +170,15 @@ test('[U11] closing refuses what waits and what runs, and leaves no timer', asyn
   for (const { code } of await Promise.all(all)) expect(code).toBe('RUNTIME_STOPPED')
   expect((await failure(ask('e'))).code).toBe('RUNTIME_STOPPED')
   expect(clock.armed).toBe(0)
+})
+
+test('[U8] more inputs than may wait are refused with the numbers', async () => {
+  const all = Array.from({ length: MODEL_QUEUE_MAX }, () => ask('a').catch(() => {})) // closing refuses them
+  const refused = await failure(ask('one more'))
+  expect(refused.code).toBe('OVERLOADED')
+  expect(refused.message).toBe('10000 inputs wait for model sizes, which is the limit; this one was not begun.')
+  await pool.close()
+  await Promise.all(all)
 })
 
 test('[U8] options out of their bounds, and one name for two modules, are refused', async () => {
