@@ -33,7 +33,7 @@ export type RuntimeOptions = {
   drainMs?: number
   /** Threads for CPU work (`ctx.task` of a compute module): how many, how large, how many tasks may wait. */
   compute?: ComputePoolOptions
-  /** Who holds the thread of the agents for longer than `warnMs` (default 250, at least 100) is told as `thread:block`,
+  /** Who holds the thread of the agents for longer than `warnMs` (default 250, at least 200) is told as `thread:block`,
    *  with the live stack. A thread of its own looks for it; `false` starts none. */
   watchdog?: false | WatchOptions
   /** Start the OpenTelemetry SDK if the standard `OTEL_*` variables ask for it (docs/telemetry.md). For programs

@@ -2,7 +2,7 @@
  * Who holds the thread of the agents, and where: a watchdog thread that looks from outside.
  *
  * - One thread of agents has one watchdog, whatever number of runtimes is in it; it ends with the last of them.
- * - It keeps no program alive, and costs the watched thread one timer of 25 ms.
+ * - It keeps no program alive, and costs the watched thread one timer of 50 ms.
  * - A hold is told to the runtime whose process held the thread; one of no process to all of them.
  * - Only the main thread can be looked into from outside; a runtime in another one has no watchdog.
  */
