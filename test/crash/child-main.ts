@@ -4,8 +4,8 @@
  * - MODE `load` works until it dies; `settle` only finishes what others began. Says `up`, then `finished` when there is
  *   nothing left to ask for again. `load-through` works as `load` does and outlives the epoch of its node: what became
  *   of a call without a row is then not known, and it has no operator, who would have to follow processes to their new
- *   node. The word `freeze` stops it as a whole until it is told to go on. `send-bomb` and `call-bomb` add a message that kills every node that takes it. SIGTERM drains, and the exit
- *   code is 0.
+ *   node. The word `freeze` stops it as a whole until it is told to go on. `send-bomb` and `call-bomb` add a message
+ *   that kills every node that takes it. SIGTERM drains, and the exit code is 0.
  */
 import { createRuntime, supervisor } from 'vivarium'
 import { actIn, bank, bomb } from './bank.ts'
