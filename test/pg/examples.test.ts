@@ -87,6 +87,12 @@ test('06-two-runtimes keeps two runtimes apart', async () => {
   expect(text).toContain('right alone: 20')
 }, 60_000)
 
+test('09-compute counts, and ends what never ends', async () => {
+  const text = await output('09-compute.ts')
+  expect(text).toContain('78498 primes below a million')
+  expect(text).toContain('refuteGoldbach took longer than 500 ms')
+}, 60_000)
+
 test('the sample of the README runs as it is printed, and ends at Ctrl-C', async () => {
   const readme = await readFile(join(root, 'README.md'), 'utf8')
   const [, sample = ''] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
