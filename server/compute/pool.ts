@@ -1,5 +1,5 @@
 /**
- * Threads for CPU work: jobs wait in one queue, in their order, and each runs alone on a thread.
+ * Threads for CPU work: jobs wait in one queue, in which their owners take turns, and each runs alone on a thread.
  *
  * - Bounded: no more threads than the plan says, started when a job finds none free; no more jobs wait than `queueMax`,
  *   the next one is refused with OVERLOADED. Threads are used again while they are warm, the latest first, so that
@@ -12,6 +12,7 @@ import { decode, encodeCopied, type Value } from '../../shared/value.ts'
 import type { Compute, ComputeJob } from '../definition/compute.ts'
 import type { Inference, InferJob } from '../definition/model.ts'
 import type { Clock, Timer } from '../kernel/clock-port.ts'
+import { FairQueue } from './fair-queue.ts'
 import { COMPUTE_CHARACTERS_MAX } from './message.ts'
 import { type ModelStats, ModelThread } from './model-thread.ts'
 import type { ComputePlan } from './option.ts'
@@ -44,7 +45,7 @@ export class ComputePool implements Compute, Inference {
   readonly #clock: Clock
   readonly #failed: (what: string, error: unknown) => void
   readonly #host: ThreadHost
-  readonly #queue = new Set<Waiting>()
+  readonly #queue = new FairQueue<Waiting>()
   readonly #threads = new Set<Thread>()
   readonly #busy = new Map<Thread, Waiting>()
   readonly #idle = new Map<Thread, Timer>()
@@ -89,7 +90,7 @@ export class ComputePool implements Compute, Inference {
     const abort = (): void => this.#abort(waiting)
     const waiting: Waiting = { n: ++this.#count, job, args, abort, resolve, reject }
     job.signal.addEventListener('abort', abort, { once: true })
-    this.#queue.add(waiting)
+    this.#queue.add(job.owner, waiting)
     this.#next()
     return promise
   }
@@ -119,8 +120,7 @@ export class ComputePool implements Compute, Inference {
   /** Ends everything: what waits or runs is refused with RUNTIME_STOPPED. Resolves when no thread is left. */
   async close(): Promise<void> {
     this.#closed = true
-    const open = [...this.#queue, ...this.#busy.values()]
-    this.#queue.clear()
+    const open = [...this.#queue.clear(), ...this.#busy.values()]
     this.#terminated += this.#busy.size
     this.#busy.clear()
     for (const timer of this.#idle.values()) timer.cancel()
@@ -142,22 +142,27 @@ export class ComputePool implements Compute, Inference {
 
   /** Jobs get the threads that are free. */
   #next(): void {
-    for (const waiting of this.#queue) {
-      let thread: Thread | null
+    while (this.#queue.size > 0) {
+      let thread: Thread | null = null
+      let error: unknown = null
       try {
         thread = this.#free()
-      } catch (error) {
-        this.#queue.delete(waiting)
-        refuse(waiting, notStarted(waiting.job, error))
-        continue
+        if (thread === null) return
+      } catch (thrown) {
+        error = thrown
       }
-      if (thread === null) return
-      this.#queue.delete(waiting)
-      this.#busy.set(thread, waiting)
-      waiting.job.started()
-      const { n, args } = waiting
-      thread.run({ n, url: waiting.job.url, name: waiting.job.name, args })
+      const waiting = this.#queue.take()
+      if (waiting === null) return
+      if (thread === null) refuse(waiting, notStarted(waiting.job, error))
+      else this.#begin(waiting, thread)
     }
+  }
+
+  #begin(waiting: Waiting, thread: Thread): void {
+    const { n, args, job } = waiting
+    this.#busy.set(thread, waiting)
+    job.started()
+    thread.run({ n, url: job.url, name: job.name, args })
   }
 
   #free(): Thread | null {
@@ -219,7 +224,7 @@ export class ComputePool implements Compute, Inference {
 
   #abort(waiting: Waiting): void {
     const { signal } = waiting.job
-    if (this.#queue.delete(waiting)) return refuse(waiting, signal.reason)
+    if (this.#queue.delete(waiting.job.owner, waiting)) return refuse(waiting, signal.reason)
     for (const [thread, busy] of this.#busy) {
       if (busy !== waiting) continue
       this.#busy.delete(thread)

@@ -79,6 +79,8 @@ export function computeModule<M>(url: URL): ComputeModule<M> {
 
 /** One run of a function of a module, as the pool of threads is asked for it. */
 export type ComputeJob = {
+  /** Owners that wait take turns. */
+  readonly owner: string
   readonly url: string
   readonly name: string
   /** Copied already. */

@@ -6,7 +6,7 @@
  */
 
 import { RuntimeError } from '../../shared/error.ts'
-import { assertLabel } from '../../shared/id.ts'
+import { assertLabel, type ProcessId } from '../../shared/id.ts'
 import type { WaitKind } from '../../shared/snapshot.ts'
 import { copy, type Value } from '../../shared/value.ts'
 import type { Compute, ComputeModule, ComputeOptions } from '../definition/compute.ts'
@@ -33,6 +33,8 @@ export type TaskWork = (info: StepInfo, task: Process, signal: AbortSignal) => u
 export type TaskAsked =
   | { kind: 'here'; name: string; fn: TaskFn }
   | { kind: 'thread'; name: string; url: string; args: readonly Value[]; options: ComputeOptions }
+
+type AskedOfThread = Extract<TaskAsked, { kind: 'thread' }>
 
 const COMPUTE_OPTIONS: ReadonlySet<string> = new Set(['retry', 'timeoutMs', 'totalMs', 'key'])
 
@@ -82,11 +84,11 @@ export type TaskPorts = { readonly kernel: Kernel; readonly clock: Clock; readon
 
 /** The function of the step that a task is. */
 export function taskRun(ports: TaskPorts, owner: Process, asked: TaskAsked): TaskFn {
-  const work: TaskWork = asked.kind === 'here' ? asked.fn : onThread(ports, asked)
+  const work: TaskWork = asked.kind === 'here' ? asked.fn : onThread(ports, owner.id, asked)
   return (info) => runTask(ports.kernel, owner, asked, { work, info })
 }
 
-function onThread({ clock, compute }: TaskPorts, asked: Extract<TaskAsked, { kind: 'thread' }>): TaskWork {
+function onThread({ clock, compute }: TaskPorts, owner: ProcessId, asked: AskedOfThread): TaskWork {
   const { name, url, args } = asked
   const target = `${url.slice(url.lastIndexOf('/') + 1)} ${name}`
   return (_info, task, signal) => {
@@ -94,7 +96,7 @@ function onThread({ clock, compute }: TaskPorts, asked: Extract<TaskAsked, { kin
       task.wait = { kind, target, since: clock.now(), deadline: null, attempt: 1 }
     }
     show('thread')
-    return compute.run({ url, name, args, signal, started: () => show('compute') })
+    return compute.run({ owner, url, name, args, signal, started: () => show('compute') })
   }
 }
 

@@ -10,7 +10,7 @@ import { VirtualClock } from '../support/virtual-clock.ts'
 
 const WORK = new URL('../support/compute-work.ts', import.meta.url).href
 
-type Asked = { url?: string; signal?: AbortSignal; started?: () => void }
+type Asked = { owner?: string; url?: string; signal?: AbortSignal; started?: () => void }
 
 let clock: VirtualClock
 let pool: ComputePool
@@ -31,9 +31,9 @@ function poolOf(options: Parameters<typeof computePlan>[0]): ComputePool {
   return new ComputePool(computePlan(options), clock, (what, error) => void complaints.push(`${what}: ${error}`))
 }
 
-function run(name: string, args: Value[] = [], { url, signal, started }: Asked = {}): Promise<Value> {
-  const never = new AbortController().signal
-  return pool.run({ url: url ?? WORK, name, args, signal: signal ?? never, started: started ?? (() => {}) })
+function run(name: string, args: Value[] = [], asked: Asked = {}): Promise<Value> {
+  const rest = { owner: 'agent/one', url: WORK, signal: new AbortController().signal, started: () => {}, ...asked }
+  return pool.run({ name, args, ...rest })
 }
 
 async function failure(result: Promise<unknown>): Promise<ErrorData> {
@@ -69,6 +69,16 @@ test('[U3] what waits is begun in its order, on a thread that is warm', async ()
   expect(order).toEqual(['a', 'b', 'c'])
   expect(places.map(({ calls }) => calls)).toEqual([1, 2, 3])
   expect(new Set(places.map(({ thread }) => thread)).size).toBe(1)
+})
+
+test('[U3] agents take turns: one that asks for much does not keep another waiting for all of it', async () => {
+  const order: string[] = []
+  const asked = (owner: string, n: number) =>
+    run('nothing', [], { owner, started: () => void order.push(`${owner}${n}`) })
+  const all = [1, 2, 3].map((n) => asked('a', n))
+  all.push(asked('b', 1), asked('c', 1), asked('b', 2))
+  await Promise.all(all)
+  expect(order).toEqual(['a1', 'a2', 'b1', 'c1', 'a3', 'b2'])
 })
 
 test('[U3] more than may wait is refused with the numbers, and what was there is not touched', async () => {
