@@ -29,6 +29,12 @@ class Entry {
     port.on('message', (job: ThreadJob) => void this.#jobs.run(job.n, () => this.#run(job)))
     process.on('uncaughtException', (error) => this.#escaped(error))
     process.on('unhandledRejection', (error) => this.#escaped(error))
+    const exit = process.exit.bind(process)
+    process.exit = (code) => {
+      const n = this.#jobs.getStore() ?? this.#current
+      if (n === this.#current) exit(code)
+      throw new RuntimeError('THREAD_ENDED', `process.exit(${code ?? ''}) after the end of its task`)
+    }
   }
 
   async #run(job: ThreadJob): Promise<void> {

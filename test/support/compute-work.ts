@@ -84,11 +84,12 @@ export function forget(): string {
   return 'done'
 }
 
-/** Throws in a timer of its own, when the gate is open and it is over. */
-export function leave(gate: string): string {
+/** Throws, or exits, in a timer of its own, when the gate is open and it is over. */
+export function leave(gate: string, how: 'throw' | 'exit'): string {
   const timer = setInterval(() => {
     if (!waitFor(gate, 0)) return
     clearInterval(timer)
+    if (how === 'exit') process.exit(5)
     throw new Error('left behind')
   }, 1)
   return 'left'

@@ -217,16 +217,22 @@ test('[U5] process.exit and an error that nobody catches end that thread and tha
   expect(complaints).toEqual([])
 })
 
-test('[U5] what a task leaves behind is reported and not charged to the task that comes after it', async () => {
-  expect(await run('leave', [gate.folder])).toBe('left')
-  const { thread } = (await run('place')) as { thread: number }
-  const next = run('pause', [gate.folder, 'next'])
-  await until(() => gate.begun().length === 1)
-  gate.open()
-  expect(await next).toBe('next')
-  expect(complaints).toEqual(['code of a compute task that was over: Error: left behind'])
-  expect(await run('place')).not.toMatchObject({ thread })
-})
+test.each([
+  ['throw', 'Error: left behind'],
+  ['exit', 'RuntimeError: process.exit(5) after the end of its task'],
+])(
+  '[U5] what a task leaves behind (%s) is reported and not charged to the task that comes after it',
+  async (how, error) => {
+    expect(await run('leave', [gate.folder, how])).toBe('left')
+    const { thread } = (await run('place')) as { thread: number }
+    const next = run('pause', [gate.folder, 'next'])
+    await until(() => gate.begun().length === 1)
+    gate.open()
+    expect(await next).toBe('next')
+    expect(complaints).toEqual([`code of a compute task that was over: ${error}`])
+    expect(await run('place')).not.toMatchObject({ thread })
+  },
+)
 
 // Memory
 
