@@ -40,6 +40,8 @@ export class HoldWatch {
   /** What was found in this hold, and how often. */
   #found: { stack: LiveStack; times: number }[] = []
   #looks = 0
+  /** A look that goes on: native code lets it in only when it returns. */
+  #reading = false
   #nextMs: number
 
   constructor(ports: HoldWatchPorts) {
@@ -62,7 +64,7 @@ export class HoldWatch {
       this.#begin(count, now)
     } else if (stalled && this.#looks === 0) this.#seenAt = now
     else if (beat.debugged) this.#begin(count, now)
-    else if (now - this.#seenAt >= this.#nextMs) this.#ask(now - this.#seenAt)
+    else if (!this.#reading && now - this.#seenAt >= this.#nextMs) this.#ask(now - this.#seenAt)
   }
 
   #begin(count: number, now: number): void {
@@ -79,7 +81,9 @@ export class HoldWatch {
     this.#looks += 1
     this.#nextMs = this.#looks < CLOSE_LOOKS ? heldMs + warnMs : 2 * heldMs
     const still = (): boolean => beat.count === of
+    this.#reading = true
     void reader.read(still).then((stack) => {
+      this.#reading = false
       if (!still()) return
       if (stack !== null) {
         this.#note(stack)

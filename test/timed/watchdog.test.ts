@@ -50,6 +50,19 @@ test.each(CONTEXTS)('[I1] code that holds the thread is named with its live stac
   expect(numbers.longest?.durationMs).toBeGreaterThanOrEqual(blocks[0]?.durationMs ?? 0)
 })
 
+test('[I1] native code that cannot be interrupted is told without name and stack, and nothing stays paused', async () => {
+  const { runtime } = await start()
+  const blocks: Block[] = []
+  runtime.on(['thread:block'], (event) => {
+    if (isBlock(event)) blocks.push(event)
+  })
+  await runtime.ref(holder, 'a').native()
+  await expect.poll(() => blocks.some(({ durationMs }) => durationMs > 1_000), { timeout: 10_000 }).toBe(true)
+  const native = blocks.find(({ durationMs }) => durationMs > 1_000)
+  expect(native).toMatchObject({ id: 'vivarium/runtime', stack: [] })
+  expect(await runtime.ref(holder, 'a').held()).toBe(0)
+})
+
 test('[I2] what belongs to no process is told by every runtime, what belongs to one by its own only', async () => {
   const [one, other] = [await start(), await start()]
   holdOn()
