@@ -50,7 +50,7 @@ test.each(CONTEXTS)('[I1] code that holds the thread is named with its live stac
   expect(numbers.longest?.durationMs).toBeGreaterThanOrEqual(blocks[0]?.durationMs ?? 0)
 })
 
-test('[I1] native code that cannot be interrupted is told without name and stack, and nothing stays paused', async () => {
+test('[I1] native code that cannot be interrupted is told without a name, and nothing stays held', async () => {
   const { runtime } = await start()
   const blocks: Block[] = []
   runtime.on(['thread:block'], (event) => {
