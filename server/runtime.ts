@@ -94,6 +94,8 @@ export class RuntimeCore {
   recovery: Recovery
   readonly #passivator: Passivator
   readonly #hints: LostHints
+  /** Started for rows that wait, not for whoever asked here. */
+  readonly #begunForRows = new WeakSet<Process>()
   #unwatch: (() => void) | null = null
   #exporting: Exporting | null = null
   readonly #logRecords: LogRecords
@@ -190,6 +192,7 @@ export class RuntimeCore {
       leaseHeld: () => this.membership.held(),
       agent: (name) => this.#entries.get(name) ?? null,
       start: (id, agent, key) => this.#startProcess(id, agent, key),
+      isHinted: (process) => this.#begunForRows.has(process),
       agents: () => this.tree.agents(),
       childSpec: (agent, key) => this.tree.childSpec(agent, key),
       callInMemory: (from, call, timeoutMs, chain) =>
@@ -217,8 +220,10 @@ export class RuntimeCore {
   /** For rows that wait, spawned processes and recovery. */
   #startProcess(id: ProcessId, agent: string, key: string): Process | null {
     if (this.state === 'draining' || this.tree.stopper(id) !== null) return null
+    const known = this.kernel.find(id)
     const process = this.tree.ensure(id, agent, key, { spawned: true })
     if (process === null) this.tree.adopt(id)
+    else if (process !== known) this.#begunForRows.add(process)
     return process
   }
 

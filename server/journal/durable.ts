@@ -72,20 +72,10 @@ export class DurableBehaviour implements Behaviour {
 
   async #activate(process: Process): Promise<InitResult> {
     const startedAt = this.#ports.clock.monotonic()
-    const { code } = this.agent
     await this.#ports.released(process.id)
-    const activated = await this.#activator.activate({
-      id: process.id,
-      agent: code.name,
-      key: process.key ?? '',
-      kind: 'agent',
-      parent: process.parent?.id ?? null,
-      stateVersion: code.version,
-      create: true,
-      recreate: true,
-      // The kernel's process is the single flight: what this node holds and does not run, it holds by a lost answer.
-      mine: true,
-    })
+    let activated = await this.#claim(process, this.#ports.isHinted(process) ? 'mail' : true)
+    // Somebody here asked for it meanwhile.
+    if (activated.kind === 'absent' && isAsked(process)) activated = await this.#claim(process, true)
     if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
     const { record: row } = activated.outcome
     if (row.desired === 'stopped') return refuseStopped(this.#ports, process, activated)
@@ -115,6 +105,23 @@ export class DurableBehaviour implements Behaviour {
     this.#emitActivated(process, record, startedAt)
   }
 
+  /** @param create  `mail` for one that is started for rows that wait: they may be gone by now, and it with them */
+  #claim(process: Process, create: true | 'mail'): Promise<Activated> {
+    const { code } = this.agent
+    return this.#activator.activate({
+      id: process.id,
+      agent: code.name,
+      key: process.key ?? '',
+      kind: 'agent',
+      parent: process.parent?.id ?? null,
+      stateVersion: code.version,
+      create,
+      recreate: true,
+      // The kernel's process is the single flight: what this node holds and does not run, it holds by a lost answer.
+      mine: true,
+    })
+  }
+
   /** Another node owns it, or this code cannot run it. Messages that wait are handed on or refused. */
   #elsewhere(process: Process, activated: Exclude<Activated, { kind: 'loaded' }>): InitResult {
     if (activated.kind === 'owned') {
@@ -126,6 +133,11 @@ export class DurableBehaviour implements Behaviour {
       }
       // Rows that are stored already: their owner must look.
       this.#ports.hintOwner(activated.record)
+      return 'ignore'
+    }
+    // Nobody waits for it and nobody knows it: it was discarded while it was on its way here.
+    if (activated.kind === 'absent') {
+      process.elsewhere = true
       return 'ignore'
     }
     if (activated.kind === 'unsupported') {
@@ -400,6 +412,13 @@ export class DurableBehaviour implements Behaviour {
 
 export function recordOf(process: Process): DurableRecord | null {
   return process.slot instanceof DurableRecord ? process.slot : null
+}
+
+/** Whether a message came here by itself. Rows are forgotten: where they still are, the next load finds them. */
+function isAsked({ mailbox }: Process): boolean {
+  const own = mailbox?.drain().filter((envelope) => rowOf(envelope) === null) ?? []
+  for (const envelope of own) mailbox?.push(envelope)
+  return own.length > 0
 }
 
 function unsupported(id: ProcessId, stateVersion: number, known: number): RuntimeError {

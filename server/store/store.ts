@@ -234,8 +234,8 @@ export type ClaimRequest = {
   parent: ProcessId | null
   /** Highest state version this code can run; a newer stored one is refused (V1). */
   stateVersion: number
-  /** Make the row when it does not exist. */
-  create: boolean
+  /** Make the row when it does not exist; `mail`: only where a message waits for it. */
+  create: boolean | 'mail'
   /** Claim although it ended: re-creation, raises the incarnation. */
   recreate: boolean
   /**

@@ -395,6 +395,11 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       expect(await kind.left(world, copyId, copy?.pid ?? 0)).toEqual([])
       expect(a.core.kernel.find(copyId) === undefined).toBe(true)
       expect(await rows(a)).toBe(before)
+      // Word of a message that went with it comes late, here and to recovery.
+      a.core.layer.poke(copyId)
+      await world.advance(50)
+      await world.until(() => a.core.kernel.find(copyId)?.alive !== true, 'the end of the late start')
+      expect(await kind.left(world, copyId, copy?.pid ?? 0)).toEqual([])
       expect(await refusal(a.control.discard(copyId, act))).toBe('PROCESS_NOT_FOUND')
       expect((await fork(a)).id).toBe(copyId)
       await stopsAt(a, 'step b')

@@ -22,7 +22,8 @@ export function claim(db: MemoryDatabase, node: NodeIdentity, request: ClaimRequ
   const { id, agent, key, kind, parent, stateVersion } = request
   let process = db.find(node.namespace, id)
   if (process === undefined) {
-    if (!request.create) return { kind: 'absent' }
+    const isWanted = request.create !== 'mail' || (db.box(node.namespace, id)?.size ?? 0) > 0
+    if (request.create === false || !isWanted) return { kind: 'absent' }
     const row = { ...NEW_PROCESS, id, agent, key, kind, parent, stateVersion, namespace: node.namespace, open: false }
     process = db.insertProcess(row)
   }

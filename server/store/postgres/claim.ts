@@ -18,7 +18,7 @@ type Verdict = { i: number; outcome: ClaimOutcome['kind'] | 'made'; recovered: b
 type Row = ProcessRow & { claim: number | null; seq: number | null }
 
 const REQUEST = `json_to_recordset($4::text::json) as x(i int, id text, agent text, key text, kind text, parent text,
-  version int, may_create boolean, recreate boolean, mine boolean)`
+  version int, may_create boolean, for_mail boolean, recreate boolean, mine boolean)`
 /** Stored rows are reached by their keys: without statistics a join would read the whole namespace. */
 const wanted = (namespace: string, ids: string): string =>
   `p.namespace = ${namespace}::text and p.id = any(${texts(ids)})`
@@ -53,8 +53,9 @@ export async function claim(
 
 function item(request: ClaimRequest, i: number) {
   const { id, agent, key, kind, parent } = request
-  const { stateVersion: version, create: may_create, recreate } = request
-  return { i, id, agent, key, kind, parent, version, may_create, recreate, mine: request.mine ?? false }
+  const { stateVersion: version, create, recreate } = request
+  const made = { may_create: create !== false, for_mail: create === 'mail' }
+  return { i, id, agent, key, kind, parent, version, ...made, recreate, mine: request.mine ?? false }
 }
 
 function createSql(q: string): string {
@@ -62,7 +63,9 @@ function createSql(q: string): string {
   made as (
     insert into ${q}processes (namespace, id, agent, key, kind, parent, state_version, owner, owner_epoch)
     select $3::text, x.id, x.agent, x.key, x.kind, x.parent, x.version, $1::bigint, $2::bigint from ${REQUEST}, fence
-    where x.may_create order by x.id
+    where x.may_create and (not x.for_mail or exists (
+      select 1 from ${q}mailbox m where m.namespace = $3::text and m.target = x.id))
+    order by x.id
     on conflict (namespace, id) do nothing
     returning pid)
   insert into ${q}heads (process, seq, claim) select pid, 0, nextval('${q}claims') from made`

@@ -99,6 +99,21 @@ export function claimContract(world: StoreWorld): void {
       expect(await bench.archive.process(bench.namespace, 'cart/absent')).toBeNull()
     })
 
+    test('[D4] what is made for a message is made only where one waits', async () => {
+      const bench = new StoreBench(world)
+      const node = await bench.node()
+      const there = await bench.own(node, 'there')
+      await bench.store.release(node, [{ process: there.record.pid, claim: there.claim }])
+      await bench.store.enqueue(node, [message('m', 'cart/waited')])
+      const keys = ['nobody', 'there', 'waited']
+      const outcomes = await bench.store.claim(
+        node,
+        keys.map((key) => claimRequest(key, { create: 'mail' })),
+      )
+      expect(kinds(outcomes)).toEqual(['absent', 'claimed', 'claimed'])
+      expect(await bench.archive.process(bench.namespace, 'cart/nobody')).toBeNull()
+    })
+
     test('[D12] only re-creation raises the incarnation, and it clears the exit', async () => {
       const bench = new StoreBench(world)
       const node = await bench.node()
