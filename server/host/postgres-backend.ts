@@ -11,7 +11,7 @@ import { hostIdentity } from '../cluster/host-identity.ts'
 import { LEASE_MS } from '../cluster/membership.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import { startEmbedded } from '../store/embedded/embedded.ts'
-import { migrate, serverVersion } from '../store/migrate.ts'
+import { migrate } from '../store/migrate.ts'
 import type { PostgresConnection } from '../store/postgres/client.ts'
 import { openControl } from '../store/postgres/control.ts'
 import { openPostgres } from '../store/postgres/postgres.ts'
@@ -38,9 +38,8 @@ export async function openBackend(
   const { connection } = server
   const schema = options.schema === undefined ? {} : { schema: options.schema }
   try {
-    await patiently(() => migrate(connection, { ...schema, crash }), server.place, clock)
-    const version = await patiently(() => serverVersion(connection), server.place, clock)
-    const handle = openPostgres({ connection, serverVersion: version, clock, crash, ...schema })
+    const { serverVersion } = await patiently(() => migrate(connection, { ...schema, crash }), server.place, clock)
+    const handle = openPostgres({ connection, serverVersion, clock, crash, ...schema })
     let control = openControl({ connection, clock, ...schema })
     let joined = false
     return {

@@ -16,6 +16,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { RuntimeError } from '../../shared/error.ts'
 import type { CrashPoints } from '../crash-point.ts'
 import { paths } from '../paths.ts'
+import { begin } from './postgres/begin.ts'
 import { openClient, type PostgresConnection, type Sql } from './postgres/client.ts'
 import { asFailure } from './postgres/failure.ts'
 import { type SchemaName, schemaName } from './postgres/schema-name.ts'
@@ -33,17 +34,20 @@ export type MigrateOptions = {
 
 type Migration = { readonly name: string; readonly hash: string; readonly statements: readonly string[] }
 
-/** Applies what is missing and returns the names. Safe to call from many runtimes at once.
+/** `serverVersion` is `server_version_num`: 180004 is 18.4. `applied`: names of what was missing. */
+export type Migrated = { readonly serverVersion: number; readonly applied: readonly string[] }
+
+/** Applies what is missing. Safe to call from many runtimes at once.
  *  @throws STORE_VERSION_UNSUPPORTED  the server is older than 15
  *  @throws MIGRATION_FAILED  with the migration, the schema and the cause
  *  @throws StoreFailure  the server cannot be reached */
-export async function migrate(connection: PostgresConnection, options: MigrateOptions = {}): Promise<string[]> {
+export async function migrate(connection: PostgresConnection, options: MigrateOptions = {}): Promise<Migrated> {
   const schema = schemaName(options.schema ?? SCHEMA_DEFAULT)
   const migrations = await readMigrations(options.folder ?? paths.migrations)
   const sql = openClient(connection, 'vivarium migrate', 1)
   try {
-    await checkServer(sql)
-    if (await isWhole(sql, schema, migrations)) return []
+    const serverVersion = await checkServer(sql)
+    if (await isWhole(sql, schema, migrations)) return { serverVersion, applied: [] }
     await sql`select pg_advisory_lock(hashtextextended(${`vivarium.migrate.${schema}`}, 0))`
     const applied = await prepare(sql, schema)
     const names: string[] = []
@@ -53,7 +57,7 @@ export async function migrate(connection: PostgresConnection, options: MigrateOp
       names.push(migration.name)
       options.crash?.hit('migration:applied')
     }
-    return names
+    return { serverVersion, applied: names }
   } catch (error) {
     throw asFailure(error)
   } finally {
@@ -62,23 +66,10 @@ export async function migrate(connection: PostgresConnection, options: MigrateOp
   }
 }
 
-/** `server_version_num`: 180004 is 18.4. @throws StoreFailure  the server cannot be reached */
-export async function serverVersion(connection: PostgresConnection): Promise<number> {
-  const sql = openClient(connection, 'vivarium version', 1)
-  try {
-    const [row] = await sql<{ number: number }[]>`select current_setting('server_version_num')::int as number`
-    return row?.number ?? 0
-  } catch (error) {
-    throw asFailure(error)
-  } finally {
-    await sql.end({ timeout: 0 })
-  }
-}
-
-async function checkServer(sql: Sql): Promise<void> {
+async function checkServer(sql: Sql): Promise<number> {
   const [row] = await sql<{ version: string; number: number }[]>`
     select current_setting('server_version') as version, current_setting('server_version_num')::int as number`
-  if (row !== undefined && row.number >= SERVER_VERSION_MIN) return
+  if (row !== undefined && row.number >= SERVER_VERSION_MIN) return row.number
   throw new RuntimeError(
     'STORE_VERSION_UNSUPPORTED',
     `The database server is Postgres ${row?.version ?? 'of unknown version'}; 15 or later is needed.`,
@@ -122,7 +113,7 @@ function isApplied(migration: Migration, applied: ReadonlyMap<string, string>, s
 
 async function apply(sql: Sql, schema: SchemaName, migration: Migration): Promise<void> {
   try {
-    await sql.begin(async (tx) => {
+    await begin(sql, async (tx) => {
       await tx`select set_config('search_path', ${schema}, true)`
       for (const statement of migration.statements) await tx.unsafe(statement)
       await tx`insert into migrations (name, hash) values (${migration.name}, ${migration.hash})`

@@ -2,15 +2,18 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { LEASE_MS } from '../../server/cluster/membership.ts'
 import { TRANSACTION_MS_MAX } from '../../server/journal/transaction.ts'
-import { serverVersion } from '../../server/store/migrate.ts'
-import { type Clients, closeClients, openClients } from '../../server/store/postgres/client.ts'
+import { migrate } from '../../server/store/migrate.ts'
+import { begin, isFatal } from '../../server/store/postgres/begin.ts'
+import { type Clients, closeClients, openClient, openClients, patience } from '../../server/store/postgres/client.ts'
+import { asFailure } from '../../server/store/postgres/failure.ts'
 import { testDatabase } from '../support/database.ts'
 
 const database = testDatabase()
 let clients: Clients
 
 beforeAll(async () => {
-  clients = openClients(database.connection, await serverVersion(database.connection))
+  const { serverVersion } = await migrate(database.connection)
+  clients = openClients(database.connection, serverVersion)
 })
 afterAll(() => closeClients(clients, 1))
 
@@ -42,3 +45,41 @@ test('[N11] a server that does not know the limit is not asked for it', async ()
   await closeClients(old, 1)
   expect(row?.setting).toBe('0')
 })
+
+test('[G8] what may take longer takes its time, on a session with shorter limits', async () => {
+  const settings = { statement_timeout: 200, transaction_timeout: 200 }
+  const hasty = openClient(database.connection, 'hasty', 1, { settings })
+  const slow = 'select pg_sleep(0.5)'
+  await begin(hasty, (tx) => Promise.all([tx.unsafe(patience(10_000)), tx.unsafe(slow)]))
+  // For that transaction alone.
+  await expect(begin(hasty, (tx) => tx.unsafe(slow))).rejects.toBeInstanceOf(Error)
+  await hasty.end({ timeout: 1 })
+})
+
+test.each(['list', 'chain'] as const)(
+  '[D40] a session that ends within a transaction costs only that: %s',
+  async (how) => {
+    const own = openClient(database.connection, `ended ${how}`, 2)
+    const slow = 'select pg_sleep(10)'
+    const work =
+      how === 'list'
+        ? begin(own, (tx) => Promise.all([tx.unsafe('select 1'), tx.unsafe(slow)]))
+        : begin(own, async (tx) => {
+            await tx.unsafe('select 1')
+            await tx.unsafe(slow)
+          })
+    const ended = work.then(
+      () => 'done',
+      (error: unknown) => asFailure(error),
+    )
+    const victims = `select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = 'ended ${how}' and query = '${slow}' and state = 'active'`
+    await expect.poll(async () => (await clients.archive.unsafe(victims)).length, { timeout: 5_000 }).toBe(1)
+    expect(await ended).toMatchObject({ kind: 'unavailable' })
+    // The driver may tell the next one of the end once more; then both connections of the pool are there.
+    const both = () => Promise.all([own.unsafe('select pg_sleep(0.1)'), own.unsafe('select pg_sleep(0.1)')])
+    const again = await both().catch((error: unknown) => (isFatal(error) ? both() : Promise.reject(error)))
+    expect(again).toHaveLength(2)
+    await own.end({ timeout: 1 })
+  },
+)

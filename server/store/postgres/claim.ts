@@ -9,6 +9,7 @@
  * - P2: an owner that died holding a message raises the recoveries of the oldest pending one, in this same transaction.
  */
 import type { ClaimOutcome, ClaimRequest, NodeIdentity } from '../store.ts'
+import { begin } from './begin.ts'
 import { type Context, fence } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
 import { textList, texts } from './list.ts'
@@ -31,12 +32,14 @@ export async function claim(
   if (requests.length === 0) return []
   const values = [...nodeValues(node), JSON.stringify(requests.map(item))]
   const ids = textList(requests, (request) => request.id)
-  const [, , verdicts, rows] = await read.begin((tx) => [
-    tx.unsafe(createSql(q), values, { prepare: true }),
-    tx.unsafe(lockSql(q), [node.namespace, ids], { prepare: true }),
-    tx.unsafe<Verdict[]>(claimSql(q), [...values, ids], { prepare: true }),
-    tx.unsafe<Row[]>(recordSql(q), [node.namespace, ids], { prepare: true }),
-  ])
+  const [, , verdicts, rows] = await begin(read, (tx) =>
+    Promise.all([
+      tx.unsafe(createSql(q), values, { prepare: true }),
+      tx.unsafe(lockSql(q), [node.namespace, ids], { prepare: true }),
+      tx.unsafe<Verdict[]>(claimSql(q), [...values, ids], { prepare: true }),
+      tx.unsafe<Row[]>(recordSql(q), [node.namespace, ids], { prepare: true }),
+    ]),
+  )
   if (verdicts.length === 0) throw nodeFenced(node)
   const byId = new Map(rows.map((row) => [row.id, row]))
   const byPlace = new Map(verdicts.map((verdict) => [verdict.i, verdict]))

@@ -123,6 +123,13 @@ export function openClients(connection: PostgresConnection, serverVersion = 0): 
   }
 }
 
+/** The statement that gives the rest of its transaction more time than the session has, on servers that know the one
+ *  limit or both. A limit that runs is not moved by a new value: it is ended first. */
+export function patience(ms: number): string {
+  return `select set_config(name, '0', true), set_config(name, '${ms}', true)
+    from pg_settings where name in ('statement_timeout', 'transaction_timeout')`
+}
+
 /** A client for raw SQL. Its connections live until they break: with the driver's default they would be replaced after
  *  half an hour, and with them prepared statements, session locks and LISTEN. */
 export function openClient(

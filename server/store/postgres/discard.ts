@@ -6,6 +6,8 @@
  */
 import type { DiscardOutcome } from '../../../shared/process-file.ts'
 import type { NodeIdentity } from '../store.ts'
+import { begin } from './begin.ts'
+import { patience } from './client.ts'
 import { type Context, fence } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
 
@@ -13,8 +15,8 @@ import { nodeFenced, nodeValues } from './fenced.ts'
 const TIMEOUT_MS = 120_000
 
 export function discard({ read, q, crash }: Context, node: NodeIdentity, id: string): Promise<DiscardOutcome> {
-  return read.begin(async (tx) => {
-    await tx.unsafe(`set local statement_timeout = ${TIMEOUT_MS}`)
+  return begin(read, async (tx) => {
+    await tx.unsafe(patience(TIMEOUT_MS))
     const [alive] = await tx.unsafe(`with ${fence(q)} select 1 from fence`, nodeValues(node))
     if (alive === undefined) throw nodeFenced(node)
     const [found] = await tx.unsafe<{ pid: number; sandbox: string | null; owned: boolean }[]>(

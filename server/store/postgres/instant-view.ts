@@ -7,6 +7,7 @@
 import type postgres from 'postgres'
 import { Attachments, assertWhole, type Rows } from '../attach.ts'
 import type { JournalRow, MessageRow, Pid, ProcessRecord } from '../store.ts'
+import { begin } from './begin.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import { openClient, type PostgresConnection } from './client.ts'
 import { guarded } from './failure.ts'
@@ -111,12 +112,8 @@ export async function viewInstant<T>(
   const q = `"${schemaName(options.schema)}".`
   const sql = openClient(options.connection, 'vivarium view', 1)
   try {
-    return await guarded(async () => {
-      const result = await sql.begin('isolation level repeatable read read only', async (tx) => ({
-        value: await read(new InstantView(tx, q, options.namespace)),
-      }))
-      return result.value
-    })
+    const work = (tx: Tx): Promise<T> => read(new InstantView(tx, q, options.namespace))
+    return await guarded(() => begin(sql, work, 'isolation level repeatable read read only'))
   } finally {
     await sql.end({ timeout: 5 })
   }

@@ -7,6 +7,7 @@
 import type { ShownTies } from '../archive.ts'
 import { Attachments } from '../attach.ts'
 import type { JournalRow, Loaded, NodeIdentity, Pid, TimerRow } from '../store.ts'
+import { begin } from './begin.ts'
 import { type BlobRefRow, refSql } from './blob.ts'
 import { type Context, ms } from './context.ts'
 import { bigints, numberList } from './list.ts'
@@ -42,17 +43,19 @@ export async function load({ read, q }: Context, node: NodeIdentity, processes: 
   const pids = numberList(processes, (pid) => pid)
   const values = [node.namespace, pids]
   const options = { prepare: true }
-  const [snapshots, journal, mailbox, timers, ties, names, refs] = await read.begin(
+  const [snapshots, journal, mailbox, timers, ties, names, refs] = await begin(
+    read,
+    (tx) =>
+      Promise.all([
+        tx.unsafe<SnapshotRow[]>(snapshotSql(q), [pids], options),
+        tx.unsafe<JournalSqlRow[]>(journalSql(q), [pids], options),
+        tx.unsafe<(MailboxRow & { pid: number })[]>(mailboxSql(q), values, options),
+        tx.unsafe<TimerRow[]>(timerSql(q), [pids], options),
+        tx.unsafe<TieRow[]>(tieSql(q), values, options),
+        tx.unsafe<{ pid: number; name: string }[]>(nameSql(q), values, options),
+        tx.unsafe<BlobRefRow[]>(refSql(q, bigints('$1')), [pids], options),
+      ]),
     'isolation level repeatable read read only',
-    (tx) => [
-      tx.unsafe<SnapshotRow[]>(snapshotSql(q), [pids], options),
-      tx.unsafe<JournalSqlRow[]>(journalSql(q), [pids], options),
-      tx.unsafe<(MailboxRow & { pid: number })[]>(mailboxSql(q), values, options),
-      tx.unsafe<TimerRow[]>(timerSql(q), [pids], options),
-      tx.unsafe<TieRow[]>(tieSql(q), values, options),
-      tx.unsafe<{ pid: number; name: string }[]>(nameSql(q), values, options),
-      tx.unsafe<BlobRefRow[]>(refSql(q, bigints('$1')), [pids], options),
-    ],
   )
   const byPid = new Map<Pid, Mutable>(
     processes.map((process) => [

@@ -39,7 +39,7 @@ import { whereis } from './whereis.ts'
 
 export type PostgresOptions = {
   readonly connection: PostgresConnection
-  /** Of the server (`serverVersion`): what newer ones can do for us is asked of them. */
+  /** `server_version_num`, as `migrate` found it: what newer ones can do for us is asked of them. */
   readonly serverVersion?: number
   readonly clock: Clock
   /** Postgres schema of the tables; `vivarium` by default. */

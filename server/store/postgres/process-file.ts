@@ -8,6 +8,8 @@
  */
 import type { ImportOutcome, ImportPlace, ProcessBody } from '../../../shared/process-file.ts'
 import type { NodeIdentity } from '../store.ts'
+import { begin } from './begin.ts'
+import { patience } from './client.ts'
 import { type Context, fence, instant, ms } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
 import { NO_CLAIM } from './park.ts'
@@ -16,10 +18,12 @@ import { NO_CLAIM } from './park.ts'
 const TIMEOUT_MS = 120_000
 
 export async function exportProcess({ read, q }: Context, namespace: string, id: string): Promise<ProcessBody | null> {
-  const [, rows] = await read.begin('isolation level repeatable read read only', (tx) => [
-    tx.unsafe(`set local statement_timeout = ${TIMEOUT_MS}`),
-    tx.unsafe<{ body: string }[]>(exportSql(q), [namespace, id]),
-  ])
+  const [, rows] = await begin(
+    read,
+    (tx) =>
+      Promise.all([tx.unsafe(patience(TIMEOUT_MS)), tx.unsafe<{ body: string }[]>(exportSql(q), [namespace, id])]),
+    'isolation level repeatable read read only',
+  )
   const [row] = rows
   return row === undefined ? null : (JSON.parse(row.body) as ProcessBody) // the statement builds exactly this
 }
@@ -76,8 +80,8 @@ export function importProcess(
   node: NodeIdentity,
   { body, place }: { body: ProcessBody; place: ImportPlace },
 ): Promise<ImportOutcome> {
-  return read.begin(async (tx) => {
-    await tx.unsafe(`set local statement_timeout = ${TIMEOUT_MS}`)
+  return begin(read, async (tx) => {
+    await tx.unsafe(patience(TIMEOUT_MS))
     const [alive] = await tx.unsafe(`with ${fence(q)} select 1 from fence`, nodeValues(node))
     if (alive === undefined) throw nodeFenced(node)
     const [found] = await tx.unsafe<{ pid: number; incarnation: number; owned: boolean }[]>(

@@ -12,6 +12,7 @@
  */
 import type { Pruned, PruneStep } from '../../../shared/retention.ts'
 import type { NodeIdentity } from '../store.ts'
+import { begin } from './begin.ts'
 import { type Context, fence } from './context.ts'
 import { nodeValues } from './fenced.ts'
 
@@ -20,7 +21,7 @@ const CHORE = 'prune'
 export function prune({ read, q }: Context, node: NodeIdentity, step: PruneStep): Promise<Pruned | null> {
   const { policies, processes, rows, leaseMs } = step
   const prepare = { prepare: true }
-  return read.begin(async (tx) => {
+  return begin(read, async (tx) => {
     const lease = [...nodeValues(node), CHORE, leaseMs]
     const [chore] = await tx.unsafe<{ cursor: number }[]>(leaseSql(q), lease, prepare)
     if (chore === undefined) return null

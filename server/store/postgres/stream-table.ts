@@ -6,6 +6,7 @@ import type postgres from 'postgres'
 import type { NodeIdentity } from '../store.ts'
 import type { NewRecord, StreamRow } from '../stream.ts'
 import type { StreamChange, StreamTables } from '../stream-verb.ts'
+import { begin } from './begin.ts'
 import { type Context, fence, instant, ms } from './context.ts'
 import { nodeFenced, nodeValues } from './fenced.ts'
 import { RECORDS, recordItem, streamColumns } from './stream-row.ts'
@@ -28,14 +29,11 @@ export async function inTransaction<T>(
   node: NodeIdentity,
   work: (tables: StreamTables, tx: Tx) => Promise<T>,
 ): Promise<T> {
-  const run = async (tx: Tx): Promise<{ value: T }> => {
+  return begin(read, async (tx) => {
     const held = await tx.unsafe(`with ${fence(q)} select 1 from fence`, nodeValues(node), { prepare: true })
     if (held.length === 0) throw nodeFenced(node)
-    return { value: await work(tablesOf(tx, q, node.namespace), tx) }
-  }
-  // Boxed: the driver's type of a transaction's result unwraps lists of promises, which T is none of.
-  const { value } = (await read.begin(run)) as { value: T }
-  return value
+    return work(tablesOf(tx, q, node.namespace), tx)
+  })
 }
 
 function tablesOf(tx: Tx, q: string, namespace: string): StreamTables {

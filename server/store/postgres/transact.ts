@@ -11,8 +11,9 @@ import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-j
 import type postgres from 'postgres'
 import { RuntimeError } from '../../../shared/error.ts'
 import type { Clock } from '../../clock.ts'
-import { type Commit, type NodeIdentity, StoreFailure } from '../store.ts'
+import type { Commit, NodeIdentity } from '../store.ts'
 import type { IsolationLevel, Transacted } from '../transact.ts'
+import { isFatal, NEVER } from './begin.ts'
 import type { CommitStatement, Result } from './commit.ts'
 import type { Context } from './context.ts'
 import { asFailure } from './failure.ts'
@@ -31,12 +32,7 @@ const CANCELED = '57014'
 /** Tables and schemas that do not exist: most likely they are in another database. */
 const ABSENT = new Set(['42P01', '3F000'])
 
-/** `idle_in_transaction_session_timeout` and `transaction_timeout` end the session, not the statement. */
-const SESSION_OVER = new Set(['25P03', '25P04'])
-
 class Refused extends Error {}
-
-const NEVER = new Promise<never>(() => {})
 
 export async function transact(context: Context, node: NodeIdentity, wanted: Wanted): Promise<Transacted> {
   const { work, statement, clock, isolationLevel = 'read committed' } = wanted
@@ -73,13 +69,6 @@ export async function transact(context: Context, node: NodeIdentity, wanted: Wan
     over = true
     gate.open = false
   }
-}
-
-/** The server ends the session with this error; the end itself may take a moment to come. */
-function isFatal(error: unknown): boolean {
-  const failure = asFailure(error)
-  if (!(failure instanceof StoreFailure) || failure.sqlState === null) return false
-  return failure.sqlState.startsWith('57P') || SESSION_OVER.has(failure.sqlState)
 }
 
 function verdict(error: unknown, at: { thrown: { error: unknown } | null; committing: boolean }): Transacted {
