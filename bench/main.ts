@@ -14,6 +14,7 @@ export const BENCHES = [
   'recovery',
   'boot',
   'compute',
+  'watchdog',
   'store-commit',
   'vs-dbos',
   'vs-restate',

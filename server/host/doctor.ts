@@ -45,23 +45,17 @@ export async function doctorFacts({ archive, store }: StoreHandle, namespace: st
 export function diagnose(facts: DoctorFacts, living: Living | null): Diagnosis {
   const { symptoms, nodes, letters } = facts
   const live = nodes.filter((node) => node.state === 'live')
-  const needs = living?.needs ?? []
+  const needs = (living?.needs ?? []).filter(isWork)
   const found = [
     ...noNode(symptoms, live),
     ...symptoms.mail.flatMap((mail) => ofMail(mail, { now: symptoms.now, live, living })),
     ...symptoms.open.map((open) => ofOpen(open, live)),
-    ...needs
-      .filter(isWork)
-      .filter(({ kind }) => kind === 'suspended')
-      .map(ofNeed),
+    ...needs.filter(({ kind }) => kind === 'suspended').map(ofNeed),
     ...symptoms.held.flatMap(ofHeld),
     ...symptoms.timers.map((timer) => ofTimer(timer, live)),
     ...symptoms.claims.map((claim) => ofClaim(claim, live)),
     ...nodes.filter((node) => node.state === 'dead').map(ofNode),
-    ...needs
-      .filter(isWork)
-      .filter(({ kind }) => kind !== 'suspended')
-      .map(ofNeed),
+    ...needs.filter(({ kind }) => kind !== 'suspended').map(ofNeed),
     ...symptoms.loops.map(ofLoop),
     ...symptoms.blobs.map(ofBlob),
     ...ofLetters(letters),

@@ -74,8 +74,10 @@ export class DurableBehaviour implements Behaviour {
     const startedAt = this.#ports.clock.monotonic()
     await this.#ports.released(process.id)
     let activated = await this.#claim(process, this.#ports.isHinted(process) ? 'mail' : true)
-    // Somebody here asked for it meanwhile.
-    if (activated.kind === 'absent' && isAsked(process)) activated = await this.#claim(process, true)
+    // Something came here while it was looked for: a message of somebody's, or word of another row.
+    while (activated.kind === 'absent' && process.mailboxLength > 0) {
+      activated = await this.#claim(process, isAsked(process) ? true : 'mail')
+    }
     if (activated.kind !== 'loaded') return this.#elsewhere(process, activated)
     const { record: row } = activated.outcome
     if (row.desired === 'stopped') return refuseStopped(this.#ports, process, activated)

@@ -138,7 +138,10 @@ function ownAttributes(event: Told): Attributes {
     case 'dead-letter':
       return { 'messaging.message.id': event.messageId, 'vivarium.op': event.op }
     case 'thread:block':
-      return { 'code.stacktrace': event.stack.join('\n'), 'vivarium.op': event.op ?? '' }
+      return {
+        'code.stacktrace': event.stack.join('\n'),
+        ...(event.op === null ? {} : { 'vivarium.op': event.op }),
+      }
     case 'audit':
       return { 'vivarium.actor': event.actor, 'vivarium.verb': event.verb, 'vivarium.target': event.target }
     default:

@@ -4,8 +4,8 @@
  * - The watched thread writes all cells but the last; the watchdog writes that one.
  */
 
-/** Ms between two beats of the watched thread, and between two looks of the watchdog. An idle runtime pays 0.6 % of a
- *  core for being watched at 50 ms, and 1.2 % at 25. */
+/** Ms between two beats of the watched thread, and between two looks of the watchdog. At 50 an idle runtime pays 0.6 % of
+ *  a core for being watched (bench `watchdog`), at 25 twice that. */
 export const BEAT_MS = 50
 
 /** Cells of the shared page. */
@@ -47,7 +47,7 @@ export class Beat {
     return Atomics.load(this.#cells, DEBUGGED) === 1
   }
 
-  /** Stacks taken so far. */
+  /** Stacks taken so far: code that holds the thread in a test can see that it was seen. */
   get taken(): number {
     return Atomics.load(this.#cells, TAKEN)
   }

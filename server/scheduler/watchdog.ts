@@ -52,7 +52,7 @@ function hubOf(global: object): Hub {
   return hub
 }
 
-export type Watch = { readonly beat: Beat; close(): Promise<void> }
+export type Watch = { close(): Promise<void> }
 
 class Watchdog {
   readonly beat = new Beat()
@@ -63,6 +63,7 @@ class Watchdog {
   #ids = 0
   #timer: Timer | null = null
   #dueAt = 0
+  #over = false
 
   constructor(warnMs: number, closed: () => void) {
     this.#closed = closed
@@ -81,7 +82,7 @@ class Watchdog {
   add(watched: Watched): Watch {
     const id = ++this.#ids
     this.#watched.set(id, watched)
-    return { beat: this.beat, close: () => this.#remove(id) }
+    return { close: () => this.#remove(id) }
   }
 
   async #remove(id: number): Promise<void> {
@@ -91,6 +92,8 @@ class Watchdog {
   }
 
   #end(): void {
+    if (this.#over) return // the next one of the thread may be there already
+    this.#over = true
     this.#timer?.cancel()
     Reflect.deleteProperty(globalThis, Symbol.for(HOLDER_KEY))
     this.#closed()

@@ -1,7 +1,7 @@
 /** Starts that nobody asked for here: word of a row that may be gone by the time it is looked for. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
-import { type TestNode, World } from '../support/runtime.ts'
+import { gate, type TestNode, World } from '../support/runtime.ts'
 
 const counter = agent('counter', { state: () => ({ n: 0 }), on: { add: (ctx) => ++ctx.state.n } })
 
@@ -27,4 +27,17 @@ test('[E12] a call that comes while such a start looks makes it', async () => {
   const answer = node.call(node.ref(counter, 'late').add())
   expect(await answer).toBe(1)
   expect(await node.call(node.ref(counter, 'late').add())).toBe(2)
+})
+
+test('[E12] nor is word of a row lost that comes while such a start looks', async () => {
+  const looked = gate()
+  node.faults.next('claim', { kind: 'hold', until: looked.promise })
+  node.core.layer.poke('counter/row')
+  await world.settle()
+  const other = await world.node('b', [counter])
+  node.faults.plan(({ method }) => (method === 'orphans' ? { kind: 'fail', failure: 'unavailable' } : undefined))
+  other.faults.plan(({ method }) => (method === 'orphans' ? { kind: 'fail', failure: 'unavailable' } : undefined))
+  await world.run(node.send(node.ref(counter, 'row').add()))
+  looked.open()
+  await world.until(async () => ((await node.stored('counter/row')) as { n: number } | undefined)?.n === 1, 'the turn')
 })
