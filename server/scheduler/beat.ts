@@ -4,8 +4,8 @@
  * - The watched thread writes all cells but the last; the watchdog writes that one.
  */
 
-/** Ms between two beats of the watched thread, and between two looks of the watchdog. At 50 an idle runtime pays 0.6 % of
- *  a core for being watched (bench `watchdog`), at 25 twice that. */
+/** Ms between two beats of the watched thread, and between two looks of the watchdog. At 50 an idle runtime pays 0.6 %
+ *  of a core for being watched (bench `watchdog`), at 25 twice that. */
 export const BEAT_MS = 50
 
 /** Cells of the shared page. */
