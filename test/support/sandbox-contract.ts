@@ -405,6 +405,27 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       await stopsAt(a, 'step b')
     })
 
+    test('[E12] until it is gone, whoever looks is told of a copy', async () => {
+      const a = await start()
+      await begin(a)
+      await fork(a)
+      await stopsAt(a, 'step b')
+      const inspect = new RuntimeInspect(a.core)
+      const seen: unknown[] = []
+      let gone = false
+      const discarded = world.run(a.control.discard(copyId, act)).finally(() => {
+        gone = true
+      })
+      while (!gone) {
+        const detail = await inspect.process(copyId)
+        if (detail !== null) seen.push(detail.sandbox ?? detail)
+        await new Promise(setImmediate)
+      }
+      await discarded
+      expect([...new Set(seen)]).toEqual([id])
+      expect(await inspect.process(copyId)).toBeNull()
+    })
+
     test('[E8] a file of a copy is one of a copy, and its turn stops at the same place', async () => {
       const a = await start()
       await begin(a)
