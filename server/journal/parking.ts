@@ -22,6 +22,7 @@ import { cancelWaits } from './late-reply.ts'
 import { rowOf } from './message.ts'
 import { ParkedCallers } from './parked-caller.ts'
 import { type DurableRecord, isCall, type OpenTurn } from './record.ts'
+import { SandboxTurn } from './sandbox-turn.ts'
 import { isPassing } from './store-failure.ts'
 import { ACTIVATED_OP } from './turn.ts'
 import { hasUnstored } from './turn-stream.ts'
@@ -123,10 +124,13 @@ export class Parking {
     await Promise.all(this.#flying)
   }
 
-  /** Whether the open turn will do nothing by itself in the next `ms`; the answer to a call may come at any time. */
+  /** Whether the open turn will do nothing by itself in the next `ms`; the answer to a call may come at any time. What
+   *  an operator answers is not counted: a sandbox copy stops at the same place wherever it goes on (E10). */
   outlasts(process: Process, ms: number): boolean {
     const record = recordOf(process)
-    if (record === null || !onlyWaits(record) || [...record.waiting.values()].some(isCall)) return false
+    if (record === null) return false
+    const stops = record.turn instanceof SandboxTurn ? record.turn.stops.size : 0
+    if (!onlyWaits(record, stops) || [...record.waiting.values()].some(isCall)) return false
     return this.#left(record) > ms
   }
 
@@ -205,12 +209,14 @@ export class Parking {
   }
 }
 
-/** The open turn waits for nothing that is in memory, and all it did is stored. */
-function onlyWaits(record: DurableRecord): boolean {
+/** The open turn waits for nothing that is in memory, and all it did is stored.
+ *  @param stops  requests that wait for an operator, as if they were waits */
+function onlyWaits(record: DurableRecord, stops = 0): boolean {
   const { turn, open, waits } = record
+  const idle = waits.size + stops
   if (turn === null || open === null || turn.closed || turn.replaying || record.pending || record.fenced) return false
   if (hasUnstored(record)) return false
-  return !record.diverged && waits.size > 0 && turn.pending === waits.size
+  return !record.diverged && idle > 0 && turn.pending === idle
 }
 
 /** The last position in the mailbox: all before it was offered to whoever receives. */

@@ -1,6 +1,6 @@
 /** Sandbox copies of processes on Postgres (test/support/sandbox-contract.ts). */
 import postgres from 'postgres'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, beforeEach } from 'vitest'
 import { testDatabase } from '../support/database.ts'
 import { World } from '../support/runtime.ts'
 import { sandboxContract } from '../support/sandbox-contract.ts'
@@ -11,6 +11,8 @@ beforeAll(() => {
   sql = postgres({ ...database.connection, max: 1 })
 })
 afterAll(() => sql.end())
+// The next test's node would take over turns whose code waits for a door that was of the last one.
+beforeEach(() => sql`truncate ${sql(Object.keys(TABLES).map((table) => `vivarium.${table}`))}`)
 
 const TABLES = {
   ...{ journal: 'process', heads: 'process', snapshots: 'process', waypoints: 'process', timers: 'process' },

@@ -7,6 +7,9 @@ import { RuntimeInspect } from '../../server/host/runtime-inspect.ts'
 import type { TestNode, World } from './runtime.ts'
 import { type SandboxActors, sandboxActors } from './sandbox-actor.ts'
 
+/** Ms: so long that nobody takes it for the time a stop takes by itself. */
+const DRAIN_MS = 5_000
+
 const act = { actor: 'operator:ana', reason: 'a look' }
 
 export type SandboxWorld = {
@@ -34,7 +37,8 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
     await world.close()
   })
 
-  const start = (node = 'a'): Promise<TestNode> => world.node(node, actors.all)
+  /** Turns in hand at the end of a test are of no interest to it. */
+  const start = (node = 'a', drainMs = 100): Promise<TestNode> => world.node(node, actors.all, { drainMs })
   const fork = (node: TestNode, more: object = {}) => world.run(node.control.fork(id, { ...act, ...more }))
   const answer = (node: TestNode, value: unknown, step?: string) =>
     world.run(node.control.answer(copyId, { value }, { ...act, ...(step === undefined ? {} : { step }) }))
@@ -356,6 +360,20 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       await world.run(b.control.retryTurn(copyId, { ...act, step: 1 }))
       await stopsAt(b, 'step other')
       expect(await rows(b)).toBe(before)
+    })
+
+    test('[E10] a drain does not wait for an answer; the copy stops at the same place on the next node', async () => {
+      const a = await start('a', DRAIN_MS)
+      await a.call(a.ref(actors.desk, key).note('one'))
+      await fork(a)
+      await world.run(a.control.send(copyId, 'saga', null, act))
+      await stopsAt(a, 'step one')
+      const began = world.clock.monotonic()
+      await a.stop()
+      expect(world.clock.monotonic() - began).toBeLessThan(DRAIN_MS)
+      const b = await start('b')
+      await stopsAt(b, 'step one')
+      expect(actors.oracle.log).toEqual([])
     })
 
     test('[E11] what cannot be copied is refused, and audited', async () => {
