@@ -297,7 +297,7 @@ export class DurableLayer {
       (owner) => this.#forward({ id, owner }, envelope),
       (error: unknown) => {
         const message = `The owner of ${id} could not be found out.`
-        envelope.reply?.reject(new RuntimeError('STORE_UNAVAILABLE', message, { cause: error }))
+        this.#notForwarded(envelope, new RuntimeError('STORE_UNAVAILABLE', message, { cause: error }))
       },
     )
   }
@@ -326,13 +326,15 @@ export class DurableLayer {
       },
       (error: unknown) => {
         this.#remote.delete(call)
-        envelope.reply?.reject(
-          new RuntimeError('CALL_OUTCOME_UNKNOWN', `The call of ${owner.id} could not be stored for its node.`, {
-            cause: error,
-          }),
-        )
+        const message = `The call of ${owner.id} could not be stored for its node.`
+        this.#notForwarded(envelope, new RuntimeError('CALL_OUTCOME_UNKNOWN', message, { cause: error }))
       },
     )
+  }
+
+  /** K20: whom a runtime leaves without an answer hears at its end that it stopped. */
+  #notForwarded({ reply }: Envelope, error: RuntimeError): void {
+    if (!this.ports.draining()) reply?.reject(error)
   }
 
   /** Takes the answers that came for callers of this node. */

@@ -69,3 +69,19 @@ test('[K20] a caller of a parked turn, and who waits for its result, hear that t
   await node.stop()
   expect(await world.run(Promise.all([heard, result]))).toEqual(['RUNTIME_STOPPED', 'RUNTIME_STOPPED'])
 })
+
+test('[K20] a call whose message cannot be kept any more hears that the runtime stopped', async () => {
+  const node = await world.node('a', [sleeper])
+  await node.call(node.send(node.ref(sleeper, 'k').nap(600_000)))
+  await world.until(() => node.core.kernel.find('sleeper/k')?.busy === true)
+  const asked = node.ref(sleeper, 'k').nap(1).run({ timeoutMs: 3_000_000 })
+  const heard = asked.then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  )
+  await world.until(() => node.core.kernel.find('sleeper/k')?.mailboxLength === 1)
+  node.faults.next('enqueue', { kind: 'fail', failure: 'unavailable' }, 99)
+  await node.stop()
+  expect(node.faults.counts.get('enqueue')).toBeGreaterThan(0)
+  expect(await world.run(heard)).toBe('RUNTIME_STOPPED')
+})
