@@ -1,5 +1,5 @@
 /**
- * Five projects, one after the other, because the later ones measure time on a machine with two cores:
+ * Five projects, one after the other, because some of them measure time on a machine with two cores:
  * `unit` (never starts Postgres), `pg`, `timed` (whatever asserts how long something takes), `browser`,
  * `crash` (short form; CRASH_LONG=1 for the long one).
  */
@@ -12,7 +12,15 @@ import { TotalsReporter } from './support/totals.ts'
 const SOURCE_CONDITION = 'vivarium-source'
 const conditions = [SOURCE_CONDITION, ...defaultServerConditions]
 
-type Options = { include: string[]; exclude?: string[]; globalSetup?: string[]; timeoutMs: number; parallel: boolean }
+type Options = {
+  include: string[]
+  exclude?: string[]
+  globalSetup?: string[]
+  timeoutMs: number
+  /** Ms a poll goes on: short where objects answer, long where whole programs do. */
+  pollMs: number
+  parallel: boolean
+}
 
 export const PROJECTS: Record<string, Options> = {
   unit: {
@@ -23,6 +31,7 @@ export const PROJECTS: Record<string, Options> = {
       'test/tidy.test.ts',
     ],
     timeoutMs: 5_000,
+    pollMs: 1_000,
     parallel: true,
   },
   pg: {
@@ -35,25 +44,30 @@ export const PROJECTS: Record<string, Options> = {
     exclude: ['test/contract/**/*.memory.test.ts'],
     globalSetup: ['test/support/postgres.ts'],
     timeoutMs: 30_000,
+    pollMs: 1_000,
     parallel: true,
   },
   timed: {
     include: ['test/timed/**/*.test.ts'],
     globalSetup: ['test/support/postgres.ts'],
     timeoutMs: 30_000,
+    pollMs: 10_000,
     parallel: false,
   },
   browser: {
     include: ['test/browser/**/*.test.ts'],
     globalSetup: ['test/support/web-build.ts', 'test/support/postgres.ts'],
     timeoutMs: 60_000,
+    pollMs: 10_000,
     parallel: false,
   },
   crash: {
     include: ['test/crash/**/*.test.ts', 'test/random/**/*.test.ts'],
     // The long form kills at least a hundred times in one test.
     timeoutMs: process.env.CRASH_LONG === '1' ? 3_600_000 : 600_000,
-    parallel: false,
+    pollMs: 10_000,
+    // Each file has a server of its own, and all of them mostly wait for leases: two use half of two cores.
+    parallel: true,
   },
 }
 
@@ -77,8 +91,7 @@ function project(name: string, options: Options, order: number): TestProjectInli
       maxWorkers: options.parallel ? PARALLEL : 1,
       execArgv: [`--conditions=${SOURCE_CONDITION}`],
       sequence: { groupOrder: order },
-      // Where whole programs answer, not objects.
-      expect: { poll: { timeout: options.parallel ? 1_000 : 10_000 } },
+      expect: { poll: { timeout: options.pollMs } },
     },
   }
 }

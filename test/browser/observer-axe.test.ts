@@ -1,5 +1,5 @@
-import { AxeBuilder } from '@axe-core/playwright'
 import { afterEach, expect, test } from 'vitest'
+import { SCHEMES, violations } from '../support/axe.ts'
 import { type ObserverPage, openObserver } from '../support/observer-page.ts'
 import type { ToyWorld } from '../support/toy-world.ts'
 
@@ -18,7 +18,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-for (const colorScheme of ['dark', 'light'] as const) {
+for (const colorScheme of SCHEMES) {
   for (const [group, paths] of Object.entries(GROUPS)) {
     test(`axe finds nothing on ${group}, ${colorScheme}`, async () => {
       observer = await openObserver({ size: 200, context: { colorScheme } })
@@ -31,7 +31,7 @@ for (const colorScheme of ['dark', 'light'] as const) {
         await page.getByText(/Asking the server|Reading the/).waitFor({ state: 'detached' })
         const heads = page.locator('.entry-head')
         if ((await heads.count()) > 0) await heads.first().click()
-        found.push(...(await violations(path)))
+        found.push(...(await violations(page, path, colorScheme)))
       }
       expect(found).toEqual([])
     })
@@ -45,26 +45,21 @@ for (const colorScheme of ['dark', 'light'] as const) {
     const found: string[] = []
     await page.keyboard.press('Shift+K')
     await page.getByRole('dialog').getByText('Queue').waitFor()
-    found.push(...(await violations('kill')))
+    found.push(...(await violations(page, 'kill', colorScheme)))
     await page.keyboard.press('Escape')
     await page.keyboard.press('Shift+M')
     await page.getByRole('dialog').getByLabel('Operation').waitFor()
-    found.push(...(await violations('send')))
+    found.push(...(await violations(page, 'send', colorScheme)))
     await page.keyboard.press('Escape')
     await page.keyboard.press('Shift+?')
     await page.getByRole('dialog', { name: 'Keyboard' }).waitFor()
-    found.push(...(await violations('help')))
+    found.push(...(await violations(page, 'help', colorScheme)))
     await page.keyboard.press('Escape')
     await page.keyboard.press('Control+k')
     await page.getByRole('dialog', { name: 'Go to' }).waitFor()
-    found.push(...(await violations('palette')))
+    found.push(...(await violations(page, 'palette', colorScheme)))
     expect(found).toEqual([])
   })
-}
-
-async function violations(place: string): Promise<string[]> {
-  const { violations: found } = await new AxeBuilder({ page: observer.page }).analyze()
-  return found.map(({ id, nodes }) => `${place}: ${id} ${nodes[0]?.html} ${nodes[0]?.failureSummary}`)
 }
 
 /** Failures, waiting messages and an audit entry, so that no list is empty. */

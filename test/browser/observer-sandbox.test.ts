@@ -5,11 +5,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { agent, createRuntime, type Runtime, supervisor } from '../../server/index.ts'
 import { stopEmbedded } from '../../server/store/embedded/embedded.ts'
+import { SCHEMES, violations } from '../support/axe.ts'
 import { travel, trip } from '../support/travel.ts'
 import { openLive, openWatchedPage, type WatchedPage } from '../support/watched-page.ts'
 
@@ -39,7 +39,8 @@ let page: Page
 
 beforeAll(async () => {
   data = await mkdtemp(join(tmpdir(), 'vivarium-travel-'))
-  runtime = await createRuntime({ root, data })
+  // Payments that the bank never answers are no reason to wait at the end.
+  runtime = await createRuntime({ root, data, drainMs: 500 })
   url = (await runtime.listen({ port: 0 })).url
 })
 afterAll(async () => {
@@ -230,12 +231,12 @@ test('a turn that the code does not fit any more shows the journal beside what t
   await section.getByText(/^\+ +step +museum#0/).waitFor()
   await inspected('guide/main').getByText('code and journal disagree').waitFor()
   await picture('diverged')
-  expect(await violations('diverged')).toEqual([])
+  expect(await violations(page, 'diverged', 'dark')).toEqual([])
   await page.emulateMedia({ colorScheme: 'light' })
-  expect(await violations('diverged, light')).toEqual([])
+  expect(await violations(page, 'diverged', 'light')).toEqual([])
 })
 
-for (const colorScheme of ['dark', 'light'] as const) {
+for (const colorScheme of SCHEMES) {
   test(`axe finds nothing on the sheets of an open turn, ${colorScheme}`, async () => {
     const id = `axe-${colorScheme}`
     await begin(id, 'book')
@@ -244,7 +245,7 @@ for (const colorScheme of ['dark', 'light'] as const) {
     await page.emulateMedia({ colorScheme })
     await open(`agents?sel=trip%2F${id}~1`)
     await inspected(`trip/${id}~1`).getByRole('region', { name: 'Waits for an answer' }).waitFor()
-    const found = await violations('sandbox')
+    const found = await violations(page, 'sandbox', colorScheme)
     for (const [key, name, text] of [
       ['Shift+F', 'Fork', 'The copy takes'],
       ['Shift+A', 'Answer', 'goes on with the answer'],
@@ -258,16 +259,11 @@ for (const colorScheme of ['dark', 'light'] as const) {
         .waitFor()
       // A fork lacks nothing: it would be made.
       if (name !== 'Fork') await page.keyboard.press('Control+Enter')
-      found.push(...(await violations(name)))
+      found.push(...(await violations(page, name, colorScheme)))
       await page.keyboard.press('Escape')
     }
     expect(found).toEqual([])
   })
-}
-
-async function violations(place: string): Promise<string[]> {
-  const { violations: found } = await new AxeBuilder({ page }).analyze()
-  return found.map(({ id, nodes }) => `${place}: ${id} ${nodes[0]?.html} ${nodes[0]?.failureSummary}`)
 }
 
 async function picture(name: string): Promise<void> {
