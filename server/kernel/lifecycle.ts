@@ -381,8 +381,8 @@ export class Lifecycle {
       return
     }
     process.state = undefined
-    const error = current === null && process.ties === null && process.mailbox === null ? null : exited(process, reason)
-    if (error === null) return
+    if (current === null && process.ties === null && process.mailbox === null) return
+    const error = exited(process, reason, process.ties?.refusal ?? 'PROCESS_EXITED')
     current?.reply?.reject(error)
     const deferred = process.ties?.deferred
     if (process.ties !== null) process.ties.deferred = null

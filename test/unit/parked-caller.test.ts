@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { CALLERS_MAX, LOOK_MIN, ParkedCallers } from '../../server/journal/parked-caller.ts'
 import { PendingCall } from '../../server/kernel/call.ts'
-import { World } from '../support/runtime.ts'
+import { gate, World } from '../support/runtime.ts'
 
 let world: World
 beforeEach(() => {
@@ -84,4 +84,33 @@ test('[K20] a call whose message cannot be kept any more hears that the runtime 
   await node.stop()
   expect(node.faults.counts.get('enqueue')).toBeGreaterThan(0)
   expect(await world.run(heard)).toBe('RUNTIME_STOPPED')
+})
+
+test('[K20] so do callers of what is busy, and of what is suspended, at the end of a drain', async () => {
+  const door = gate()
+  const desk = agent('desk', {
+    durability: 'ephemeral',
+    state: () => ({}),
+    on: { wait: () => door.promise },
+  })
+  const worker = agent('worker', {
+    state: () => ({}),
+    on: { wait: (ctx) => ctx.step('wait', () => door.promise), quick: () => null },
+  })
+  const node = await world.node('a', [worker, desk], { drainMs: 100 })
+  const code = (error: { code: string }): string => error.code
+  await node.call(node.ref(worker, 's').quick())
+  await world.run(node.control.suspend('worker/s', { actor: 'operator:test' }))
+  const asked = [
+    node.ref(worker, 'b').wait(),
+    node.ref(worker, 'b').quick(),
+    node.ref(worker, 's').quick(),
+    node.ref(desk, 'e').wait(),
+    node.ref(desk, 'e').wait(),
+  ].map((call) => call.run({ timeoutMs: 3_000_000 }).then(() => 'done', code))
+  await world.until(() => node.core.kernel.find('worker/b')?.wait?.kind === 'step')
+  await world.until(() => node.core.kernel.find('desk/e')?.mailboxLength === 1)
+  await node.stop()
+  expect(await world.run(Promise.all(asked))).toEqual(asked.map(() => 'RUNTIME_STOPPED'))
+  door.open()
 })
