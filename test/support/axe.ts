@@ -1,4 +1,4 @@
-/** What axe finds on a page. Themes change colours alone: a page that was looked at whole in one is checked for these. */
+/** What axe finds on a page. Themes change colours alone: in the second one nothing else is looked at. */
 import { AxeBuilder } from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 

@@ -4,8 +4,6 @@ import { readFile } from 'node:fs'
 import { agent } from 'vivarium'
 import type { Beat } from '../../server/scheduler/beat.ts'
 
-/** Some seconds of a core. */
-const NATIVE_ITERATIONS = 2_500_000
 /** Ms after which a hold ends by itself: the watchdog is broken then. */
 const HOLD_MS_MAX = 20_000
 
@@ -14,6 +12,11 @@ export function theBeat(): Beat {
   const hub = Reflect.get(globalThis, Symbol.for('vivarium.watchdog')) as { watchdog: { beat: Beat } } | undefined
   if (hub === undefined) throw new Error('Nobody watches this thread.')
   return hub.watchdog.beat
+}
+
+/** Native code, which nobody can interrupt. */
+export function hash(iterations: number): void {
+  pbkdf2Sync('a', 'b', iterations, 64, 'sha512')
 }
 
 export function holdOn(): void {
@@ -35,8 +38,7 @@ export const holder = agent('holder', {
       else await within(context)
       ctx.state.held += 1
     },
-    /** Native code, which nobody can interrupt. */
-    native: () => void pbkdf2Sync('a', 'b', NATIVE_ITERATIONS, 64, 'sha512'),
+    native: (_ctx, iterations: number) => hash(iterations),
     held: (ctx) => ctx.state.held,
   },
 })

@@ -4,12 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { agent, pool, type Runtime, type RuntimeEvent } from 'vivarium'
 import type { BlockLog } from '../../server/host/block-log.ts'
-import { CONTEXTS, holder, holdOn, theBeat } from '../support/holder.ts'
+import { CONTEXTS, hash, holder, holdOn, theBeat } from '../support/holder.ts'
 import { memoryRuntime } from '../support/memory-runtime.ts'
 
 type Block = Extract<RuntimeEvent, { kind: 'thread:block' }>
 
 const STOPPED_MS = 800
+const PROBE_ITERATIONS = 200_000
+const NATIVE_MS = 2_500
 
 const cleanups: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -51,12 +53,16 @@ test.each(CONTEXTS)('[I1] code that holds the thread is named with its live stac
 })
 
 test('[I1] native code that cannot be interrupted is told without a name, and nothing stays held', async () => {
+  // Twice as long as the watchdog tries, on whatever machine: before a runtime starts, since this holds as well.
+  const began = performance.now()
+  hash(PROBE_ITERATIONS)
+  const iterations = Math.ceil((PROBE_ITERATIONS * NATIVE_MS) / (performance.now() - began))
   const { runtime } = await start()
   const blocks: Block[] = []
   runtime.on(['thread:block'], (event) => {
     if (isBlock(event)) blocks.push(event)
   })
-  await runtime.ref(holder, 'a').native()
+  await runtime.ref(holder, 'a').native(iterations)
   await expect.poll(() => blocks.some(({ durationMs }) => durationMs > 1_000), { timeout: 10_000 }).toBe(true)
   const native = blocks.find(({ durationMs }) => durationMs > 1_000)
   expect(native).toMatchObject({ id: 'vivarium/runtime', stack: [] })
