@@ -177,6 +177,7 @@ const ENTRIES = [
   'test/random/main.ts',
   'test/sim/main.ts',
   'server/cli/main.ts',
+  'server/cli/dev/generation-main.ts',
   'server/compute/entry.ts',
   'test/support/compute-broken.ts',
   'test/support/compute-model-broken.ts',

@@ -29,7 +29,12 @@ export function usage(message: string): CliError {
 /** Anything thrown, as an error of the command line. */
 export function cliError(thrown: unknown): CliError {
   if (thrown instanceof CliError) return thrown
-  if (isRuntimeError(thrown)) return fromCode(thrown.code, thrown.message, CODES[thrown.code].hint)
+  if (isRuntimeError(thrown)) {
+    const { code, message, cause } = thrown
+    const error = fromCode(code, message, CODES[code].hint)
+    if (code !== 'MODULE_LOAD_FAILED' || !(cause instanceof Error)) return error
+    return new CliError(error.exit, `${error.message}\n${ownStack(cause)}`, code)
+  }
   if (thrown instanceof Error && isParseError(thrown)) return usage(thrown.message)
   return new CliError(
     EXIT.failed,
@@ -38,12 +43,20 @@ export function cliError(thrown: unknown): CliError {
   )
 }
 
+/** Where code of the user failed: a syntax error names its file nowhere else. Other frames tell him nothing. */
+function ownStack({ stack = '' }: Error): string {
+  const [own = ''] = stack.split(/\n[^\n]*\/host\/module-loader\./, 1)
+  const lines = own.split('\n').filter((line) => line.trim() !== '' && !/^ +at .*\(?node:/.test(line))
+  return lines.map((line) => `  ${line}`).join('\n')
+}
+
 export function problemError({ code, detail, title }: Problem): CliError {
   return fromCode(code, detail, title)
 }
 
 function fromCode(code: string, message: string, hint: string): CliError {
-  const text = message.includes(hint) ? message : `${message} ${hint}`
+  const said = /[.!?]$/.test(message) ? message : `${message}.`
+  const text = message.includes(hint) ? message : `${said} ${hint}`
   return new CliError(exitOf(code), text, code)
 }
 

@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { packageVersion } from '../paths.ts'
 import type { Command } from './command.ts'
 import { cancelCommand, killCommand, restartCommand, resumeCommand, suspendCommand } from './commands/act.ts'
+import { devCommand } from './commands/dev.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand, importCommand } from './commands/file.ts'
 import { inspectCommand } from './commands/inspect.ts'
@@ -22,6 +23,7 @@ import { cliError, EXIT, type ExitCode, usage } from './outcome.ts'
 
 const COMMANDS: readonly Command[] = [
   startCommand,
+  devCommand,
   stopCommand,
   psCommand,
   inspectCommand,

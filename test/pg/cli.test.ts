@@ -81,4 +81,9 @@ test('[H19] a module that does not exist or does not load is named', async () =>
   })
   const broken = await viv(['start', 'package.json', ...data()])
   expect(broken).toMatchObject({ code: 1, err: expect.stringContaining('package.json') })
+  // What it loads has an error: the file that has it is named, with the place.
+  await writeFile(join(folder, 'words.ts'), 'export const word = \n')
+  await writeFile(join(folder, 'main.ts'), "import './words.ts'\n")
+  const wrong = await viv(['start', join(folder, 'main.ts'), ...data()])
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringMatching(/words\.ts:1\n(.*\n)*.*SyntaxError.*\n$/) })
 }, 60_000)

@@ -41,3 +41,51 @@ export function firstLine(child: ChildProcess): Promise<string> {
     child.once('close', (code) => reject(new Error(`viv ended with ${code}: ${err}`)))
   })
 }
+
+/** A program that goes on, and what it says. */
+export type Watched = {
+  /** The next line of its output that is JSON of the command line. */
+  line(): Promise<Record<string, unknown>>
+  /** What it wrote to standard error so far. */
+  errors(): string
+  /** SIGTERM, and its exit code. */
+  end(): Promise<number | null>
+}
+
+/** @param waitMs  how long a line may take to come */
+export function watched(child: ChildProcess, waitMs = 30_000): Watched {
+  const lines: Record<string, unknown>[] = []
+  let [out, err] = ['', '']
+  let heard = Promise.withResolvers<void>()
+  const exit = new Promise<number | null>((resolve) => child.once('close', resolve))
+  child.stdout?.on('data', (part: Buffer) => {
+    out += part.toString()
+    for (let at = out.indexOf('\n'); at !== -1; at = out.indexOf('\n')) {
+      lines.push(JSON.parse(out.slice(0, at)))
+      out = out.slice(at + 1)
+    }
+    heard.resolve()
+    heard = Promise.withResolvers()
+  })
+  child.stderr?.on('data', (part: Buffer) => {
+    err += part.toString()
+  })
+  return {
+    async line() {
+      const deadline = performance.now() + waitMs
+      for (;;) {
+        const line = lines.shift()
+        if (line !== undefined) return line
+        const left = deadline - performance.now()
+        if (left <= 0 || child.exitCode !== null) throw new Error(`No line came in ${waitMs} ms. It said: ${err}`)
+        const late = new Promise((resolve) => setTimeout(resolve, left).unref())
+        await Promise.race([heard.promise, exit, late])
+      }
+    },
+    errors: () => err,
+    end() {
+      child.kill('SIGTERM')
+      return exit
+    },
+  }
+}

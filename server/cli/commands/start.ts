@@ -6,24 +6,28 @@ import { DATA_DEFAULT } from '../client.ts'
 import { type Command, type Invocation, textOf, type Values, wholeNumber } from '../command.ts'
 import { EXIT, type ExitCode, usage } from '../outcome.ts'
 
-const PORT_MAX = 65_535
+export const PORT_MAX = 65_535
+
+export const START_OPTIONS = {
+  data: { type: 'string' },
+  port: { type: 'string' },
+  host: { type: 'string' },
+  token: { type: 'string' },
+} as const satisfies Command['options']
+
+export const START_HELP: readonly string[] = [
+  '    --data DIR         data folder, default DATABASE_URL if set, else .vivarium',
+  '    --port N           default 4711; 0 takes a free one',
+  '    --host ADDRESS     default 127.0.0.1; any other address needs --token',
+  '    --token TEXT       ask callers for this token; it makes them admin',
+]
 
 export const startCommand: Command = {
   name: 'start',
   synopsis: 'MODULE...',
   summary: 'run agent modules (.ts or .js; the default export is the tree) and serve the observer',
-  options: {
-    data: { type: 'string' },
-    port: { type: 'string' },
-    host: { type: 'string' },
-    token: { type: 'string' },
-  },
-  help: [
-    '    --data DIR         data folder, default DATABASE_URL if set, else .vivarium',
-    '    --port N           default 4711; 0 takes a free one',
-    '    --host ADDRESS     default 127.0.0.1; any other address needs --token',
-    '    --token TEXT       ask callers for this token; it makes them admin',
-  ],
+  options: START_OPTIONS,
+  help: START_HELP,
   async run(invocation: Invocation) {
     const { values, print, json } = invocation
     const modules = await moduleUrls(invocation.words)
@@ -68,7 +72,7 @@ function listenOptions(values: Values) {
 }
 
 /** Resolves at the first signal; a second one ends the program at once. */
-function endingSignal(): Promise<void> {
+export function endingSignal(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })

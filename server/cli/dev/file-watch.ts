@@ -1,0 +1,60 @@
+/**
+ * Tells of changes of files, a moment after the last of them.
+ *
+ * - Folders are watched, not files: editors write a new file and put it in the place of the old one.
+ * - A file may come to be watched after it changed; who needs more looks at it itself.
+ */
+import { type FSWatcher, watch } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { Clock, Timer } from '../../clock.ts'
+
+/** Ms. A save is several events, and many editors save several files at once. */
+const SETTLE_MS = 100
+
+export class FileWatch {
+  readonly #clock: Clock
+  readonly #changed: (paths: string[]) => void
+  readonly #folders = new Map<string, { watcher: FSWatcher; names: Set<string> }>()
+  #pending = new Set<string>()
+  #timer: Timer | null = null
+
+  constructor(clock: Clock, changed: (paths: string[]) => void) {
+    this.#clock = clock
+    this.#changed = changed
+  }
+
+  add(path: string): void {
+    const folder = dirname(path)
+    const known = this.#folders.get(folder)
+    if (known !== undefined) {
+      known.names.add(basename(path))
+      return
+    }
+    const names = new Set([basename(path)])
+    const watcher = watch(folder, (_event, name) => {
+      if (name !== null && names.has(name)) this.#note(join(folder, name))
+    })
+    // A folder that is taken away has nothing to tell any more, until it is loaded from again.
+    watcher.on('error', () => {
+      watcher.close()
+      this.#folders.delete(folder)
+    })
+    this.#folders.set(folder, { watcher, names })
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    for (const { watcher } of this.#folders.values()) watcher.close()
+    this.#folders.clear()
+  }
+
+  #note(path: string): void {
+    this.#pending.add(path)
+    this.#timer?.cancel()
+    this.#timer = this.#clock.after(SETTLE_MS, () => {
+      const paths = [...this.#pending].sort()
+      this.#pending = new Set()
+      this.#changed(paths)
+    })
+  }
+}
