@@ -111,6 +111,12 @@ test('[H23] a first generation that fails, or hangs, waits for a save; the end e
   expect(await first).toEqual({ kind: 'failed', generation: 2, running: false })
   await write('main.ts', MAIN)
   expect(await dev.line()).toMatchObject({ kind: 'serving', generation: 3 })
+  // It is stopped from elsewhere; the next save starts it again.
+  await viv(['stop', ...data()])
+  expect(await dev.line()).toEqual({ kind: 'ended', generation: 3 })
+  await words('again')
+  expect(await dev.line()).toMatchObject({ kind: 'serving', generation: 4 })
+  expect(await call('greet')).toBe('again 1')
   expect(await dev.end()).toBe(0)
   expect(await viv(['stop', ...data()])).toMatchObject({ code: 3 })
 }, 90_000)

@@ -39,7 +39,7 @@ export const devCommand: Command = {
   },
 }
 
-function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'failed'> {
+function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'failed' | 'ended' | 'unwatched'> {
   return {
     served({ serving: { url, place }, ms, generation, because }) {
       if (json) return print(JSON.stringify({ kind: 'serving', url, place, generation, ms, because }))
@@ -51,6 +51,13 @@ function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'fa
       if (json) return print(JSON.stringify({ kind: 'failed', generation, running }))
       const then = running ? 'What ran before goes on.' : 'Nothing runs.'
       console.error(`viv dev: generation ${generation} did not start. ${then} Save a file to try again.`)
+    },
+    ended({ generation }) {
+      if (json) return print(JSON.stringify({ kind: 'ended', generation }))
+      console.error(`viv dev: generation ${generation} ended, and nothing runs. Save a file to start the next.`)
+    },
+    unwatched(folder, error) {
+      console.error(`viv dev: changes in ${folder} are not seen: ${error instanceof Error ? error.message : error}`)
     },
   }
 }

@@ -14,13 +14,19 @@ const SETTLE_MS = 100
 export class FileWatch {
   readonly #clock: Clock
   readonly #changed: (paths: string[]) => void
+  readonly #failed: (folder: string, error: unknown) => void
   readonly #folders = new Map<string, { watcher: FSWatcher; names: Set<string> }>()
   #pending = new Set<string>()
   #timer: Timer | null = null
 
-  constructor(clock: Clock, changed: (paths: string[]) => void) {
+  /** @param failed  the folder cannot be watched: what changes there is not seen */
+  constructor(
+    clock: Clock,
+    hooks: { changed: (paths: string[]) => void; failed: (folder: string, error: unknown) => void },
+  ) {
     this.#clock = clock
-    this.#changed = changed
+    this.#changed = hooks.changed
+    this.#failed = hooks.failed
   }
 
   add(path: string): void {
@@ -31,15 +37,19 @@ export class FileWatch {
       return
     }
     const names = new Set([basename(path)])
-    const watcher = watch(folder, (_event, name) => {
-      if (name !== null && names.has(name)) this.#note(join(folder, name))
-    })
-    // A folder that is taken away has nothing to tell any more, until it is loaded from again.
-    watcher.on('error', () => {
-      watcher.close()
-      this.#folders.delete(folder)
-    })
-    this.#folders.set(folder, { watcher, names })
+    try {
+      const watcher = watch(folder, (_event, name) => {
+        if (name !== null && names.has(name)) this.#note(join(folder, name))
+      })
+      watcher.on('error', (error) => {
+        watcher.close()
+        this.#folders.delete(folder)
+        this.#failed(folder, error)
+      })
+      this.#folders.set(folder, { watcher, names })
+    } catch (error) {
+      this.#failed(folder, error)
+    }
   }
 
   close(): void {

@@ -39,6 +39,8 @@ export class Generation {
   readonly serving: Promise<Serving | null>
   readonly ended: Promise<void>
   over = false
+  /** Whether its end was asked for. */
+  asked = false
   readonly #child: ChildProcess
   readonly #clock: Clock
   #isReady = false
@@ -66,8 +68,10 @@ export class Generation {
       ended.resolve()
     }
     this.#child.once('exit', end)
-    // It could not be started at all.
-    this.#child.once('error', end)
+    // Also of a signal that cannot be sent; only one that never started has no exit.
+    this.#child.on('error', () => {
+      if (this.#child.pid === undefined) end()
+    })
     this.ready = ready.promise
     this.serving = serving.promise
     this.ended = ended.promise
@@ -79,6 +83,7 @@ export class Generation {
 
   /** Drains, and ends at the latest after END_MS. One that never came up has nothing to drain. */
   stop(): Promise<void> {
+    this.asked = true
     if (this.over) return this.ended
     if (this.#isReady) this.#tell({ kind: 'stop' })
     else this.#child.kill('SIGKILL')

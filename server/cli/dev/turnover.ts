@@ -21,6 +21,9 @@ export type TurnoverPorts = {
   served(told: { serving: Serving; ms: number; generation: number; because: readonly string[] }): void
   /** @param running  whether the generation before goes on */
   failed(told: { generation: number; running: boolean }): void
+  /** One that served ended, and nobody asked for it: it crashed, or was stopped from elsewhere. */
+  ended(told: { generation: number }): void
+  unwatched(folder: string, error: unknown): void
 }
 
 export class Turnover {
@@ -37,7 +40,10 @@ export class Turnover {
   constructor(ports: TurnoverPorts) {
     this.#ports = ports
     this.#port = ports.port
-    this.#watch = new FileWatch(ports.clock, (paths) => this.#changed(paths))
+    this.#watch = new FileWatch(ports.clock, {
+      changed: (paths) => this.#changed(paths),
+      failed: (folder, error) => ports.unwatched(folder, error),
+    })
     for (const path of ports.options.modules) this.#watch.add(path)
   }
 
@@ -75,7 +81,7 @@ export class Turnover {
   }
 
   async #replace(because: readonly string[]): Promise<void> {
-    const { clock, options, served, failed } = this.#ports
+    const { clock, options, served, failed, ended } = this.#ports
     const generation = ++this.#generation
     const began = clock.monotonic()
     const next = new Generation(options, clock, (path) => this.#closed || this.#watch.add(path))
@@ -83,7 +89,10 @@ export class Turnover {
     const isReady = await next.ready
     this.#next = null
     // A save or the end came while it was on its way: nobody is interested in how it went.
-    if (this.#closed || this.#because !== null) return void (await next.stop())
+    if (this.#closed || this.#because !== null) {
+      this.#because = [...new Set([...because, ...(this.#because ?? [])])]
+      return next.stop()
+    }
     const before = this.#current
     if (!isReady) return failed({ generation, running: before?.over === false })
     this.#current = next
@@ -96,5 +105,8 @@ export class Turnover {
     }
     this.#port = serving.port
     served({ serving, ms: Math.round(clock.monotonic() - began), generation, because })
+    void next.ended.then(() => {
+      if (!this.#closed && !next.asked) ended({ generation })
+    })
   }
 }
