@@ -64,7 +64,8 @@ function lineOf(wait: Wait, now: number): WaitLine {
     case 'commit':
       return { text: 'waiting for the store', time, long: passed > LONG_WAIT_MS / 10 }
     case 'task':
-      return { text: `waiting for task ${target}`, time: withDeadline(time, wait, now), long }
+      // The id says that it is a task.
+      return { text: `waiting for ${target}`, time: withDeadline(time, wait, now), long }
     case 'thread':
       return { text: `waiting for a thread to run ${target}`, time, long }
     case 'compute':
