@@ -30,7 +30,7 @@ export function bury(
   const messageId = envelope.messageId ?? ports.newId()
   const error = new RuntimeError(
     'DEAD_LETTERED',
-    `Message "${envelope.op}" to ${record.id} became a dead letter: ${reason}.`,
+    `Message "${envelope.op}" to ${record.id} became a dead letter: ${reason.replace(/\.$/, '')}.`,
     {
       detail: { process: record.id, op: envelope.op, failureId },
     },

@@ -93,6 +93,14 @@ test('09-compute counts, and ends what never ends', async () => {
   expect(text).toContain('refuteGoldbach took longer than 500 ms')
 }, 60_000)
 
+test('10-embeddings finds what is meant by weights of its own, and embeds nothing twice', async () => {
+  const first = await output('10-embeddings.ts')
+  expect(first).toMatch(/^12 products embedded$/m)
+  expect(first).toMatch(/loves espresso: .*grinder .*press/)
+  expect(first).toMatch(/puppy to sleep: Dog bed/)
+  expect(await output('10-embeddings.ts')).toBe(first.replace('12 products', '0 products'))
+}, 60_000)
+
 test('the sample of the README runs as it is printed, and ends at Ctrl-C', async () => {
   const readme = await readFile(join(root, 'README.md'), 'utf8')
   const [, sample = ''] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
