@@ -30,10 +30,7 @@ export class Drain {
     while (left() > 0 && this.#busy().some((process) => !parking.outlasts(process, left()))) {
       await pause(clock, DRAIN_LOOK_MS)
     }
-    // K20: callers that are left without an answer hear why.
-    for (const process of kernel.all()) {
-      if (process.busy || process.mailboxLength > 0) process.tie().refusal = 'RUNTIME_STOPPED'
-    }
+    kernel.lifecycle.ending = true
     for (const process of this.#busy()) if (!parking.park(process, 0)) kernel.end(process, SHUTDOWN)
     await this.bounded(parking.idle())
   }

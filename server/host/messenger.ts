@@ -54,7 +54,11 @@ export class Messenger implements Caller {
 
   /** Caller: awaiting a call made by a reference from outside. */
   call(call: Call<unknown>, options: { timeoutMs?: number } = {}): Promise<unknown> {
-    return this.route(null, call, options)
+    try {
+      return this.route(null, call, options)
+    } catch (error) {
+      return Promise.reject(error) // what is refused at once is an outcome of the call as well
+    }
   }
 
   route(from: Process | null, call: Call<unknown>, options: { timeoutMs?: number; lineage?: Lineage }): Promise<Value> {
@@ -68,6 +72,7 @@ export class Messenger implements Caller {
     const needsBorder = definition.durable || call.op in definition.schemas
     const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
     if (from !== null) return kernel.call(from, call.target, call.op, message, options)
+    this.#ports.assertAccepting()
     const lineage = this.#traced(options.lineage ?? NO_LINEAGE, call)
     const traced = lineage.traceparent === null ? options : { ...options, lineage }
     return kernel.call(null, call.target, call.op, message, traced)

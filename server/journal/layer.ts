@@ -6,7 +6,7 @@
  * - T7: when a row is refused, the speculative state is dropped and its turns run again, one per row; the turn that is
  *   refused alone has failed.
  */
-import { RuntimeError } from '../../shared/error.ts'
+import { isRuntimeError, RuntimeError } from '../../shared/error.ts'
 import { OVERSEER_AGENTS, type ProcessId } from '../../shared/id.ts'
 import type { Value } from '../../shared/value.ts'
 import { pause } from '../kernel/clock-port.ts'
@@ -122,6 +122,7 @@ export class DurableLayer {
       ...host,
       committer: this.committer,
       suspects: new Suspects(clock),
+      copies: new WeakMap(),
       deliver: (row) => this.deliver(row),
       reread: (id) => this.reread(id),
       forward: (record, envelope) => this.#forward(record, envelope),
@@ -332,9 +333,10 @@ export class DurableLayer {
     )
   }
 
-  /** K20: whom a runtime leaves without an answer hears at its end that it stopped. */
-  #notForwarded({ reply }: Envelope, error: RuntimeError): void {
-    if (!this.ports.draining()) reply?.reject(error)
+  /** K20: callers from outside that a drain leaves without an answer hear at its end that the runtime stopped. */
+  #notForwarded({ from, reply }: Envelope, error: RuntimeError): void {
+    if (from !== null || !this.ports.draining()) return reply?.reject(error)
+    if (!isRuntimeError(error.cause, 'FENCED')) this.#host.failed('passing on a call', error)
   }
 
   /** Takes the answers that came for callers of this node. */

@@ -11,8 +11,8 @@
  */
 import { type GivenUp, RuntimeError } from '../../shared/error.ts'
 import type { ProcessId } from '../../shared/id.ts'
-import { GIVEN_UP_TEXT } from '../kernel/call.ts'
 import type { Envelope } from '../kernel/envelope.ts'
+import { GIVEN_UP_TEXT } from '../kernel/outcome.ts'
 import type { MessageRow, NewMessage, ReplyAddress } from '../store/store.ts'
 import { nameOf } from './branch.ts'
 import { keepPart } from './kept-part.ts'

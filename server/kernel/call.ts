@@ -16,6 +16,7 @@ import type { Wait } from '../../shared/snapshot.ts'
 import type { Value } from '../../shared/value.ts'
 import type { Clock, Timer } from './clock-port.ts'
 import type { ReplyTo } from './envelope.ts'
+import { GIVEN_UP_TEXT, runtimeStopped } from './outcome.ts'
 import type { Process } from './process.ts'
 
 /** As OTP's gen_server:call. */
@@ -133,7 +134,7 @@ class PatienceQueue {
     this.#timer = null
     for (let call = this.#first; call !== null; ) {
       const { next } = call
-      if (call.caller === null) call.reject(stoppedError(call))
+      if (call.caller === null) call.reject(runtimeStopped(call.target, call.op))
       call = next
     }
   }
@@ -162,21 +163,8 @@ class PatienceQueue {
   }
 }
 
-function stoppedError({ target, op }: PendingCall): RuntimeError {
-  return new RuntimeError(
-    'RUNTIME_STOPPED',
-    `The runtime stopped before ${op} of ${target} was answered. ${GIVEN_UP_TEXT.unknown}`,
-    { detail: { target, op, outcome: 'unknown' } },
-  )
-}
-
 /** Takes a call that was not begun from its target; false where it may still be begun. */
 export type Withdraws = (call: PendingCall) => boolean
-
-export const GIVEN_UP_TEXT: Readonly<Record<GivenUp, string>> = {
-  withdrawn: 'It was taken back before it began and is not carried out.',
-  unknown: 'It may still be carried out.',
-}
 
 export class Patience {
   readonly #clock: Clock

@@ -14,7 +14,7 @@ import type { ProcessId } from '../../shared/id.ts'
 import { PLAIN_CRASH, type SpawnSpec } from './behaviour.ts'
 import type { Envelope } from './envelope.ts'
 import { crash, type ExitReason, exitText, KILLED, NORMAL } from './exit.ts'
-import { alreadyStarted, ExitUnwind, exited, type InHand, TimerTicket } from './outcome.ts'
+import { alreadyStarted, ExitUnwind, type InHand, TimerTicket, unanswered } from './outcome.ts'
 import type { KernelPorts } from './port.ts'
 import { type CrashVerdict, type InitResult, Process } from './process.ts'
 import { Reporter } from './reporter.ts'
@@ -33,6 +33,8 @@ export class Lifecycle {
   treeVersion = 0
   /** Messages to processes that were dead. */
   dropped = 0
+  /** All of it ends, in order: whom it leaves without an answer hears that (K20). */
+  ending = false
   readonly #ports: KernelPorts
   readonly #report: Reporter
   /** Last incarnation of ids that were forgotten, oldest first. */
@@ -382,7 +384,7 @@ export class Lifecycle {
     }
     process.state = undefined
     if (current === null && process.ties === null && process.mailbox === null) return
-    const error = exited(process, reason, process.ties?.refusal ?? 'PROCESS_EXITED')
+    const error = unanswered(process, reason, current?.op ?? null, this.ending)
     current?.reply?.reject(error)
     const deferred = process.ties?.deferred
     if (process.ties !== null) process.ties.deferred = null
@@ -398,10 +400,8 @@ export class Lifecycle {
   }
 
   /** A message for a process that is dead: a call fails, a send is dropped silently and counted. */
-  refuse(process: Process, envelope: Envelope): void {
-    if (envelope.reply !== null) {
-      return envelope.reply.reject(exited(process, process.exit ?? KILLED, process.ties?.refusal ?? 'PROCESS_EXITED'))
-    }
+  refuse(process: Process, { reply, op }: Envelope): void {
+    if (reply !== null) return reply.reject(unanswered(process, process.exit ?? KILLED, op, this.ending))
     process.stats.dropped += 1
     this.dropped += 1
   }

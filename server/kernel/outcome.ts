@@ -1,7 +1,8 @@
 /**
  * Small values with which the kernel tells how something came out.
  */
-import { type ErrorCode, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import { type ErrorCode, type GivenUp, isRuntimeError, RuntimeError } from '../../shared/error.ts'
+import type { ProcessId } from '../../shared/id.ts'
 import { type ExitReason, exitText } from './exit.ts'
 import type { Process, ProcessSpec } from './process.ts'
 import type { Sender } from './signal.ts'
@@ -36,6 +37,29 @@ export function exited(process: Sender, reason: ExitReason, code: ErrorCode = 'P
   return new RuntimeError(known, `${process.id} ended before it answered: ${exitText(reason)}`, {
     detail: { id: process.id, incarnation: process.incarnation, reason },
   })
+}
+
+export const GIVEN_UP_TEXT: Readonly<Record<GivenUp, string>> = {
+  withdrawn: 'It was taken back before it began and is not carried out.',
+  unknown: 'It may still be carried out.',
+}
+
+/** How callers hear that nobody will answer them any more (K20). */
+export function runtimeStopped(target: ProcessId, op: string): RuntimeError {
+  return new RuntimeError(
+    'RUNTIME_STOPPED',
+    `The runtime stopped before ${op} of ${target} was answered. ${GIVEN_UP_TEXT.unknown}`,
+    { detail: { target, op, outcome: 'unknown' } },
+  )
+}
+
+/** What the caller of a process that ended hears.
+ *  @param ending  the whole runtime ends: then it is not the process that had to */
+export function unanswered(process: Process, reason: ExitReason, op: string | null, ending: boolean): RuntimeError {
+  if (ending && op !== null && (reason.kind === 'shutdown' || reason.kind === 'killed')) {
+    return runtimeStopped(process.id, op)
+  }
+  return exited(process, reason, process.ties?.refusal ?? 'PROCESS_EXITED')
 }
 
 export function isIgnore(error: unknown): boolean {

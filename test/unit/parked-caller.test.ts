@@ -110,7 +110,17 @@ test('[K20] so do callers of what is busy, and of what is suspended, at the end 
   ].map((call) => call.run({ timeoutMs: 3_000_000 }).then(() => 'done', code))
   await world.until(() => node.core.kernel.find('worker/b')?.wait?.kind === 'step')
   await world.until(() => node.core.kernel.find('desk/e')?.mailboxLength === 1)
-  await node.stop()
+  const stopped = node.stop()
+  // Whoever comes now, to what still stands, is not made to wait for the end.
+  const late = (): Promise<string> =>
+    node
+      .ref(worker, 's')
+      .quick()
+      .run()
+      .then(() => 'done', code)
+  expect(await late()).toBe('NODE_DRAINING')
+  await stopped
+  expect(await late()).toBe('RUNTIME_STOPPED')
   expect(await world.run(Promise.all(asked))).toEqual(asked.map(() => 'RUNTIME_STOPPED'))
   door.open()
 })
