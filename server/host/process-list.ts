@@ -34,8 +34,8 @@ type Listed = Page<ProcessRow> & { total: number }
 /** A process in memory; its state version is the one `state` tells. */
 export function liveRow(core: RuntimeCore, process: Process): ProcessRow {
   const row = processRow(process, core.node.name)
-  const sandbox = recordOf(process)?.sandbox ?? null
-  if (sandbox !== null) row.sandbox = sandbox
+  const sandbox = core.layer.ports.copies.get(process)
+  if (sandbox !== undefined) row.sandbox = sandbox
   const kept = process.kind === 'supervisor' ? core.layer.book.committed(process.id) : core.layer.committed(process.id)
   if (kept === undefined) return row
   row.stateVersion = kept.seq

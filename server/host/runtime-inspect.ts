@@ -31,7 +31,7 @@ import type { Process } from '../kernel/process.ts'
 import { type KernelDetail, kernelDetail, mailboxItems } from '../kernel/row.ts'
 import { type Inspect, type NodeView, PAGE_LIMIT_MAX, type Page, type ProcessQuery } from '../observe/inspect.ts'
 import type { RuntimeCore } from '../runtime.ts'
-import type { MessageRow } from '../store/store.ts'
+import type { MessageRow, ProcessRecord } from '../store/store.ts'
 import { blastRadius, callersOf, passiveRadius } from './blast-radius.ts'
 import { divergenceView, storedDivergence } from './divergence-view.ts'
 import { diagnose, doctorFacts, nodeState } from './doctor.ts'
@@ -88,15 +88,14 @@ export class RuntimeInspect implements Inspect {
     const process = this.#core.kernel.find(id)
     if (process !== undefined && !isLoading(process)) {
       const [detail] = await this.#list.settled([this.#detail(process)])
-      return detail === undefined ? null : { ...detail, ...(await this.#sandboxOf(process)) }
+      return detail ?? null
     }
     if (isService(id)) return this.#services.detail(id)
     const { namespace, backend } = this.#core
     const { archive } = backend.handle
     const record = await archive.process(namespace, id)
     if (process !== undefined && record?.desired !== 'stopped') {
-      const known = record === null ? {} : { incarnation: record.incarnation, desired: record.desired }
-      return { ...this.#detail(process), ...known }
+      return { ...this.#detail(process), ...(record === null ? {} : knownOf(record)) }
     }
     if (record === null) return null
     const [row] = await this.#list.stored([record])
@@ -106,13 +105,6 @@ export class RuntimeInspect implements Inspect {
     const parked = await this.#parked.view(record)
     const detail = storedDetail(row, { record, ties, ops: this.#ops(record.agent) })
     return { ...detail, ...parked, ...divergenceView(divergence) }
-  }
-
-  /** What one that ended and was given back does not know of itself any more: that it was a copy (E12). */
-  async #sandboxOf(process: Process): Promise<Pick<ProcessDetail, 'sandbox'>> {
-    if (!process.durable || process.status !== 'exited' || recordOf(process) !== null) return {}
-    const record = await this.#core.backend.handle.archive.process(this.#core.namespace, process.id)
-    return record?.sandbox == null ? {} : { sandbox: record.sandbox }
   }
 
   async state(id: ProcessId, query: { version?: number } = {}): Promise<StateSnapshot> {
@@ -411,6 +403,11 @@ function withTies(detail: KernelDetail, record: DurableRecord | null): KernelDet
 function noJournal(id: ProcessId, kind: ProcessRow['kind']): RuntimeError {
   const text = kind === 'agent' ? 'is an ephemeral agent' : `is a ${kind}`
   return new RuntimeError('REQUEST_INVALID', `${id} ${text}; it keeps no journal that could be acted on.`)
+}
+
+/** What one that is still being read does not say of itself. */
+function knownOf({ incarnation, desired, sandbox }: ProcessRecord): Partial<ProcessDetail> {
+  return { incarnation, desired, ...(sandbox === null ? {} : { sandbox }) }
 }
 
 /** A durable process that is being read from the store knows nothing of itself yet. */

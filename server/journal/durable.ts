@@ -72,6 +72,7 @@ export class DurableBehaviour implements Behaviour {
 
   async #activate(process: Process): Promise<InitResult> {
     const startedAt = this.#ports.clock.monotonic()
+    this.#ports.copies.delete(process)
     await this.#ports.released(process.id)
     let activated = await this.#claim(process, this.#ports.isHinted(process) ? 'mail' : true)
     // Something came here while it was looked for: a message of somebody's, or word of another row.
@@ -92,6 +93,7 @@ export class DurableBehaviour implements Behaviour {
     }
     record.trapExit = row.trapExit
     record.sandbox = row.sandbox
+    if (row.sandbox !== null) this.#ports.copies.set(process, row.sandbox)
     record.branch = row.branch
     process.slot = record
     this.#fillMailbox(process, record, activated)

@@ -13,6 +13,7 @@ export type LayerPorts = Omit<
   | 'reread'
   | 'forward'
   | 'giveUp'
+  | 'copies'
   | 'hintOwner'
   | 'release'
   | 'released'

@@ -72,6 +72,8 @@ export type DurablePorts = {
   lastEvents(id: ProcessId): BlackBox['events']
   /** Starts a process in its pool; null when it cannot run here. */
   start(id: ProcessId, agent: string, key: string): Process | null
+  /** Originals of the sandbox copies among the processes in memory, also once they gave their record back. */
+  readonly copies: WeakMap<Process, ProcessId>
   /** It was started for rows that wait, by nobody who asked for it here. */
   isHinted(process: Process): boolean
   /** A timer was armed; `due` in epoch ms of the store. */

@@ -437,6 +437,7 @@ export function sandboxContract(name: string, kind: SandboxWorld): void {
       while (!gone) {
         const detail = await inspect.process(copyId)
         if (detail !== null) seen.push(detail.sandbox ?? detail)
+        inspect.scan((row) => row.id === copyId && seen.push(row.sandbox ?? row))
         await new Promise(setImmediate)
       }
       await discarded
