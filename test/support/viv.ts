@@ -48,6 +48,7 @@ export type Watched = {
   line(): Promise<Record<string, unknown>>
   /** What it wrote to standard error so far. */
   errors(): string
+  readonly exit: Promise<number | null>
   /** SIGTERM, and its exit code. */
   end(): Promise<number | null>
 }
@@ -77,11 +78,13 @@ export function watched(child: ChildProcess, waitMs = 30_000): Watched {
         const line = lines.shift()
         if (line !== undefined) return line
         const left = deadline - performance.now()
-        if (left <= 0 || child.exitCode !== null) throw new Error(`No line came in ${waitMs} ms. It said: ${err}`)
+        if (child.exitCode !== null) throw new Error(`It ended with ${child.exitCode}. It said: ${err}`)
+        if (left <= 0) throw new Error(`No line came in ${waitMs} ms. It said: ${err}`)
         const late = new Promise((resolve) => setTimeout(resolve, left).unref())
         await Promise.race([heard.promise, exit, late])
       }
     },
+    exit,
     errors: () => err,
     end() {
       child.kill('SIGTERM')

@@ -1,12 +1,11 @@
 /** `viv dev`: `viv start` for who writes the modules; each save of a file they load is a new generation of the code. */
 import { realpath } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { realClock } from '../../clock.ts'
-import { type Command, type Invocation, textOf, wholeNumber } from '../command.ts'
-import type { DevOptions } from '../dev/generation.ts'
+import type { Command, Invocation } from '../command.ts'
 import { Turnover, type TurnoverPorts } from '../dev/turnover.ts'
-import { EXIT, type ExitCode, usage } from '../outcome.ts'
-import { endingSignal, PORT_MAX, START_HELP, START_OPTIONS } from './start.ts'
+import { CliError, EXIT, type ExitCode } from '../outcome.ts'
+import { endingSignal, moduleUrls, optionsOf, START_HELP, START_OPTIONS } from './start.ts'
 
 export const devCommand: Command = {
   name: 'dev',
@@ -15,23 +14,21 @@ export const devCommand: Command = {
   options: START_OPTIONS,
   help: START_HELP,
   async run(invocation: Invocation) {
-    const { values } = invocation
-    const modules = await Promise.all(invocation.words.map(modulePath))
-    if (modules.length === 0) throw usage('MODULE is missing. Name a file whose default export is a supervisor.')
+    const options = optionsOf(invocation.values)
+    const urls = await moduleUrls(invocation.words)
+    // As the module graph names them: links resolved.
+    const modules = await Promise.all(urls.map((url) => realpath(fileURLToPath(url))))
     const ended = endingSignal()
-    const [data, host, token] = ['data', 'host', 'token'].map((name) => textOf(values, name))
-    const options: DevOptions = {
-      modules,
-      ...(data === undefined ? {} : { data }),
-      ...(host === undefined ? {} : { host }),
-      ...(token === undefined ? {} : { token }),
-    }
-    const port = wholeNumber(values, 'port', PORT_MAX)
-    const folder = process.cwd()
-    const turnover = new Turnover({ clock: realClock(), options, port, folder, ...teller(invocation) })
+    const refused = Promise.withResolvers<never>()
+    const turnover = new Turnover({
+      ...{ clock: realClock(), modules, options, folder: process.cwd() },
+      ...teller(invocation, refused.reject),
+    })
     try {
-      await Promise.race([turnover.start(), ended])
-      await ended
+      void turnover.start()
+      await Promise.race([ended, refused.promise])
+      // Whoever asks twice does not want to wait for the end.
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.prependOnceListener(signal, () => turnover.kill())
     } finally {
       await turnover.close()
     }
@@ -39,7 +36,10 @@ export const devCommand: Command = {
   },
 }
 
-function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'failed' | 'ended' | 'unwatched'> {
+type Teller = Pick<TurnoverPorts, 'served' | 'failed' | 'ended' | 'unwatched'>
+
+/** @param refuse  the first generation cannot be reached: no save of a file mends an address */
+function teller({ print, json }: Invocation, refuse: (error: CliError) => void): Teller {
   return {
     served({ serving: { url, place }, ms, generation, because }) {
       if (json) return print(JSON.stringify({ kind: 'serving', url, place, generation, ms, because }))
@@ -47,9 +47,14 @@ function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'fa
       if (generation === 1) print(`Data in ${place}. Save a file to run it; stop with Ctrl-C.`)
       else print(`Generation ${generation} serves ${url} after ${ms} ms: ${because.join(', ')} changed.`)
     },
-    failed({ generation, running }) {
-      if (json) return print(JSON.stringify({ kind: 'failed', generation, running }))
+    failed({ generation, running, failure }) {
+      const { step = 'load', code = 'INTERNAL', message = 'Its process ended without a word.' } = failure ?? {}
+      if (generation === 1 && failure !== null && step === 'listen') {
+        return refuse(new CliError(failure.exit, message, code))
+      }
+      if (json) return print(JSON.stringify({ kind: 'failed', generation, running, code, message }))
       const then = running ? 'What ran before goes on.' : 'Nothing runs.'
+      console.error(`viv dev: ${message}`)
       console.error(`viv dev: generation ${generation} did not start. ${then} Save a file to try again.`)
     },
     ended({ generation }) {
@@ -60,12 +65,4 @@ function teller({ print, json }: Invocation): Pick<TurnoverPorts, 'served' | 'fa
       console.error(`viv dev: changes in ${folder} are not seen: ${error instanceof Error ? error.message : error}`)
     },
   }
-}
-
-/** As the module graph names it: links resolved. */
-function modulePath(word: string): Promise<string> {
-  const path = resolve(word)
-  return realpath(path).catch(() => {
-    throw usage(`${path} does not exist. Name an agent module (.ts or .js).`)
-  })
 }

@@ -6,7 +6,7 @@ import { DATA_DEFAULT } from '../client.ts'
 import { type Command, type Invocation, textOf, type Values, wholeNumber } from '../command.ts'
 import { EXIT, type ExitCode, usage } from '../outcome.ts'
 
-export const PORT_MAX = 65_535
+const PORT_MAX = 65_535
 
 export const START_OPTIONS = {
   data: { type: 'string' },
@@ -31,14 +31,15 @@ export const startCommand: Command = {
   async run(invocation: Invocation) {
     const { values, print, json } = invocation
     const modules = await moduleUrls(invocation.words)
-    const data = textOf(values, 'data')
+    const options = optionsOf(values)
+    const { data } = options
     // Before anything is started: what a signal interrupts halfway would be left running.
     const ended = endingSignal()
     // Loaded here: other commands only speak HTTP and should not wait for a whole runtime to load.
     const { createRuntime } = await import('../../index.ts')
     const runtime = await createRuntime({ modules, exportTelemetry: true, ...(data === undefined ? {} : { data }) })
     try {
-      const { url } = await runtime.listen({ ...listenOptions(values), data: data ?? DATA_DEFAULT })
+      const { url } = await runtime.listen(serveOptions(options))
       print(json ? JSON.stringify({ url, pid: process.pid, place: runtime.place }) : `Observer: ${url}`)
       if (!json) print(`Data in ${runtime.place}. Stop with Ctrl-C.`)
       await ended
@@ -49,7 +50,8 @@ export const startCommand: Command = {
   },
 }
 
-async function moduleUrls(words: readonly string[]): Promise<URL[]> {
+/** @throws CliError  naming what is missing */
+export async function moduleUrls(words: readonly string[]): Promise<URL[]> {
   if (words.length === 0) throw usage('MODULE is missing. Name a file whose default export is a supervisor.')
   const paths = words.map((word) => resolve(word))
   for (const path of paths) {
@@ -60,13 +62,30 @@ async function moduleUrls(words: readonly string[]): Promise<URL[]> {
   return paths.map((path) => pathToFileURL(path))
 }
 
-function listenOptions(values: Values) {
+/** Options of a server that a command line gives. */
+export type ServeOptions = {
+  readonly data?: string
+  readonly port?: number
+  readonly host?: string
+  readonly token?: string
+}
+
+export function optionsOf(values: Values): ServeOptions {
+  const [data, host, token] = ['data', 'host', 'token'].map((name) => textOf(values, name))
   const port = wholeNumber(values, 'port', PORT_MAX)
-  const host = textOf(values, 'host')
-  const token = textOf(values, 'token')
   return {
+    ...(data === undefined ? {} : { data }),
     ...(port === undefined ? {} : { port }),
     ...(host === undefined ? {} : { host }),
+    ...(token === undefined ? {} : { token }),
+  }
+}
+
+/** What `runtime.listen` is given for them. */
+export function serveOptions({ data = DATA_DEFAULT, token, ...rest }: ServeOptions) {
+  return {
+    data,
+    ...rest,
     ...(token === undefined ? {} : { tokens: [{ token, name: 'cli', role: 'admin' as const }] }),
   }
 }

@@ -2,9 +2,9 @@
  * Tells of changes of files, a moment after the last of them.
  *
  * - Folders are watched, not files: editors write a new file and put it in the place of the old one.
- * - A file may come to be watched after it changed; who needs more looks at it itself.
+ * - A folder that was taken away and made again is another one: it is watched anew when a file of it is added again.
  */
-import { type FSWatcher, watch } from 'node:fs'
+import { type FSWatcher, statSync, watch } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Clock, Timer } from '../../clock.ts'
 
@@ -15,7 +15,7 @@ export class FileWatch {
   readonly #clock: Clock
   readonly #changed: (paths: string[]) => void
   readonly #failed: (folder: string, error: unknown) => void
-  readonly #folders = new Map<string, { watcher: FSWatcher; names: Set<string> }>()
+  readonly #folders = new Map<string, { which: string; watcher: FSWatcher; names: Set<string> }>()
   #pending = new Set<string>()
   #timer: Timer | null = null
 
@@ -32,12 +32,16 @@ export class FileWatch {
   add(path: string): void {
     const folder = dirname(path)
     const known = this.#folders.get(folder)
-    if (known !== undefined) {
-      known.names.add(basename(path))
-      return
-    }
-    const names = new Set([basename(path)])
     try {
+      // Numbers of inodes are given out again.
+      const { ino, birthtimeMs } = statSync(folder)
+      const which = `${ino} ${birthtimeMs}`
+      if (known?.which === which) {
+        known.names.add(basename(path))
+        return
+      }
+      known?.watcher.close()
+      const names = new Set([basename(path), ...(known?.names ?? [])])
       const watcher = watch(folder, (_event, name) => {
         if (name !== null && names.has(name)) this.#note(join(folder, name))
       })
@@ -46,7 +50,7 @@ export class FileWatch {
         this.#folders.delete(folder)
         this.#failed(folder, error)
       })
-      this.#folders.set(folder, { watcher, names })
+      this.#folders.set(folder, { which, watcher, names })
     } catch (error) {
       this.#failed(folder, error)
     }

@@ -1,81 +1,77 @@
 /**
  * Entry of the process of a generation (generation.ts): starts the runtime, says so, and waits to be told to serve.
  *
- * - Files of the module graph are told as they are loaded, also those of a graph that does not load: a change of one of
- *   them is what mends it. Packages are none of them.
- * - It does not outlive the `viv dev` that started it.
+ * - What it was loaded from is said by loaded-files.ts, in every thread.
+ * - It ends when it is told to, and when the `viv dev` that started it is gone; what user code left running does not
+ *   hold it. Only code that never comes back does: it is killed.
  */
-import { registerHooks } from 'node:module'
-import { resolve } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createRuntime, type Runtime } from '../../index.ts'
-import { DATA_DEFAULT } from '../client.ts'
-import { cliError } from '../outcome.ts'
-import type { DevOptions, FromGeneration, ToGeneration } from './generation.ts'
+import { BroadcastChannel } from 'node:worker_threads'
+import { createRuntime } from '../../index.ts'
+import { moduleUrls, type ServeOptions, serveOptions } from '../commands/start.ts'
+import { cliError, EXIT } from '../outcome.ts'
+import type { DevOptions, Failed, FromGeneration, ToGeneration } from './generation.ts'
+import { LOADED_CHANNEL } from './loaded-files.ts'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as DevOptions // written by generation.ts
-const end = Promise.withResolvers<void>()
-const serve = Promise.withResolvers<number | undefined>()
 
+/** Whoever is gone needs no telling. */
 function tell(message: FromGeneration): void {
-  process.send?.(message)
+  if (process.connected) process.send?.(message, () => {})
 }
 
-process.on('message', (message: ToGeneration) => {
-  if (message.kind === 'serve') serve.resolve(message.port)
-  else end.resolve()
-})
-process.once('disconnect', () => end.resolve())
-// Ctrl-C reaches both; `viv dev` asks for the end.
-process.on('SIGINT', () => {})
-process.once('SIGTERM', () => end.resolve())
+class GenerationMain {
+  readonly #end = Promise.withResolvers<null>()
+  readonly #serve = Promise.withResolvers<ServeOptions>()
+  #step: Failed['step'] = 'load'
 
-registerHooks({
-  load(url, context, next) {
-    if (url.startsWith('file:') && !url.includes('/node_modules/')) {
-      tell({ kind: 'loaded', path: fileURLToPath(url) })
+  constructor() {
+    process.on('message', (message: ToGeneration) => {
+      if (message.kind === 'serve') this.#serve.resolve(message.options)
+      else this.#end.resolve(null)
+    })
+    process.once('disconnect', () => {
+      this.#end.resolve(null)
+      // Nobody is there who would kill what hangs in its modules.
+      if (this.#step === 'load') process.exit(EXIT.failed)
+    })
+    // Ctrl-C reaches both; `viv dev` asks for the end.
+    process.on('SIGINT', () => {})
+    process.once('SIGTERM', () => this.#end.resolve(null))
+    const loaded = new BroadcastChannel(LOADED_CHANNEL)
+    loaded.unref()
+    loaded.onmessage = ({ data }) => tell({ kind: 'loaded', path: String(data) })
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#run()
+    } catch (error) {
+      const { message, exit, code } = cliError(error)
+      process.exitCode = exit
+      tell({ kind: 'failed', step: this.#step, exit, code, message })
     }
-    return next(url, context)
-  },
-})
+    // What was told last arrives before the channel is closed. What user code left running is not waited for.
+    process.once('disconnect', () => process.exit())
+    if (process.connected) process.disconnect?.()
+    else process.exit()
+  }
 
-try {
-  await run()
-} catch (error) {
-  const { message, exit } = cliError(error)
-  console.error(`viv dev: ${message}`)
-  process.exitCode = exit
-}
-// What was told last is sent before the channel closes.
-if (process.connected) process.disconnect?.()
-
-async function run(): Promise<void> {
-  const { modules, data, host, token } = options
-  const urls = modules.map((path) => pathToFileURL(resolve(path)))
-  const runtime = await createRuntime({
-    modules: urls,
-    exportTelemetry: true,
-    ...(data === undefined ? {} : { data }),
-  })
-  try {
-    tell({ kind: 'ready' })
-    const port = await Promise.race([serve.promise, end.promise.then(() => null)])
-    if (port === null) return
-    await listen(runtime, { port, host, token })
-    await end.promise
-  } finally {
-    await runtime.stop('signal')
+  async #run(): Promise<void> {
+    const { data } = options
+    const modules = await moduleUrls(options.modules)
+    const runtime = await createRuntime({ modules, exportTelemetry: true, ...(data === undefined ? {} : { data }) })
+    this.#step = 'listen'
+    try {
+      tell({ kind: 'ready' })
+      const serving = await Promise.race([this.#serve.promise, this.#end.promise])
+      if (serving === null) return
+      const { url } = await runtime.listen(serveOptions(serving))
+      tell({ kind: 'serving', url, port: Number(new URL(url).port), place: runtime.place })
+      await this.#end.promise
+    } finally {
+      await runtime.stop('signal')
+    }
   }
 }
 
-type Place = { port: number | undefined; host: string | undefined; token: string | undefined }
-
-async function listen(runtime: Runtime, { port, host, token }: Place): Promise<void> {
-  const { url } = await runtime.listen({
-    data: options.data ?? DATA_DEFAULT,
-    ...(port === undefined ? {} : { port }),
-    ...(host === undefined ? {} : { host }),
-    ...(token === undefined ? {} : { tokens: [{ token, name: 'cli', role: 'admin' as const }] }),
-  })
-  tell({ kind: 'serving', url, port: Number(new URL(url).port), place: runtime.place })
-}
+await new GenerationMain().run()

@@ -2,25 +2,26 @@
  * What `viv dev` does: runs a generation of the code, and at each save puts the next one in its place.
  *
  * - The next one is up, beside the one that serves, before that one is asked to end: code that does not load or start
- *   changes nothing.
+ *   changes nothing. The address is taken last.
  * - Turns that end in time end on the code they began with; those that wait go on, by their journal, on the next.
  * - One turnover at a time. A save meanwhile is another one after it; while a generation still comes up, its code is
  *   old and it is given up.
  */
 import { relative } from 'node:path'
 import type { Clock } from '../../clock.ts'
+import type { ServeOptions } from '../commands/start.ts'
 import { FileWatch } from './file-watch.ts'
-import { type DevOptions, Generation, type Serving } from './generation.ts'
+import { type DevOptions, END_MS, type Failed, Generation, GIVE_UP_MS, type Serving } from './generation.ts'
 
 export type TurnoverPorts = {
   readonly clock: Clock
-  readonly options: DevOptions
-  /** Of the first generation; those after it take the one it got. */
-  readonly port: number | undefined
+  readonly modules: readonly string[]
+  readonly options: ServeOptions
   readonly folder: string
   served(told: { serving: Serving; ms: number; generation: number; because: readonly string[] }): void
-  /** @param running  whether the generation before goes on */
-  failed(told: { generation: number; running: boolean }): void
+  /** @param running  whether the generation before goes on
+   *  @param failure  null where its process ended without a word */
+  failed(told: { generation: number; running: boolean; failure: Failed | null }): void
   /** One that served ended, and nobody asked for it: it crashed, or was stopped from elsewhere. */
   ended(told: { generation: number }): void
   unwatched(folder: string, error: unknown): void
@@ -29,9 +30,9 @@ export type TurnoverPorts = {
 export class Turnover {
   readonly #ports: TurnoverPorts
   readonly #watch: FileWatch
+  #options: ServeOptions
   #current: Generation | null = null
   #next: Generation | null = null
-  #port: number | undefined
   #generation = 0
   #because: readonly string[] | null = null
   #working: Promise<void> | null = null
@@ -39,12 +40,12 @@ export class Turnover {
 
   constructor(ports: TurnoverPorts) {
     this.#ports = ports
-    this.#port = ports.port
+    this.#options = ports.options
     this.#watch = new FileWatch(ports.clock, {
       changed: (paths) => this.#changed(paths),
       failed: (folder, error) => ports.unwatched(folder, error),
     })
-    for (const path of ports.options.modules) this.#watch.add(path)
+    for (const path of ports.modules) this.#watch.add(path)
   }
 
   /** Resolves when the first generation serves or failed. */
@@ -55,8 +56,14 @@ export class Turnover {
   async close(): Promise<void> {
     this.#closed = true
     this.#watch.close()
-    await Promise.all([this.#next?.stop(), this.#current?.stop()])
+    await Promise.all([this.#next?.stop(END_MS), this.#current?.stop(END_MS)])
     await this.#working
+  }
+
+  /** At once, whatever it is at. */
+  kill(): void {
+    this.#next?.kill()
+    this.#current?.kill()
   }
 
   #changed(paths: string[]): void {
@@ -65,7 +72,7 @@ export class Turnover {
     if (this.#working === null) void this.#turn(because)
     else {
       this.#because = [...new Set([...(this.#because ?? []), ...because])]
-      void this.#next?.stop()
+      void this.#next?.stop(GIVE_UP_MS)
     }
   }
 
@@ -81,9 +88,11 @@ export class Turnover {
   }
 
   async #replace(because: readonly string[]): Promise<void> {
-    const { clock, options, served, failed, ended } = this.#ports
+    const { clock, modules, served, failed } = this.#ports
+    const { data } = this.#options
     const generation = ++this.#generation
     const began = clock.monotonic()
+    const options: DevOptions = { modules, ...(data === undefined ? {} : { data }) }
     const next = new Generation(options, clock, (path) => this.#closed || this.#watch.add(path))
     this.#next = next
     const isReady = await next.ready
@@ -91,22 +100,25 @@ export class Turnover {
     // A save or the end came while it was on its way: nobody is interested in how it went.
     if (this.#closed || this.#because !== null) {
       this.#because = [...new Set([...because, ...(this.#because ?? [])])]
-      return next.stop()
+      return next.stop(END_MS)
     }
     const before = this.#current
-    if (!isReady) return failed({ generation, running: before?.over === false })
+    if (!isReady) return failed({ generation, running: before?.over === false, failure: next.failure })
     this.#current = next
-    await before?.stop()
-    next.serve(this.#port)
+    await before?.stop(END_MS)
+    next.serve(this.#options)
     const serving = await next.serving
     if (serving === null) {
-      if (!this.#closed) failed({ generation, running: false })
+      if (!this.#closed) failed({ generation, running: false, failure: next.failure })
       return
     }
-    this.#port = serving.port
+    this.#options = { ...this.#options, port: serving.port }
     served({ serving, ms: Math.round(clock.monotonic() - began), generation, because })
-    void next.ended.then(() => {
-      if (!this.#closed && !next.asked) ended({ generation })
-    })
+    void next.ended.then(() => this.#ended(next, generation))
+  }
+
+  /** While a turnover is under way, what comes of that one is told. */
+  #ended(serving: Generation, generation: number): void {
+    if (!this.#closed && !serving.asked && this.#working === null) this.#ports.ended({ generation })
   }
 }
