@@ -162,6 +162,7 @@ export class RuntimeCore {
       node: () => this.#node,
       rejoin: () => this.rejoin(),
       entry: (name) => this.entry(name),
+      inside: () => this.telemetry.currentProcess() !== null,
       assertAccepting: () => this.assertAccepting(),
       storeNow: () => this.storeNow(),
       newId: () => this.newId(),

@@ -35,6 +35,8 @@ type MessengerPorts = {
   node(): NodeIdentity
   rejoin(): Promise<void>
   entry(agent: string): AgentEntry
+  /** Code of a process runs: what it begins through a reference of the runtime is its own. */
+  inside(): boolean
   /** @throws NODE_DRAINING RUNTIME_STOPPED */
   assertAccepting(): void
   /** Epoch ms of the store. */
@@ -72,7 +74,7 @@ export class Messenger implements Caller {
     const needsBorder = definition.durable || call.op in definition.schemas
     const message = needsBorder ? checkMessage(entry, call.op, call.message).args : call.message
     if (from !== null) return kernel.call(from, call.target, call.op, message, options)
-    this.#ports.assertAccepting()
+    if (!this.#ports.inside()) this.#ports.assertAccepting()
     const lineage = this.#traced(options.lineage ?? NO_LINEAGE, call)
     const traced = lineage.traceparent === null ? options : { ...options, lineage }
     return kernel.call(null, call.target, call.op, message, traced)

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { agent } from '../../server/definition/agent.ts'
 import { CALLERS_MAX, LOOK_MIN, ParkedCallers } from '../../server/journal/parked-caller.ts'
 import { PendingCall } from '../../server/kernel/call.ts'
-import { gate, World } from '../support/runtime.ts'
+import { gate, type TestNode, World } from '../support/runtime.ts'
 
 let world: World
 beforeEach(() => {
@@ -123,4 +123,50 @@ test('[K20] so do callers of what is busy, and of what is suspended, at the end 
   expect(await late()).toBe('RUNTIME_STOPPED')
   expect(await world.run(Promise.all(asked))).toEqual(asked.map(() => 'RUNTIME_STOPPED'))
   door.open()
+})
+
+test('[K20] a turn in hand reaches others by the runtime while that drains', async () => {
+  const door = gate()
+  const desk = agent('desk', { durability: 'ephemeral', state: () => ({}), on: { ping: () => 'pong' } })
+  const worker = agent('worker', {
+    state: () => ({ heard: '' }),
+    on: {
+      async work(ctx) {
+        await ctx.step('wait', () => door.promise)
+        ctx.state.heard = await ctx.step('ask', () => node.ref(desk, 'd').ping().run())
+      },
+    },
+  })
+  const node: TestNode = await world.node('a', [worker, desk], { drainMs: 5_000 })
+  await node.call(node.ref(desk, 'd').ping())
+  await node.send(node.ref(worker, 'w').work())
+  await world.until(() => node.core.kernel.find('worker/w')?.wait?.kind === 'step')
+  const stopped = node.stop()
+  await world.advance(50)
+  expect(node.core.state).toBe('draining')
+  door.open()
+  await stopped
+  const next = await world.node('b', [worker])
+  expect(await next.stored('worker/w')).toEqual({ heard: 'pong' })
+})
+
+test('[K20] who waits for one that waits for another hears the same', async () => {
+  const back = agent('back', { durability: 'ephemeral', state: () => ({}), on: { wait: () => new Promise(() => {}) } })
+  const front = agent('front', {
+    durability: 'ephemeral',
+    state: () => ({}),
+    on: { ask: (ctx) => ctx.ref(back, 'b').wait().run({ timeoutMs: 600_000 }) },
+  })
+  const node = await world.node('a', [back, front], { drainMs: 100 })
+  const heard = node
+    .ref(front, 'f')
+    .ask()
+    .run({ timeoutMs: 3_000_000 })
+    .then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    )
+  await world.until(() => node.core.kernel.find('back/b')?.busy === true)
+  await node.stop()
+  expect(await world.run(heard)).toBe('RUNTIME_STOPPED')
 })
