@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FileWatch } from '../../server/cli/dev/file-watch.ts'
 import { realClock } from '../../server/clock.ts'
@@ -42,6 +43,8 @@ test('[H22] a folder that was taken away and made again is watched anew', async 
   await mkdir(join(folder, 'feature'))
   watch.add(path)
   await rm(join(folder, 'feature'), { recursive: true })
+  // Some file systems tell the time of birth by the tick of the kernel.
+  await setTimeout(20)
   await mkdir(join(folder, 'feature'))
   watch.add(path)
   await writeFile(path, '1')

@@ -14,6 +14,9 @@ import { LOADED_CHANNEL } from './loaded-files.ts'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as DevOptions // written by generation.ts
 
+/** A URL does not say it. */
+const HTTP_PORT = 80
+
 /** Whoever is gone needs no telling. */
 function tell(message: FromGeneration): void {
   if (process.connected) process.send?.(message, () => {})
@@ -66,7 +69,7 @@ class GenerationMain {
       const serving = await Promise.race([this.#serve.promise, this.#end.promise])
       if (serving === null) return
       const { url } = await runtime.listen(serveOptions(serving))
-      tell({ kind: 'serving', url, port: Number(new URL(url).port), place: runtime.place })
+      tell({ kind: 'serving', url, port: Number(new URL(url).port || HTTP_PORT), place: runtime.place })
       await this.#end.promise
     } finally {
       await runtime.stop('signal')

@@ -14,8 +14,9 @@ import type { ExitCode } from '../outcome.ts'
 
 /** Ms. As long as `viv stop` waits: a drain, the tree, connections and the database each may take some seconds. */
 export const END_MS = 30_000
-/** Ms for one that is not up yet and that nobody wants any more: its modules may hang. */
-export const GIVE_UP_MS = 2_000
+/** Ms for one that is not up yet and that nobody wants any more: its modules may hang. Longer than a database takes to
+ *  start, which would be left running. */
+export const GIVE_UP_MS = 5_000
 
 /** What the process of a generation is started with. */
 export type DevOptions = { readonly modules: readonly string[]; readonly data?: string }

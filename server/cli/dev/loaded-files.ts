@@ -7,6 +7,7 @@
 import { registerHooks } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BroadcastChannel, isMainThread } from 'node:worker_threads'
+import { moduleUrl } from '../../paths.ts'
 import type { FromGeneration } from './generation.ts'
 
 /** From the other threads to the main one, which has the way out; messages are paths. */
@@ -25,17 +26,22 @@ function note(url: string): void {
   if (process.connected) process.send?.(message, () => {})
 }
 
-registerHooks({
-  resolve(specifier, context, next) {
-    try {
-      return next(specifier, context)
-    } catch (error) {
-      if (/^\.{0,2}\/|^file:/.test(specifier)) note(new URL(specifier, context.parentURL).href)
-      throw error
-    }
-  },
-  load(url, context, next) {
-    note(url)
-    return next(url, context)
-  },
-})
+/** Programs that user code forks are started with the same preloads, and have a protocol of their own. */
+const isGeneration = !isMainThread || process.argv[1] === fileURLToPath(moduleUrl('cli/dev/generation-main'))
+
+if (isGeneration) {
+  registerHooks({
+    resolve(specifier, context, next) {
+      try {
+        return next(specifier, context)
+      } catch (error) {
+        if (/^\.{0,2}\/|^file:/.test(specifier)) note(URL.parse(specifier, context.parentURL)?.href ?? '')
+        throw error
+      }
+    },
+    load(url, context, next) {
+      note(url)
+      return next(url, context)
+    },
+  })
+}

@@ -32,6 +32,8 @@ export class Turnover {
   readonly #watch: FileWatch
   #options: ServeOptions
   #current: Generation | null = null
+  /** Those whose process runs. */
+  readonly #running = new Set<Generation>()
   #next: Generation | null = null
   #generation = 0
   #because: readonly string[] | null = null
@@ -56,14 +58,13 @@ export class Turnover {
   async close(): Promise<void> {
     this.#closed = true
     this.#watch.close()
-    await Promise.all([this.#next?.stop(END_MS), this.#current?.stop(END_MS)])
+    await Promise.all([this.#next?.stop(GIVE_UP_MS), this.#current?.stop(END_MS)])
     await this.#working
   }
 
   /** At once, whatever it is at. */
   kill(): void {
-    this.#next?.kill()
-    this.#current?.kill()
+    for (const generation of this.#running) generation.kill()
   }
 
   #changed(paths: string[]): void {
@@ -94,6 +95,8 @@ export class Turnover {
     const began = clock.monotonic()
     const options: DevOptions = { modules, ...(data === undefined ? {} : { data }) }
     const next = new Generation(options, clock, (path) => this.#closed || this.#watch.add(path))
+    this.#running.add(next)
+    void next.ended.then(() => this.#running.delete(next))
     this.#next = next
     const isReady = await next.ready
     this.#next = null
