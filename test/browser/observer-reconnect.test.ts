@@ -27,7 +27,7 @@ test('a dropped connection says so, keeps the data, and comes back without doubl
   expect(await page.evaluate(rowNames)).toEqual(before)
   expect(await page.getByRole('button', { name: 'Kill…' }).isDisabled()).toBe(true)
   feed.refusing = false
-  await page.getByRole('button', { name: 'Retry' }).click()
+  await pressRetry()
   await page.getByText('Not connected.').waitFor({ state: 'detached' })
   const after = await page.evaluate(rowNames)
   expect(new Set(after).size).toBe(after.length)
@@ -81,10 +81,17 @@ test('a server that falls silent is shown as old after two pings, and left after
   await page.clock.runFor(30_000)
   await page.getByText('Not connected.').waitFor()
   feed.silent = false
-  await page.getByRole('button', { name: 'Retry' }).click()
+  await pressRetry()
   await page.getByText('Not connected.').waitFor({ state: 'detached' })
   expect(await page.getByText(/Silent for/).count()).toBe(0)
 })
+
+/** The page tries by itself after 0.4 s, too: where that was faster there is nothing to press any more. */
+async function pressRetry(): Promise<void> {
+  await observer.page.getByRole('button', { name: 'Retry' }).evaluateAll((buttons) => {
+    for (const button of buttons) (button as HTMLElement).click()
+  })
+}
 
 async function observerClose(expected: RegExp | undefined, closeNext: () => Promise<void>): Promise<void> {
   await closeNext()
